@@ -1,0 +1,13 @@
+export { type ManifestFile, type ManifestResult, parseManifestFiles, parseManifests } from './manifest.ts';
+export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
+export type {
+  EngineSpec,
+  Percentiles,
+  RoleSpec,
+  RouterSettings,
+  ServiceLevel,
+  ServingDeployment,
+  ServingDeploymentSpec,
+  SimulatedCosts,
+} from './servingdeployment.ts';
+export { nearestName } from './suggestion.ts';

@@ -1,0 +1,101 @@
+/** From a manifest that parsed to the domain type: text becomes numbers, absent becomes null. Pure; the schema has checked everything. */
+import type { ServingDeploymentManifest } from './schema.ts';
+import type {
+  EngineSpec,
+  Percentiles,
+  RoleSpec,
+  RouterSettings,
+  ServiceLevel,
+  ServingDeployment,
+  SimulatedCosts,
+} from './servingdeployment.ts';
+import { durationMs, quantityBytes } from './units.ts';
+
+type Spec = ServingDeploymentManifest['spec'];
+type Targets = NonNullable<NonNullable<Spec['slo']>['ttft']>;
+type Costs = NonNullable<Spec['engine']['sim']>['costs'];
+
+const NO_COST: SimulatedCosts = {
+  prefillFixed: 0,
+  prefillPerToken: 0,
+  prefillPerTokenContext: 0,
+  stepFixed: 0,
+  stepPerSequence: 0,
+  stepPerContextToken: 0,
+  pullFixed: 0,
+  pullPerMiB: 0,
+};
+
+export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymentManifest): ServingDeployment {
+  const shared = spec.engine.sim?.costs;
+  return {
+    apiVersion,
+    kind,
+    metadata,
+    spec: {
+      model: spec.model,
+      engine: engine(spec.engine),
+      slo: spec.slo ? serviceLevel(spec.slo) : null,
+      prefill: spec.prefill ? role(spec.prefill, shared) : null,
+      decode: role(spec.decode, shared),
+      kv: {
+        blockTokens: spec.kv.blockTokens,
+        hbmBytes: bytes(spec.kv.hbm.capacity),
+        hostBytes: bytes(spec.kv.host.capacity),
+        leaseMs: ms(spec.kv.lease),
+      },
+      router: router(spec.router),
+    },
+  };
+}
+
+function engine({ type, args, env, contextTokens, maxSequences }: Spec['engine']): EngineSpec {
+  return { type, args, env, contextTokens, maxSequences };
+}
+
+function role({ replicas, resources, sim }: Spec['decode'], shared: Costs | undefined): RoleSpec {
+  const costs = shared || sim ? { ...NO_COST, ...given(shared), ...given(sim?.costs) } : null;
+  return { replicas, resources, costs };
+}
+
+function given(costs: Costs | undefined): Partial<SimulatedCosts> {
+  return Object.fromEntries(Object.entries(costs ?? {}).filter(([, value]) => value !== undefined));
+}
+
+function serviceLevel({ ttft, tpot, attainment }: NonNullable<Spec['slo']>): ServiceLevel {
+  return { ttftMs: percentiles(ttft ?? {}), tpotMs: percentiles(tpot ?? {}), attainment };
+}
+
+function percentiles({ p50, p95, p99 }: Targets): Percentiles {
+  const target = (text: string | undefined) => (text === undefined ? null : ms(text));
+  return { p50: target(p50), p95: target(p95), p99: target(p99) };
+}
+
+function router({ host, port, limits, deadlines, saltHeader }: Spec['router']): RouterSettings {
+  return {
+    host,
+    port,
+    limits: {
+      inFlight: limits.inFlight,
+      queue: limits.queue,
+      queueTimeoutMs: ms(limits.queueTimeout),
+      bodyBytes: bytes(limits.bodyBytes),
+    },
+    deadlines: {
+      prefillMs: ms(deadlines.prefill),
+      pullMs: ms(deadlines.pull),
+      firstTokenMs: ms(deadlines.firstToken),
+      idleMs: ms(deadlines.idle),
+      totalMs: ms(deadlines.total),
+    },
+    saltHeader: saltHeader?.toLowerCase() ?? null,
+  };
+}
+
+function ms(text: string): number {
+  return durationMs(text) ?? Number.NaN;
+}
+
+function bytes(value: string | number): number {
+  return quantityBytes(String(value)) ?? Number.NaN;
+}

@@ -1,0 +1,104 @@
+/**
+ * A ServingDeployment as the rest of Sluice sees it: defaults filled in, durations in milliseconds (`…Ms`), quantities in bytes
+ * (`…Bytes`), absent parts null. It keeps the layout of the resource, so that a path in an error is found here too.
+ */
+export interface ServingDeployment {
+  readonly apiVersion: 'serving.sluice.dev/v1alpha1';
+  readonly kind: 'ServingDeployment';
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly annotations: Readonly<Record<string, string>>;
+  };
+  readonly spec: ServingDeploymentSpec;
+}
+
+export interface ServingDeploymentSpec {
+  readonly model: {
+    /** What clients put into `model`. */
+    readonly name: string;
+    /** `builtin:tiny`, or the path of a GGUF file as written in the manifest. */
+    readonly source: string;
+    readonly revision: string;
+  };
+  readonly engine: EngineSpec;
+  readonly slo: ServiceLevel | null;
+  /** Null = no prefill pool: the decode pool's instances are `mixed` and do both. */
+  readonly prefill: RoleSpec | null;
+  readonly decode: RoleSpec;
+  readonly kv: {
+    readonly blockTokens: number;
+    readonly hbmBytes: number;
+    readonly hostBytes: number;
+    readonly leaseMs: number;
+  };
+  readonly router: RouterSettings;
+}
+
+export interface EngineSpec {
+  readonly type: 'llamacpp' | 'sim';
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly contextTokens: number;
+  readonly maxSequences: number;
+}
+
+export interface RoleSpec {
+  readonly replicas: number;
+  readonly resources: {
+    readonly requests: Readonly<Record<string, string>>;
+    readonly limits: Readonly<Record<string, string>>;
+  };
+  /** Declared costs of a simulated engine: `engine.sim.costs` overlaid with the role's own, the rest 0. Null = the engine's defaults. */
+  readonly costs: SimulatedCosts | null;
+}
+
+/** The constants of a simulated engine, in milliseconds; the same shape as `EngineCosts` of the engine port. */
+export interface SimulatedCosts {
+  readonly prefillFixed: number;
+  readonly prefillPerToken: number;
+  readonly prefillPerTokenContext: number;
+  readonly stepFixed: number;
+  readonly stepPerSequence: number;
+  readonly stepPerContextToken: number;
+  readonly pullFixed: number;
+  readonly pullPerMiB: number;
+}
+
+export interface ServiceLevel {
+  readonly ttftMs: Percentiles;
+  readonly tpotMs: Percentiles;
+  /** Share of requests, 0 to 1, that must meet all targets. */
+  readonly attainment: number;
+}
+
+/** Milliseconds; null = no target. */
+export interface Percentiles {
+  readonly p50: number | null;
+  readonly p95: number | null;
+  readonly p99: number | null;
+}
+
+export interface RouterSettings {
+  readonly host: string;
+  /** 0 = any free port. */
+  readonly port: number;
+  readonly limits: {
+    /** Requests being served at one time. */
+    readonly inFlight: number;
+    /** Requests waiting beyond those. */
+    readonly queue: number;
+    readonly queueTimeoutMs: number;
+    readonly bodyBytes: number;
+  };
+  readonly deadlines: {
+    readonly prefillMs: number;
+    readonly pullMs: number;
+    readonly firstTokenMs: number;
+    readonly idleMs: number;
+    readonly totalMs: number;
+  };
+  /** Request header whose value salts the KV key chain, lower case; null = all clients share KV. */
+  readonly saltHeader: string | null;
+}

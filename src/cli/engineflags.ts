@@ -1,0 +1,190 @@
+/** The flags of `sluice engine`, checked. Pure. */
+import type { EngineCosts, EngineType, Role } from '../engines/index.ts';
+import { type FlagDefinition, parseFlags } from './flags.ts';
+
+export interface EngineFlags {
+  readonly type: EngineType;
+  readonly role: Role;
+  readonly instance: string;
+  readonly modelName: string;
+  /** Path to a GGUF; null for a simulated engine. */
+  readonly modelPath: string | null;
+  readonly host: string;
+  readonly port: number;
+  readonly contextTokens: number;
+  readonly maxSequences: number;
+  readonly blockTokens: number;
+  readonly hbmBytes: number;
+  readonly hostBytes: number;
+  readonly leaseMs: number;
+  /** Longest time that SIGTERM waits for running requests and leases. */
+  readonly drainMs: number;
+  readonly costs: Partial<EngineCosts>;
+}
+
+export type EngineArguments =
+  | { readonly kind: 'run'; readonly flags: EngineFlags }
+  | { readonly kind: 'help' }
+  | { readonly kind: 'wrong'; readonly message: string };
+
+const TEXT = { type: 'string' } as const;
+const DEFINITIONS = {
+  type: TEXT,
+  role: TEXT,
+  instance: TEXT,
+  'model-name': TEXT,
+  model: TEXT,
+  host: TEXT,
+  port: TEXT,
+  context: TEXT,
+  sequences: TEXT,
+  'block-tokens': TEXT,
+  'hbm-bytes': TEXT,
+  'host-bytes': TEXT,
+  'lease-ms': TEXT,
+  'drain-ms': TEXT,
+  costs: TEXT,
+  help: { type: 'boolean', short: 'h' },
+} as const satisfies Record<string, FlagDefinition>;
+
+const COST_NAMES: Record<keyof EngineCosts, true> = {
+  prefillFixed: true,
+  prefillPerToken: true,
+  prefillPerTokenContext: true,
+  stepFixed: true,
+  stepPerSequence: true,
+  stepPerContextToken: true,
+  pullFixed: true,
+  pullPerMiB: true,
+};
+
+/** Bounds and default of each whole number. */
+const NUMBERS = {
+  port: { min: 0, max: 65_535, fallback: 0 },
+  context: { min: 64, max: 1_048_576, fallback: 8192 },
+  sequences: { min: 1, max: 4096, fallback: 16 },
+  'block-tokens': { min: 1, max: 1024, fallback: 16 },
+  'hbm-bytes': { min: 1024, max: 2 ** 46, fallback: 256 * 2 ** 20 },
+  'host-bytes': { min: 0, max: 2 ** 46, fallback: 256 * 2 ** 20 },
+  'lease-ms': { min: 1, max: 86_400_000, fallback: 30_000 },
+  'drain-ms': { min: 0, max: 86_400_000, fallback: 30_000 },
+} as const;
+
+type NumberFlag = keyof typeof NUMBERS;
+
+/** A mistake in one flag; caught right here, where it becomes a value. */
+class WrongFlag extends Error {}
+
+function wholeNumber(name: NumberFlag, text: string | null): number {
+  const { min, max, fallback } = NUMBERS[name];
+  if (text === null) return fallback;
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+  throw new WrongFlag(`--${name} must be a whole number from ${min} to ${max}; got "${text}"`);
+}
+
+function oneOf<T extends string>(name: string, text: string | null, allowed: readonly T[]): T {
+  const found = allowed.find((value) => value === text);
+  if (found !== undefined) return found;
+  throw new WrongFlag(`--${name} must be one of ${allowed.join(', ')}; ${text === null ? 'it is missing' : `got "${text}"`}`);
+}
+
+const NAME = /^[a-zA-Z0-9]([-a-zA-Z0-9_.:/]{0,126}[a-zA-Z0-9])?$/;
+
+function nameOf(flag: string, text: string | null, fallback: string): string {
+  const name = text ?? fallback;
+  if (NAME.test(name)) return name;
+  throw new WrongFlag(`--${flag} must have 1 to 128 letters, digits and -_.:/ and start and end with a letter or digit; got "${name}"`);
+}
+
+function costsOf(text: string | null, type: EngineType): Partial<EngineCosts> {
+  if (text === null) return {};
+  if (type !== 'sim') throw new WrongFlag('--costs is for --type sim; llamacpp measures its own');
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw new WrongFlag(`--costs must be JSON; got "${text.slice(0, 100)}"`);
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw new WrongFlag('--costs must be a JSON object');
+  const costs: Partial<Record<keyof EngineCosts, number>> = {};
+  for (const [name, value] of Object.entries(parsed)) {
+    if (!isCostName(name)) throw new WrongFlag(`--costs has no "${name}"; it has ${Object.keys(COST_NAMES).join(', ')}`);
+    if (typeof value !== 'number' || !(value >= 0 && value <= 3_600_000)) {
+      throw new WrongFlag(`--costs.${name} must be milliseconds from 0 to 3600000; got ${JSON.stringify(value)}`);
+    }
+    costs[name] = value;
+  }
+  return costs;
+}
+
+function isCostName(name: string): name is keyof EngineCosts {
+  return Object.hasOwn(COST_NAMES, name);
+}
+
+function modelPathOf(text: string | null, type: EngineType): string | null {
+  if (type === 'llamacpp' && text === null)
+    throw new WrongFlag('--model must be the path of a GGUF file for --type llamacpp; it is missing');
+  if (type === 'sim' && text !== null) throw new WrongFlag('--model is for --type llamacpp; a simulated engine runs no model');
+  return text;
+}
+
+export function readEngineFlags(argv: readonly string[]): EngineArguments {
+  const parsed = parseFlags(argv, DEFINITIONS);
+  if (!parsed.ok) return { kind: 'wrong', message: parsed.message };
+  const { flags } = parsed;
+  if (flags.help) return { kind: 'help' };
+  const number = (name: NumberFlag) => wholeNumber(name, flags[name]);
+  try {
+    const type = oneOf('type', flags.type, ['llamacpp', 'sim']);
+    const role = oneOf('role', flags.role ?? 'mixed', ['prefill', 'decode', 'mixed']);
+    return {
+      kind: 'run',
+      flags: {
+        type,
+        role,
+        instance: nameOf('instance', flags.instance, `${type}-${role}`),
+        modelName: nameOf('model-name', flags['model-name'], type === 'sim' ? 'simulated' : 'tiny'),
+        modelPath: modelPathOf(flags.model, type),
+        host: flags.host ?? '127.0.0.1',
+        port: number('port'),
+        contextTokens: number('context'),
+        maxSequences: number('sequences'),
+        blockTokens: number('block-tokens'),
+        hbmBytes: number('hbm-bytes'),
+        hostBytes: number('host-bytes'),
+        leaseMs: number('lease-ms'),
+        drainMs: number('drain-ms'),
+        costs: costsOf(flags.costs, type),
+      },
+    };
+  } catch (thrown) {
+    if (thrown instanceof WrongFlag) return { kind: 'wrong', message: thrown.message };
+    throw thrown;
+  }
+}
+
+export const ENGINE_HELP = `Usage: sluice engine --type llamacpp|sim [flags]
+
+Runs one engine process: OpenAI's HTTP API, vLLM's metrics, and KV hand-off to and from other instances.
+\`sluice up\` and \`sluice start\` run these for you; by hand it is useful to look at one engine alone.
+
+  --type llamacpp|sim    a real engine on CPU, or a simulated one (no model; declared timings)
+  --role ROLE            prefill, decode or mixed (default mixed)
+  --instance NAME        name in tickets, events and logs (default TYPE-ROLE)
+  --model-name NAME      name that requests ask for
+  --model PATH           GGUF file (llamacpp)
+  --host ADDRESS         default 127.0.0.1
+  --port N               default 0: any free port
+  --context N            tokens of the context window (default 8192)
+  --sequences N          sequences in one batch (default 16)
+  --block-tokens N       tokens of one KV block (default 16)
+  --hbm-bytes N          budget for KV in the engine (default 256 MiB)
+  --host-bytes N         budget for KV in host memory (default 256 MiB)
+  --lease-ms N           how long finished blocks wait for a peer (default 30000)
+  --drain-ms N           how long SIGTERM waits for running requests and leases (default 30000)
+  --costs JSON           simulated times in ms: ${Object.keys(COST_NAMES).join(', ')}
+  --help                 this text
+
+Example: sluice engine --type sim --port 8001 --costs '{"stepFixed":10}'
+`;

@@ -1,0 +1,68 @@
+/** What a quickstart found, in the shape of `--json`. Pure. */
+import type { ScriptedRequest } from './script.ts';
+import type { StreamResult } from './stream.ts';
+
+export interface ReusedTokens {
+  readonly hbm: number;
+  readonly host: number;
+  readonly peer: number;
+  readonly store: number;
+}
+
+export interface HandOff {
+  readonly blocks: number;
+  readonly bytes: number;
+  readonly ms: number;
+}
+
+/** What the router knows of a request. */
+export interface Trace {
+  /** Null when the decode instance did it alone. */
+  readonly prefill: string | null;
+  readonly decode: string | null;
+  readonly why: string;
+  readonly promptTokens: number;
+  readonly reusedTokens: ReusedTokens;
+  readonly handOff: HandOff | null;
+}
+
+export interface RequestReport extends Trace {
+  readonly name: string;
+  readonly requestId: string;
+  readonly model: string;
+  readonly ttftMs: number | null;
+  readonly tokensPerSecond: number | null;
+  readonly outputTokens: number;
+  readonly equalsSingleEngine: boolean;
+  readonly finishReason: string | null;
+}
+
+export interface Leftovers {
+  readonly leases: number;
+  readonly reservations: number;
+  readonly processes: number;
+  readonly files: number;
+}
+
+export interface QuickstartReport {
+  readonly ok: boolean;
+  readonly readyMs: number;
+  readonly requests: readonly RequestReport[];
+  readonly leftovers: Leftovers;
+}
+
+/** Text of a stream that was cut short must begin that of the single engine; any other must equal it. */
+export function equalText(request: ScriptedRequest, pooled: StreamResult, single: StreamResult): boolean {
+  if (pooled.error !== null || single.error !== null || single.text === '') return false;
+  if (request.cancelAfter === null) return pooled.text === single.text && pooled.finishReason === single.finishReason;
+  return pooled.text !== '' && single.text.startsWith(pooled.text);
+}
+
+export function endedAsScripted(request: ScriptedRequest, result: { readonly finishReason: string | null }): boolean {
+  const reasons = request.cancelAfter === null ? ['stop', 'length'] : ['cancelled'];
+  return result.finishReason !== null && reasons.includes(result.finishReason);
+}
+
+export function nothingLeft(leftovers: Leftovers): boolean {
+  return Object.values(leftovers).every((count) => count === 0);
+}

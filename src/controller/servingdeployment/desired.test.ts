@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { parseManifests, type ServingDeployment } from '../../api/index.ts';
+import { desiredOf } from './desired.ts';
+
+function deployment(spec: string): ServingDeployment {
+  const text = `apiVersion: serving.sluice.dev/v1alpha1\nkind: ServingDeployment\nmetadata: {name: d}\nspec: ${spec}`;
+  const result = parseManifests(text, 'test.yaml');
+  if (!result.ok || !result.deployments[0]) throw new Error(JSON.stringify(result));
+  return result.deployments[0];
+}
+
+const BASE = '{model: {name: m}, engine: {type: sim}, prefill: {replicas: 1}, decode: {replicas: 2}}';
+
+function changed(from: string, to: string) {
+  const [before, after] = [desiredOf(deployment(from)), desiredOf(deployment(to))];
+  return {
+    prefill: before.pools.prefill?.revision !== after.pools.prefill?.revision,
+    decode: before.pools.decode?.revision !== after.pools.decode?.revision,
+    family: before.family !== after.family,
+    router: before.router.revision !== after.router.revision,
+  };
+}
+
+describe('desiredOf', () => {
+  it('makes the decode pool mixed when there is no prefill pool', () => {
+    const pools = desiredOf(deployment('{model: {name: m}, engine: {type: sim}, decode: {replicas: 3}}')).pools;
+    expect(pools).toMatchObject({ mixed: { replicas: 3, spec: { role: 'mixed' } } });
+    expect(Object.keys(pools)).toEqual(['mixed']);
+  });
+
+  it('changes no revision when only counts change', () => {
+    expect(changed(BASE, BASE.replace('replicas: 2', 'replicas: 5'))).toEqual({
+      prefill: false,
+      decode: false,
+      family: false,
+      router: false,
+    });
+  });
+
+  it('changes exactly the revisions of what must be restarted', () => {
+    const edit = (change: string) => changed(BASE, BASE.replace('type: sim', `type: sim${change}`));
+    expect(edit(', maxSequences: 8')).toEqual({ prefill: true, decode: true, family: false, router: false });
+    const costs = changed(BASE, BASE.replace('replicas: 2', 'replicas: 2, sim: {costs: {stepFixed: 3}}'));
+    expect(costs).toEqual({ prefill: false, decode: true, family: false, router: false });
+    const router = changed(BASE, BASE.replace('decode:', 'router: {limits: {queue: 7}}, decode:'));
+    expect(router).toEqual({ prefill: false, decode: false, family: false, router: true });
+    const model = changed(BASE, BASE.replace('name: m', 'name: n'));
+    expect(model).toEqual({ prefill: true, decode: true, family: true, router: false });
+    const blocks = changed(BASE, BASE.replace('decode:', 'kv: {blockTokens: 32}, decode:'));
+    expect(blocks).toEqual({ prefill: true, decode: true, family: true, router: false });
+  });
+});

@@ -1,0 +1,83 @@
+/** What a ServingDeployment asks for, in terms of the platform. Pure. */
+import { createHash } from 'node:crypto';
+import type { RoleSpec, ServingDeployment, ServingDeploymentSpec } from '../../api/index.ts';
+import type { InstanceSpec, Role, RouterSpec } from '../../platform/index.ts';
+
+export interface DesiredPool {
+  readonly replicas: number;
+  readonly spec: InstanceSpec;
+  readonly revision: string;
+}
+
+export interface Desired {
+  readonly name: string;
+  readonly model: string;
+  /** Hash of what must be equal for two instances to exchange KV; instances of two families are never mixed. */
+  readonly family: string;
+  /** A role that is absent is not wanted. */
+  readonly pools: Partial<Record<Role, DesiredPool>>;
+  readonly router: { readonly spec: RouterSpec; readonly revision: string };
+  /** Milliseconds after which a draining instance is stopped although requests are still on it. */
+  readonly drainTimeoutMs: number;
+}
+
+/** More than an hour is not waited for anything. */
+const MAX_GRACE_MS = 3_600_000;
+
+export const ROLES: readonly Role[] = ['prefill', 'decode', 'mixed'];
+
+export function desiredOf({ metadata, spec }: ServingDeployment): Desired {
+  const { host, port, ...config } = spec.router;
+  const router: RouterSpec = {
+    host,
+    port,
+    modelName: spec.model.name,
+    config: JSON.stringify(config),
+    graceMs: Math.min(config.deadlines.totalMs, MAX_GRACE_MS),
+  };
+  const pools: Desired['pools'] = spec.prefill
+    ? { prefill: pool(spec, 'prefill', spec.prefill), decode: pool(spec, 'decode', spec.decode) }
+    : { mixed: pool(spec, 'mixed', spec.decode) };
+  return {
+    name: metadata.name,
+    model: spec.model.name,
+    family: revisionOf({ model: spec.model, engine: spec.engine.type, blockTokens: spec.kv.blockTokens }),
+    pools,
+    // The router learns the name of the model with every list of instances.
+    router: { spec: router, revision: revisionOf({ host, port, config }) },
+    drainTimeoutMs: spec.router.deadlines.totalMs,
+  };
+}
+
+function pool(spec: ServingDeploymentSpec, role: Role, wanted: RoleSpec): DesiredPool {
+  const { model, engine, kv } = spec;
+  const instance: InstanceSpec = {
+    role,
+    engine: engine.type,
+    modelName: model.name,
+    modelSource: model.source,
+    modelRevision: model.revision,
+    contextTokens: engine.contextTokens,
+    maxSequences: engine.maxSequences,
+    blockTokens: kv.blockTokens,
+    hbmBytes: kv.hbmBytes,
+    hostBytes: kv.hostBytes,
+    leaseMs: kv.leaseMs,
+    args: engine.args,
+    env: engine.env,
+    costs: wanted.costs === null ? null : JSON.stringify(wanted.costs),
+  };
+  return { replicas: wanted.replicas, spec: instance, revision: revisionOf(instance) };
+}
+
+/** A change of any field that a running process would not notice gives another revision. Field order does not count. */
+function revisionOf(value: object): string {
+  return createHash('sha256').update(canonical(value)).digest('hex').slice(0, 10);
+}
+
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${fields.map(([name, field]) => `${JSON.stringify(name)}:${canonical(field)}`).join(',')}}`;
+}

@@ -1,0 +1,208 @@
+import { describe, expect, it } from 'vitest';
+import type { InstanceSpec, Observed, ObservedInstance, ObservedRouter, RoutedInstance } from '../../platform/index.ts';
+import type { Desired } from './desired.ts';
+import { plan } from './plan.ts';
+import { condition, status } from './status.ts';
+
+const SPEC: InstanceSpec = {
+  role: 'decode',
+  engine: 'sim',
+  modelName: 'm',
+  modelSource: 'builtin:tiny',
+  modelRevision: 'main',
+  contextTokens: 64,
+  maxSequences: 1,
+  blockTokens: 16,
+  hbmBytes: 1,
+  hostBytes: 1,
+  leaseMs: 1,
+  args: [],
+  env: {},
+  costs: null,
+};
+
+function wanted(replicas: number, revision = 'new'): Desired {
+  return {
+    name: 'd',
+    model: 'm',
+    family: 'f',
+    drainTimeoutMs: 10_000,
+    pools: { decode: { replicas, spec: SPEC, revision } },
+    router: { spec: { host: 'h', port: 0, modelName: 'm', config: '{}', graceMs: 1 }, revision: 'r' },
+  };
+}
+
+function instance(name: string, change: Partial<ObservedInstance> = {}): ObservedInstance {
+  return {
+    name,
+    role: 'decode',
+    modelName: 'm',
+    revision: 'new',
+    family: 'f',
+    phase: 'ready',
+    incarnation: `${name}-life`,
+    startedMs: 0,
+    failedMs: null,
+    failures: 0,
+    lastError: null,
+    drainingSinceMs: null,
+    address: { url: `http://${name}`, transfer: { host: 'x', port: 1 } },
+    ...change,
+  };
+}
+
+function routed(one: ObservedInstance, change: Partial<RoutedInstance> = {}): RoutedInstance {
+  return {
+    name: one.name,
+    incarnation: one.incarnation ?? '',
+    draining: one.drainingSinceMs !== null,
+    connected: true,
+    inFlight: 0,
+    ...change,
+  };
+}
+
+function router(instances: readonly RoutedInstance[] | null, change: Partial<ObservedRouter> = {}): ObservedRouter {
+  return {
+    name: 'router-0',
+    revision: 'r',
+    phase: 'ready',
+    startedMs: 0,
+    failedMs: null,
+    failures: 0,
+    lastError: null,
+    accepting: true,
+    url: 'http://r',
+    adminUrl: 'http://a',
+    serving: true,
+    instances,
+    ...change,
+  };
+}
+
+/** A world in which the router knows all ready instances, with so many requests on each. */
+function world(instances: readonly ObservedInstance[], inFlight: Readonly<Record<string, number>> = {}): Observed {
+  const known = instances.filter((one) => one.phase === 'ready').map((one) => routed(one, { inFlight: inFlight[one.name] ?? 0 }));
+  return { instances, routers: [router(known)] };
+}
+
+function steps(desired: Desired, observed: Observed, nowMs = 0): string[] {
+  return plan(desired, observed, nowMs).map((step) => {
+    if (step.type !== 'publishInstances') return `${step.type} ${step.name}: ${step.reason}`;
+    return `publish ${step.instances.map((one) => `${one.id}${one.draining ? ' (draining)' : ''}`).join(', ')}: ${step.reason}`;
+  });
+}
+
+describe('plan', () => {
+  it('starts everything when there is nothing', () => {
+    expect(steps(wanted(2), { instances: [], routers: [] })).toEqual([
+      'startRouter router-0: no router runs',
+      'startInstance decode-0: 2 of 2 wanted are missing',
+      'startInstance decode-1: 2 of 2 wanted are missing',
+    ]);
+  });
+
+  it('does nothing when all is as wanted', () => {
+    expect(steps(wanted(2), world([instance('decode-0'), instance('decode-1')]))).toEqual([]);
+  });
+
+  it('tells the router of instances that are new, restarted or gone', () => {
+    const one = instance('decode-0');
+    expect(steps(wanted(1), { instances: [one], routers: [router([])] })).toEqual(['publish decode-0: decode-0 is new']);
+    const old = routed(one, { incarnation: 'before' });
+    expect(steps(wanted(1), { instances: [one], routers: [router([old])] })).toEqual(['publish decode-0: decode-0 was restarted']);
+    const failed = instance('decode-0', { phase: 'failed', failedMs: 0, failures: 1, lastError: 'killed by SIGKILL' });
+    expect(steps(wanted(1), { instances: [failed], routers: [router([routed(one)])] })).toEqual(['publish : decode-0 is gone']);
+  });
+
+  it('restarts what failed once its backoff is over', () => {
+    const failed = instance('decode-0', { phase: 'failed', failedMs: 1_000, failures: 2, lastError: 'killed by SIGKILL' });
+    expect(steps(wanted(1), world([failed]), 1_499)).toEqual([]);
+    expect(steps(wanted(1), world([failed]), 1_500)).toEqual(['restartInstance decode-0: failure 2: killed by SIGKILL']);
+  });
+
+  it('drains the emptiest, then the youngest, when fewer are wanted', () => {
+    const three = [instance('decode-0'), instance('decode-1', { startedMs: 5 }), instance('decode-2', { startedMs: 1 })];
+    const busy = { 'decode-0': 0, 'decode-1': 3, 'decode-2': 0 };
+    expect(steps(wanted(2), world(three, busy))).toEqual(['drainInstance decode-2: above the 2 wanted']);
+    expect(steps(wanted(2), world(three))).toEqual(['drainInstance decode-1: above the 2 wanted']);
+  });
+
+  it('stops a draining instance only when its router knows and has nothing on it, or after the timeout', () => {
+    const draining = instance('decode-1', { drainingSinceMs: 100 });
+    const both = [instance('decode-0'), draining];
+    expect(steps(wanted(1), world(both, { 'decode-1': 1 }))).toEqual([]);
+    expect(steps(wanted(1), world(both))).toEqual(['stopInstance decode-1: drained: no request is left on it']);
+    const unaware: Observed = { instances: both, routers: [router(both.map((one) => routed(one, { draining: false })))] };
+    expect(steps(wanted(1), unaware)).toEqual(['publish decode-0, decode-1 (draining): decode-1 drains']);
+    expect(steps(wanted(1), world(both, { 'decode-1': 1 }), 10_100)).toEqual([
+      'stopInstance decode-1: drain timeout of 10000 ms: 1 requests are still on it',
+    ]);
+  });
+
+  it('rolls by adding one, and lets the old one go only when the new one is routable', () => {
+    const old = [instance('decode-0', { revision: 'old' }), instance('decode-1', { revision: 'old' })];
+    expect(steps(wanted(2), world(old))).toEqual(['startInstance decode-2: takes the place of an outdated one (2 left)']);
+    expect(steps(wanted(2), world([...old, instance('decode-2', { phase: 'starting' })]))).toEqual([]);
+    const unknown: Observed = { instances: [...old, instance('decode-2')], routers: [router(old.map((one) => routed(one)))] };
+    expect(steps(wanted(2), unknown)).toEqual(['publish decode-0, decode-1, decode-2: decode-2 is new']);
+    expect(steps(wanted(2), world([...old, instance('decode-2')]))).toEqual([
+      'drainInstance decode-1: its spec changed and another one serves',
+    ]);
+  });
+
+  it('keeps requests from a changed family until all of it is ready and known, and then changes over at once', () => {
+    const old = instance('decode-0', { family: 'g', revision: 'old', modelName: 'before' });
+    const [first, second] = [instance('decode-1'), instance('decode-2')];
+    const held = (one: ObservedInstance, connected: boolean) => routed(one, { draining: true, connected });
+    const starting: Observed = { instances: [old, first, { ...second, phase: 'starting' }], routers: [router([routed(old)])] };
+    expect(steps(wanted(2), starting)).toEqual(['publish decode-0, decode-1 (draining): decode-1 is new']);
+    const coming = (connected: boolean): Observed => ({
+      instances: [old, first, second],
+      routers: [router([routed(old), held(first, true), held(second, connected)])],
+    });
+    expect(steps(wanted(2), coming(false))).toEqual([]);
+    expect(steps(wanted(2), coming(true))).toEqual(['publish decode-0 (draining), decode-1, decode-2: decode-0 drains']);
+    expect(plan(wanted(2), starting, 0)).toMatchObject([{ model: 'before' }]);
+    expect(plan(wanted(2), coming(true), 0)).toMatchObject([{ model: 'm' }]);
+  });
+
+  it('replaces a changed router only after the old one let go of the port', () => {
+    const one = instance('decode-0');
+    const old = router([routed(one)], { revision: 'before' });
+    expect(steps(wanted(1), { instances: [one], routers: [old] })).toEqual(['stopRouter router-0: its spec changed']);
+    const closing = { ...old, phase: 'stopping' as const };
+    expect(steps(wanted(1), { instances: [one], routers: [closing] })).toEqual([]);
+    expect(steps(wanted(1), { instances: [one], routers: [{ ...closing, accepting: false }] })).toEqual([
+      'startRouter router-1: no router runs',
+    ]);
+  });
+});
+
+describe('status', () => {
+  it('is ready when pools are full and a request went through', () => {
+    const now = status(wanted(1), world([instance('decode-0')]));
+    expect(now.conditions.map((one) => [one.type, one.status, one.reason])).toEqual([
+      ['Ready', true, 'Serving'],
+      ['DecodeReady', true, 'InstancesReady'],
+      ['RouterReady', true, 'Serving'],
+      ['Progressing', false, 'Settled'],
+    ]);
+    expect(now.roles).toEqual([{ role: 'decode', desired: 1, ready: 1, updated: 1, draining: 0 }]);
+  });
+
+  it('says which part is missing and why', () => {
+    const failing = instance('decode-0', { phase: 'failed', failures: 2, failedMs: 0, lastError: 'exit code 1: no such file' });
+    const now = status(wanted(1), world([failing]));
+    expect(condition(now, 'Ready')).toEqual({
+      type: 'Ready',
+      status: false,
+      reason: 'InstancesFailing',
+      message: '0 of 1 decode instances are ready; decode-0 failed 2 times, last: exit code 1: no such file',
+    });
+    expect(condition(status(wanted(1), { instances: [], routers: [] }), 'RouterReady')).toMatchObject({
+      status: false,
+      reason: 'RouterMissing',
+    });
+  });
+});

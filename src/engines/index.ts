@@ -1,0 +1,32 @@
+/** Engines behind one port. What only one kind of engine needs has a face of its own (`llamacpp`), so that nothing else loads it. */
+export {
+  createEngineServer,
+  type EngineLogger,
+  type EngineServer,
+  type EngineServerLimits,
+  type EngineServerOptions,
+  type KvTransferDialect,
+} from './openai/index.ts';
+export type {
+  ChatMessage,
+  EngineCore,
+  EngineCosts,
+  EngineCounters,
+  EngineInfo,
+  EngineLoad,
+  EngineRequest,
+  EngineType,
+  FinishReason,
+  GenerateSink,
+  HandOffTicket,
+  PrefillSink,
+  PromptReport,
+  Role,
+  Running,
+  Sampling,
+  Tokenizer,
+  TokenizerSource,
+  TokenLogprobs,
+} from './port.ts';
+export { createSimEngine, INSTANT_COSTS, type SimOptions, vllmDialect } from './sim/index.ts';
+export { loadTokenizer } from './tokenizers.ts';

@@ -1,0 +1,370 @@
+/** `EngineCore` on llama.cpp: takes requests, pulls KV for them, gives leases out, and tells what it holds. */
+import { randomUUID } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import {
+  chainSeed,
+  HostTier,
+  type KvEvent,
+  type KvEventEnvelope,
+  type KvIdentity,
+  type KvSnapshot,
+  TransferPool,
+  TransferServer,
+} from '../../kv/index.ts';
+import { type Clock, SluiceError } from '../../shared/index.ts';
+import type {
+  EngineCore,
+  EngineCounters,
+  EngineInfo,
+  EngineLoad,
+  EngineRequest,
+  GenerateSink,
+  HandOffTicket,
+  PrefillSink,
+  PromptReport,
+  Role,
+  Running,
+} from '../port.ts';
+import { KvCache } from './cache.ts';
+import { LlamaContext } from './context.ts';
+import { CostMeter } from './costs.ts';
+import { loadModel, type Model, ropeSettings, tokenizerFingerprint, weightsFingerprint } from './model.ts';
+import { Scheduler } from './scheduler.ts';
+import { type Leg, Sequence } from './sequence.ts';
+import { layoutName, type StateLayout } from './statelayout.ts';
+import { GgufTokenizer } from './tokenizer.ts';
+import { warmUp } from './warmup.ts';
+
+export interface LlamaCppOptions {
+  readonly instance: string;
+  readonly role: Role;
+  readonly modelName: string;
+  readonly modelPath: string;
+  /** Address to offer KV on. */
+  readonly host: string;
+  readonly contextTokens: number;
+  readonly maxSequences: number;
+  readonly blockTokens: number;
+  readonly hbmBytes: number;
+  readonly hostBytes: number;
+  readonly leaseMs: number;
+  readonly clock: Clock;
+  readonly onWarning: (message: string) => void;
+}
+
+const MAX_WAITING = 1024;
+const SALTS_KEPT = 1024;
+
+/** Loads the model, measures it, and starts serving. Throws SluiceError naming the option at fault. */
+export async function createLlamaCppEngine(options: LlamaCppOptions): Promise<EngineCore> {
+  const model = loadModel(options.modelPath, { vocabularyOnly: false });
+  if (options.contextTokens > model.trainedContext) {
+    throw new SluiceError(
+      'invalid_request',
+      `context of ${options.contextTokens} tokens: the model was made for at most ${model.trainedContext}`,
+      { param: 'engine.contextTokens' },
+    );
+  }
+  const context = new LlamaContext(model, { contextTokens: options.contextTokens, sequences: options.maxSequences });
+  const costs = new CostMeter();
+  const layout = await warmUp(context, costs, { contextTokens: options.contextTokens, clock: options.clock });
+  const engine = new LlamaCppEngine(options, { model, context, costs, layout });
+  await engine.listen();
+  if (availableParallelism() < 2) options.onWarning('one processor only: the engine shares it with everything else');
+  return engine;
+}
+
+interface Parts {
+  readonly model: Model;
+  readonly context: LlamaContext;
+  readonly costs: CostMeter;
+  readonly layout: StateLayout;
+}
+
+class LlamaCppEngine implements EngineCore {
+  readonly tokenizer: GgufTokenizer;
+  readonly #options: LlamaCppOptions;
+  readonly #parts: Parts;
+  readonly #identity: KvIdentity;
+  readonly #incarnation = randomUUID();
+  readonly #hostTier: HostTier;
+  readonly #cache: KvCache;
+  readonly #scheduler: Scheduler;
+  readonly #transfers: TransferPool;
+  readonly #server: TransferServer;
+  readonly #listeners = new Set<(envelope: KvEventEnvelope) => void>();
+  readonly #seeds = new Map<string, Uint32Array>();
+  readonly #pulling = new Set<Sequence>();
+  readonly #counters = {
+    promptTokens: 0,
+    generationTokens: 0,
+    prefixQueryTokens: 0,
+    prefixHitTokens: 0,
+    externalQueryTokens: 0,
+    externalHitTokens: 0,
+    pulledBytes: 0,
+    pullFailures: 0,
+    preemptions: 0,
+  };
+  #transfer = { host: '', port: 0 };
+  #sequenceNumber = 0;
+  #draining = false;
+
+  constructor(options: LlamaCppOptions, parts: Parts) {
+    const { model, context, layout } = parts;
+    this.#options = options;
+    this.#parts = parts;
+    this.tokenizer = new GgufTokenizer(model);
+    this.#identity = {
+      model: weightsFingerprint(options.modelPath, model.head),
+      revision: '',
+      tokenizer: tokenizerFingerprint(model.head),
+      rope: ropeSettings(model.head),
+      adapter: '',
+      dtype: 'f16',
+      layout: layoutName(layout),
+      blockTokens: options.blockTokens,
+    };
+    this.#hostTier = new HostTier({ capacityBytes: options.hostBytes, clock: options.clock });
+    this.#hostTier.onChange((change) => {
+      if (change.type === 'cleared') return this.#emit({ type: 'cleared' });
+      if (change.removed.length > 0) this.#emit({ type: 'removed', tier: 'host', keys: change.removed });
+      if (change.stored.length > 0) this.#emit({ type: 'stored', tier: 'host', keys: change.stored });
+    });
+    this.#cache = new KvCache({
+      context,
+      layout,
+      sequences: options.maxSequences,
+      blockTokens: options.blockTokens,
+      budgetTokens: this.#budgetTokens(layout),
+      host: this.#hostTier,
+      emit: (event) => this.#emit(event),
+      now: () => options.clock.now(),
+    });
+    this.#scheduler = new Scheduler({
+      context,
+      cache: this.#cache,
+      costs: parts.costs,
+      clock: options.clock,
+      isEndOfGeneration: (token) => this.tokenizer.isEndOfGeneration(token),
+      finishPrefill: (sequence, report) => this.#finishPrefill(sequence, report),
+      count: (what, by) => {
+        this.#counters[what] += by;
+      },
+    });
+    this.#transfers = new TransferPool({ clock: options.clock, bytesPerSecondPerPeer: null });
+    this.#server = new TransferServer({
+      source: { block: (key) => this.#hostTier.peek(key) },
+      leases: { renew: (id) => this.#hostTier.renew(id), release: (id) => void this.#hostTier.release(id) },
+      clock: options.clock,
+      bytesPerSecondPerPeer: null,
+    });
+  }
+
+  async listen(): Promise<void> {
+    this.#transfer = await this.#server.listen({ host: this.#options.host, port: 0 });
+  }
+
+  get info(): EngineInfo {
+    const { instance, role, modelName, modelPath, contextTokens, maxSequences } = this.#options;
+    return {
+      instance,
+      incarnation: this.#incarnation,
+      role,
+      engine: 'llamacpp',
+      simulated: false,
+      model: modelName,
+      contextTokens,
+      maxSequences,
+      identity: this.#identity,
+      bytesPerBlock: this.#cache.bytesPerBlock,
+      tokenizer: { kind: 'gguf', path: modelPath },
+      transfer: this.#transfer,
+    };
+  }
+
+  #budgetTokens(layout: StateLayout): number {
+    const perToken = layout.layers.reduce((sum, layer) => sum + layer.kRowBytes + layer.vElementBytes * layer.vWidth, 0);
+    const budget = Math.floor(this.#options.hbmBytes / perToken);
+    if (budget < this.#options.contextTokens) {
+      const least = this.#options.contextTokens * perToken;
+      throw new SluiceError(
+        'invalid_request',
+        `HBM budget of ${this.#options.hbmBytes} bytes holds ${budget} tokens, less than one context of ${this.#options.contextTokens}: give at least ${least} bytes`,
+        { param: 'kv.hbm.capacity' },
+      );
+    }
+    return budget;
+  }
+
+  generate(request: EngineRequest, sink: GenerateSink): Running {
+    return this.#submit(request, { kind: 'generate', sink });
+  }
+
+  prefill(request: EngineRequest, sink: PrefillSink): Running {
+    return this.#submit(request, { kind: 'prefill', sink });
+  }
+
+  #submit(request: EngineRequest, leg: Leg): Running {
+    const refusal = this.#refusal(request);
+    if (refusal) {
+      queueMicrotask(() => leg.sink.error(refusal));
+      return { cancel: () => undefined };
+    }
+    const { blockTokens, contextTokens, clock } = this.#options;
+    const sequence = new Sequence(request, leg, { seed: this.#seed(request.salt), blockTokens, contextTokens, now: clock.now() });
+    if (request.ticket && leg.kind === 'generate') void this.#pullThenEnqueue(sequence, request.ticket);
+    else this.#scheduler.enqueue(sequence);
+    return {
+      cancel: () => sequence.abort.abort(),
+    };
+  }
+
+  #refusal(request: EngineRequest): SluiceError | null {
+    const given = request.prompt.length + request.resumed.length;
+    if (this.#draining) return new SluiceError('unavailable', 'this instance drains and takes no new requests');
+    if (given === 0) return new SluiceError('invalid_request', 'prompt is empty: expected at least one token', { param: 'prompt' });
+    if (given >= this.#options.contextTokens) {
+      return new SluiceError(
+        'context_length_exceeded',
+        `prompt of ${given} tokens leaves no room in the context of ${this.#options.contextTokens}`,
+        { param: 'prompt' },
+      );
+    }
+    if (this.#scheduler.waiting.length + this.#pulling.size >= MAX_WAITING) {
+      return new SluiceError('queue_full', `${MAX_WAITING} requests wait on this instance already`, { retryAfterSeconds: 1 });
+    }
+    return null;
+  }
+
+  /** Chain seeds by tenant salt: a SHA-256 each, so they are kept, but not without bound. */
+  #seed(salt: string): Uint32Array {
+    let seed = this.#seeds.get(salt);
+    if (!seed) {
+      if (this.#seeds.size >= SALTS_KEPT) this.#seeds.clear();
+      seed = chainSeed(this.#identity, salt);
+      this.#seeds.set(salt, seed);
+    }
+    return seed;
+  }
+
+  async #pullThenEnqueue(sequence: Sequence, ticket: HandOffTicket): Promise<void> {
+    this.#pulling.add(sequence);
+    sequence.phase = 'pulling';
+    try {
+      if (ticket.blocks > 0) await this.#pull(sequence, ticket);
+    } finally {
+      this.#pulling.delete(sequence);
+      this.#scheduler.enqueue(sequence);
+    }
+  }
+
+  async #pull(sequence: Sequence, ticket: HandOffTicket): Promise<void> {
+    const { blockTokens } = this.#options;
+    const from = this.#cache.residentBlocks(sequence);
+    const to = Math.max(from, Math.min(ticket.blocks, sequence.reusableBlocks));
+    const { pulled } = sequence;
+    const result = await this.#transfers.pull({
+      host: ticket.host,
+      port: ticket.port,
+      lease: ticket.lease,
+      keys: sequence.keys.slice(from, to),
+      tokens: sequence.tokens.subarray(from * blockTokens, to * blockTokens),
+      blockTokens,
+      bytesPerBlock: this.#cache.bytesPerBlock,
+      deadlineMs: sequence.request.pullDeadlineMs,
+      signal: sequence.abort.signal,
+      peer: this.#options.instance,
+      onBlock: (index, block) => pulled.set(from + index, block),
+    });
+    if (to > from || result.failed) sequence.pullResult = result;
+    this.#counters.pulledBytes += result.bytes;
+    if (result.failed) this.#counters.pullFailures += 1;
+    else if (result.bytes > 0) this.#parts.costs.pulled(result.bytes, result.ms);
+  }
+
+  #finishPrefill(sequence: Sequence, report: PromptReport): void {
+    const started = this.#options.clock.now();
+    const kept = this.#cache.keepInHost(sequence, sequence.reusableBlocks);
+    const lease = kept > 0 ? this.#hostTier.lease(sequence.keys.slice(0, kept), this.#options.leaseMs) : null;
+    const blocks = lease?.keys.length ?? 0;
+    const bytes = blocks * this.#cache.bytesPerBlock;
+    const missing = sequence.reusableBlocks - blocks;
+    const failed = missing > 0 ? `${missing} blocks found no room in host memory` : null;
+    const ticket: HandOffTicket = {
+      instance: this.#options.instance,
+      incarnation: this.#incarnation,
+      ...this.#transfer,
+      lease: lease?.id ?? '',
+      blocks,
+      bytes,
+      leaseMs: this.#options.leaseMs,
+    };
+    const { sink } = sequence.leg;
+    if ('done' in sink) sink.done(ticket, { ...report, handOff: { blocks, bytes, ms: this.#options.clock.now() - started, failed } });
+  }
+
+  releaseLease(lease: string): void {
+    this.#hostTier.release(lease);
+  }
+
+  load(): EngineLoad {
+    const { running, waiting } = this.#scheduler;
+    const pending = (sequence: Sequence) => Math.max(0, sequence.prefillTarget - sequence.computed);
+    return {
+      running: running.length,
+      waiting: waiting.length + this.#pulling.size,
+      pendingPrefillTokens: [...running, ...waiting].reduce((sum, sequence) => sum + pending(sequence), 0),
+      contextTokens: running.reduce((sum, sequence) => sum + (sequence.phase === 'decode' ? sequence.length : 0), 0),
+      kv: {
+        hbm: {
+          usedBytes: (this.#cache.usedTokens * this.#cache.bytesPerBlock) / this.#options.blockTokens,
+          capacityBytes: this.#options.hbmBytes,
+        },
+        host: { usedBytes: this.#hostTier.usedBytes, capacityBytes: this.#hostTier.capacityBytes },
+      },
+      leases: this.#hostTier.leases,
+      draining: this.#draining,
+      costs: this.#parts.costs.costs(),
+    };
+  }
+
+  counters(): EngineCounters {
+    return { ...this.#counters, leasesExpired: this.#hostTier.leasesExpired };
+  }
+
+  snapshot(): KvSnapshot {
+    return {
+      incarnation: this.#incarnation,
+      seq: this.#sequenceNumber,
+      tiers: { hbm: this.#cache.keysInHbm(), host: this.#hostTier.keys() },
+    };
+  }
+
+  onEvent(listener: (envelope: KvEventEnvelope) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #emit(event: KvEvent): void {
+    this.#sequenceNumber += 1;
+    const envelope = { incarnation: this.#incarnation, seq: this.#sequenceNumber, event };
+    for (const listener of this.#listeners) listener(envelope);
+  }
+
+  async drain(): Promise<void> {
+    this.#draining = true;
+    while (this.#scheduler.running.length + this.#scheduler.waiting.length + this.#pulling.size + this.#hostTier.leases > 0) {
+      await new Promise<void>((resolve) => this.#options.clock.after(20, resolve));
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#draining = true;
+    for (const sequence of this.#pulling) sequence.abort.abort();
+    await this.#scheduler.close();
+    await this.#server.close();
+    this.#parts.context.close();
+    this.#parts.model.close();
+  }
+}

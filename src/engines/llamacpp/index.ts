@@ -1,0 +1,4 @@
+/** The embedded engine: llama.cpp on CPU, with blocks, events, hand-off and resumable sampling. */
+export { createLlamaCppEngine, type LlamaCppOptions } from './engine.ts';
+export { ensureTinyModel, TINY_MODEL, type TinyModelOptions, tinyModelBytes } from './tinymodel.ts';
+export { loadGgufTokenizer } from './tokenizer.ts';

@@ -1,0 +1,81 @@
+/** One request inside the engine: its tokens, block keys, and where it stands. */
+import { blockKeys, keyHexes, type PulledBlock } from '../../kv/index.ts';
+import type { EngineRequest, GenerateSink, PrefillSink } from '../port.ts';
+import type { Slot } from './slots.ts';
+
+/**
+ * `pulling` blocks from the prefill instance → `waiting` for a slot → `prefill` → `decode` → `ended`.
+ * A prefill leg ends after `prefill`.
+ */
+export type Phase = 'pulling' | 'waiting' | 'prefill' | 'decode' | 'ended';
+
+export type Leg = { readonly kind: 'generate'; readonly sink: GenerateSink } | { readonly kind: 'prefill'; readonly sink: PrefillSink };
+
+export class Sequence {
+  readonly request: EngineRequest;
+  readonly leg: Leg;
+  readonly blockTokens: number;
+  /** Prompt, resumed and generated tokens; `length` of them are known. */
+  readonly tokens: Int32Array;
+  /** Tokens whose KV must be computed before the first new token: prompt and resumed ones. */
+  readonly givenTokens: number;
+  length: number;
+  /** Tokens whose KV is in the slot. */
+  computed = 0;
+  phase: Phase = 'waiting';
+  slot: Slot | null = null;
+  /** Keys of all full blocks of the known tokens, hex. */
+  readonly keys: string[];
+  /** Blocks that came from the prefill instance, by index; dropped once they are in the slot. */
+  pulled = new Map<number, PulledBlock>();
+  pullResult: { blocks: number; bytes: number; ms: number; failed: string | null } | null = null;
+  readonly reused = { hbm: 0, host: 0, peer: 0, store: 0 };
+  readonly queuedAt: number;
+  startedAt = 0;
+  loadMs = 0;
+  readonly abort = new AbortController();
+  readonly #seed: Uint32Array;
+  #words: Uint32Array;
+
+  constructor(request: EngineRequest, leg: Leg, options: { seed: Uint32Array; blockTokens: number; contextTokens: number; now: number }) {
+    const given = request.prompt.length + request.resumed.length;
+    const room = leg.kind === 'prefill' ? 0 : Math.max(0, request.sampling.maxTokens - request.resumed.length);
+    this.request = request;
+    this.leg = leg;
+    this.blockTokens = options.blockTokens;
+    this.givenTokens = given;
+    this.tokens = new Int32Array(Math.min(options.contextTokens, given + room));
+    this.tokens.set(request.prompt);
+    this.tokens.set(request.resumed, request.prompt.length);
+    this.length = given;
+    this.queuedAt = options.now;
+    this.#seed = options.seed;
+    this.#words = blockKeys(options.seed, this.tokens.subarray(0, given), options.blockTokens);
+    this.keys = keyHexes(this.#words);
+  }
+
+  /** Leading blocks that may come from a cache. Generating needs the logits of the last token, so that one is always computed. */
+  get reusableBlocks(): number {
+    const last = this.leg.kind === 'generate' ? this.givenTokens - 1 : this.givenTokens;
+    return Math.floor(Math.max(0, last) / this.blockTokens);
+  }
+
+  /** Tokens to compute before the leg's result. A prefill leg leaves the unfinished block to the decode instance. */
+  get prefillTarget(): number {
+    return this.leg.kind === 'generate' ? this.givenTokens : this.reusableBlocks * this.blockTokens;
+  }
+
+  get isFull(): boolean {
+    return this.length >= this.tokens.length;
+  }
+
+  /** Adds a generated token; its block gets a key when it is full. */
+  push(token: number): void {
+    this.tokens[this.length++] = token;
+    if (this.length % this.blockTokens !== 0) return;
+    const parent = this.#words.length === 0 ? this.#seed : this.#words.subarray(-4);
+    const words = blockKeys(parent, this.tokens.subarray(this.length - this.blockTokens, this.length), this.blockTokens);
+    this.#words = words;
+    this.keys.push(...keyHexes(words));
+  }
+}

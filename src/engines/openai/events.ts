@@ -1,0 +1,105 @@
+/**
+ * `GET /sluice/events`: what an engine holds and how loaded it is, told to every subscriber as lines of JSON.
+ *
+ * A line is made once for all subscribers. A subscriber that does not read is dropped when its buffer is full; it connects again and
+ * gets a new snapshot. While nobody listens there is no timer and no listener at the core.
+ */
+import type { ServerResponse } from 'node:http';
+import type { KvEventEnvelope } from '../../kv/index.ts';
+import type { Cancel, Clock } from '../../shared/index.ts';
+import type { EngineCore } from '../port.ts';
+
+const LOAD_EVERY_MS = 200;
+
+interface Subscriber {
+  readonly response: ServerResponse;
+  /** Events up to this one are in the snapshot that it got. */
+  readonly snapshotSeq: number;
+}
+
+export interface EventHubOptions {
+  readonly core: EngineCore;
+  readonly clock: Clock;
+  readonly bufferedBytes: number;
+  readonly maxSubscribers: number;
+}
+
+export class EventHub {
+  readonly #options: EventHubOptions;
+  readonly #subscribers = new Set<Subscriber>();
+  #stopListening: (() => void) | null = null;
+  #cancelTimer: Cancel | null = null;
+  #dropped = 0;
+
+  constructor(options: EventHubOptions) {
+    this.#options = options;
+  }
+
+  get subscribers(): number {
+    return this.#subscribers.size;
+  }
+
+  /** Subscribers dropped since the start because they did not read. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** False when there are too many subscribers already. */
+  subscribe(response: ServerResponse): boolean {
+    const { core, maxSubscribers } = this.#options;
+    if (this.#subscribers.size >= maxSubscribers) return false;
+    const snapshot = core.snapshot();
+    const subscriber = { response, snapshotSeq: snapshot.seq };
+    response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-cache' });
+    response.on('close', () => this.#remove(subscriber));
+    this.#subscribers.add(subscriber);
+    this.#stopListening ??= core.onEvent((envelope) => this.#publish(envelope));
+    this.#write(subscriber, `${JSON.stringify({ type: 'snapshot', ...snapshot })}\n${this.#loadLine()}`);
+    if (this.#cancelTimer === null) this.#tick();
+    return true;
+  }
+
+  close(): void {
+    for (const { response } of this.#subscribers) response.destroy();
+    this.#subscribers.clear();
+    this.#rest();
+  }
+
+  #publish(envelope: KvEventEnvelope): void {
+    const { incarnation, seq, event } = envelope;
+    const line = `${JSON.stringify({ type: 'event', incarnation, seq, event })}\n`;
+    for (const subscriber of this.#subscribers) if (seq > subscriber.snapshotSeq) this.#write(subscriber, line);
+  }
+
+  #loadLine(): string {
+    return `${JSON.stringify({ type: 'load', load: this.#options.core.load() })}\n`;
+  }
+
+  #tick(): void {
+    this.#cancelTimer = this.#options.clock.after(LOAD_EVERY_MS, () => {
+      const line = this.#loadLine();
+      for (const subscriber of this.#subscribers) this.#write(subscriber, line);
+      if (this.#subscribers.size > 0) this.#tick();
+    });
+  }
+
+  #write(subscriber: Subscriber, line: string): void {
+    const { response } = subscriber;
+    if (response.destroyed || response.write(line) || response.writableLength <= this.#options.bufferedBytes) return;
+    this.#dropped += 1;
+    response.destroy();
+    this.#remove(subscriber);
+  }
+
+  #remove(subscriber: Subscriber): void {
+    this.#subscribers.delete(subscriber);
+    if (this.#subscribers.size === 0) this.#rest();
+  }
+
+  #rest(): void {
+    this.#stopListening?.();
+    this.#stopListening = null;
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
+  }
+}

@@ -1,0 +1,8 @@
+export type { KvTransferDialect, TransferWish } from './dialect.ts';
+export {
+  createEngineServer,
+  type EngineLogger,
+  type EngineServer,
+  type EngineServerLimits,
+  type EngineServerOptions,
+} from './server.ts';

@@ -1,0 +1,188 @@
+/**
+ * The engine port: what differs between engines, seen from the OpenAI face (`engines/openai`) that puts HTTP in front of it.
+ *
+ * Invariants
+ * - `generate` and `prefill` never throw; every accepted call ends in exactly one `end` or `error`.
+ * - The token at position p depends on (prompt, generated tokens before p, seed, p) alone, so another instance can go on at p
+ *   with the same tokens.
+ * - KV that is missing, late or corrupt is recomputed: never a wrong token, never a hang.
+ */
+import type { KvEventEnvelope, KvIdentity, KvSnapshot, Tier } from '../kv/index.ts';
+import type { SluiceError } from '../shared/index.ts';
+
+export type Role = 'prefill' | 'decode' | 'mixed';
+export type EngineType = 'llamacpp' | 'sim';
+
+export interface EngineInfo {
+  readonly instance: string;
+  readonly incarnation: string;
+  readonly role: Role;
+  readonly engine: EngineType;
+  /** True when no model is run and timings follow declared constants. Shown wherever the model is named. */
+  readonly simulated: boolean;
+  readonly model: string;
+  readonly contextTokens: number;
+  readonly maxSequences: number;
+  readonly identity: KvIdentity;
+  readonly bytesPerBlock: number;
+  readonly tokenizer: TokenizerSource;
+  /** Address of the KV transfer server that peers pull from. */
+  readonly transfer: { readonly host: string; readonly port: number };
+}
+
+/** How another process of this machine gets the same tokenizer. */
+export type TokenizerSource = { readonly kind: 'gguf'; readonly path: string } | { readonly kind: 'bytes4' };
+
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+/** Text to token ids and back. Pure, synchronous, safe to share. */
+export interface Tokenizer {
+  readonly vocabularySize: number;
+  /** Plain text, special tokens of the text not parsed; the model's BOS is added if the model wants it. */
+  encode(text: string): Int32Array;
+  /** The model's chat template, then tokens with special tokens parsed. */
+  encodeChat(messages: readonly ChatMessage[]): Int32Array;
+  /** Bytes of one token; may be a part of a UTF-8 character. Special tokens give none. */
+  piece(token: number): Uint8Array;
+}
+
+export interface Sampling {
+  /** 0 = greedy. */
+  readonly temperature: number;
+  /** (0, 1]. */
+  readonly topP: number;
+  /** 32-bit unsigned. Randomness of position p comes from (seed, p) alone. */
+  readonly seed: number;
+  /** Tokens to generate at most, counted from the first one after the prompt (resumed tokens included). */
+  readonly maxTokens: number;
+  readonly ignoreEos: boolean;
+  /** Top log-probabilities to report per token; null = none. */
+  readonly logprobs: number | null;
+}
+
+/** Where a decode instance pulls KV from, as the prefill instance gave it out. Opaque to the router but for blocks and bytes. */
+export interface HandOffTicket {
+  readonly instance: string;
+  readonly incarnation: string;
+  readonly host: string;
+  readonly port: number;
+  readonly lease: string;
+  /** Finished blocks under the lease, from the start of the prompt. */
+  readonly blocks: number;
+  readonly bytes: number;
+  readonly leaseMs: number;
+}
+
+export interface EngineRequest {
+  readonly id: string;
+  readonly prompt: Int32Array;
+  /** Tokens another instance already generated after the prompt; decoding goes on after them. */
+  readonly resumed: Int32Array;
+  readonly sampling: Sampling;
+  /** Tenant salt: part of the chain seed. '' = shared. */
+  readonly salt: string;
+  readonly ticket: HandOffTicket | null;
+  /** Milliseconds from now by which pulling KV must be done; then the rest is recomputed. */
+  readonly pullDeadlineMs: number;
+}
+
+/** What happened to the prompt before its first token. Token counts; they add up to the prompt with `computed`. */
+export interface PromptReport {
+  readonly promptTokens: number;
+  readonly reused: Record<Tier, number>;
+  readonly computed: number;
+  readonly queueMs: number;
+  readonly prefillMs: number;
+  /** Null when nothing was pulled. `failed` says why fewer blocks than offered came. */
+  readonly handOff: { readonly blocks: number; readonly bytes: number; readonly ms: number; readonly failed: string | null } | null;
+}
+
+export type FinishReason = 'stop' | 'length' | 'cancelled';
+
+export interface TokenLogprobs {
+  readonly logprob: number;
+  /** Most likely first. */
+  readonly top: readonly { readonly token: number; readonly logprob: number }[];
+}
+
+export interface GenerateSink {
+  /** Once, right before the first token. */
+  start(report: PromptReport): void;
+  token(token: number, logprobs: TokenLogprobs | null): void;
+  end(reason: FinishReason): void;
+  error(error: SluiceError): void;
+}
+
+export interface PrefillSink {
+  done(ticket: HandOffTicket, report: PromptReport): void;
+  error(error: SluiceError): void;
+}
+
+export interface Running {
+  /** Frees what the request holds; `end('cancelled')` follows unless it already ended. Idempotent. */
+  cancel(): void;
+}
+
+/**
+ * Measured (or, simulated, declared) costs of one instance in milliseconds.
+ * prefill(u uncached tokens after c cached) = prefillFixed + prefillPerToken*u + prefillPerTokenContext*u*(c + u/2)
+ * decode step(n sequences, t context tokens over all of them) = stepFixed + stepPerSequence*n + stepPerContextToken*t
+ * pull(b bytes) = pullFixed + pullPerMiB*b/2^20
+ */
+export interface EngineCosts {
+  readonly prefillFixed: number;
+  readonly prefillPerToken: number;
+  readonly prefillPerTokenContext: number;
+  readonly stepFixed: number;
+  readonly stepPerSequence: number;
+  readonly stepPerContextToken: number;
+  readonly pullFixed: number;
+  readonly pullPerMiB: number;
+}
+
+export interface EngineLoad {
+  readonly running: number;
+  readonly waiting: number;
+  /** Uncached prompt tokens not yet prefilled, over running and waiting requests. */
+  readonly pendingPrefillTokens: number;
+  /** Context tokens of running decodes. */
+  readonly contextTokens: number;
+  /** `hbm.usedBytes` is what running requests need (vLLM's meaning; what is kept for reuse gives way), `host.usedBytes` all that is held. */
+  readonly kv: Record<'hbm' | 'host', { readonly usedBytes: number; readonly capacityBytes: number }>;
+  readonly leases: number;
+  readonly draining: boolean;
+  readonly costs: EngineCosts;
+}
+
+export interface EngineCounters {
+  readonly promptTokens: number;
+  readonly generationTokens: number;
+  readonly prefixQueryTokens: number;
+  readonly prefixHitTokens: number;
+  readonly externalQueryTokens: number;
+  readonly externalHitTokens: number;
+  readonly pulledBytes: number;
+  readonly pullFailures: number;
+  readonly leasesExpired: number;
+  readonly preemptions: number;
+}
+
+export interface EngineCore {
+  readonly info: EngineInfo;
+  readonly tokenizer: Tokenizer;
+  generate(request: EngineRequest, sink: GenerateSink): Running;
+  prefill(request: EngineRequest, sink: PrefillSink): Running;
+  /** Ends a lease given out by this instance before its time: the hand-off will not happen. Idempotent. */
+  releaseLease(lease: string): void;
+  load(): EngineLoad;
+  counters(): EngineCounters;
+  snapshot(): KvSnapshot;
+  /** Calls back for every event after the current snapshot; returns how to stop. */
+  onEvent(listener: (envelope: KvEventEnvelope) => void): () => void;
+  /** Stops taking requests; resolves when running ones ended and leases were acknowledged or expired. */
+  drain(): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,295 @@
+/** A simulated engine: no model, declared timings, real KV names, events, leases and hand-off. */
+import { randomUUID } from 'node:crypto';
+import { chainSeed, type KvIdentity, TransferServer } from '../../kv/index.ts';
+import { SluiceError } from '../../shared/index.ts';
+import type {
+  EngineCore,
+  EngineCosts,
+  EngineCounters,
+  EngineInfo,
+  EngineLoad,
+  EngineRequest,
+  GenerateSink,
+  PrefillSink,
+  Running,
+} from '../port.ts';
+import { DEFAULT_SIM_COSTS } from './costs.ts';
+import { SimKv } from './kv.ts';
+import type { SimOptions } from './options.ts';
+import { Puller } from './pull.ts';
+import { Scheduler } from './scheduler.ts';
+import { Sequence, type SequenceEvents } from './sequence.ts';
+import { bytes4Tokenizer, END_TOKEN } from './tokenizer.ts';
+
+type Settings = Required<Omit<SimOptions, 'costs'>> & { readonly costs: EngineCosts };
+
+const DEFAULTS = {
+  host: '127.0.0.1',
+  contextTokens: 8192,
+  maxSequences: 64,
+  blockTokens: 16,
+  bytesPerBlock: 4096,
+  hbmBytes: 64 * 2 ** 20,
+  hostBytes: 64 * 2 ** 20,
+  leaseMs: 30_000,
+  maxWaiting: 4096,
+  chunkTokens: 2048,
+  transfer: 'tcp',
+} as const;
+
+/** How often a draining engine looks whether its last lease is over. */
+const LEASE_LOOK_MS = 50;
+const SEEDS_KEPT = 256;
+
+/**
+ * Starts a simulated engine and its transfer server.
+ * @throws RangeError when HBM does not hold one whole context
+ */
+export async function createSimEngine(options: SimOptions): Promise<EngineCore> {
+  const settings: Settings = { ...DEFAULTS, incarnation: randomUUID(), ...options, costs: { ...DEFAULT_SIM_COSTS, ...options.costs } };
+  const { contextTokens, blockTokens, bytesPerBlock, hbmBytes } = settings;
+  const neededBytes = Math.ceil(contextTokens / blockTokens) * bytesPerBlock;
+  if (hbmBytes < neededBytes) {
+    throw new RangeError(`hbmBytes (--hbm-bytes): one context of ${contextTokens} tokens needs ${neededBytes} bytes, got ${hbmBytes}`);
+  }
+  const kv = new SimKv(settings);
+  const server = new TransferServer({
+    source: { block: (key) => kv.host.peek(key) },
+    leases: { renew: (id) => kv.host.renew(id), release: (id) => void kv.host.release(id) },
+    clock: settings.clock,
+    bytesPerSecondPerPeer: null,
+  });
+  const transfer = await server.listen({ host: settings.host, port: 0 });
+  return new SimEngine(settings, kv, { server, host: transfer.host, port: transfer.port });
+}
+
+function identityOf(settings: Settings): KvIdentity {
+  const { modelName, bytesPerBlock, blockTokens } = settings;
+  return {
+    model: `simulated:${modelName}`,
+    revision: '1',
+    tokenizer: 'bytes4',
+    rope: 'none',
+    adapter: '',
+    dtype: 'simulated',
+    layout: `simulated/${bytesPerBlock}`,
+    blockTokens,
+  };
+}
+
+class SimEngine implements EngineCore {
+  readonly info: EngineInfo;
+  readonly tokenizer = bytes4Tokenizer;
+  readonly #settings: Settings;
+  readonly #kv: SimKv;
+  readonly #server: TransferServer;
+  readonly #scheduler: Scheduler;
+  readonly #puller: Puller;
+  readonly #active = new Map<Sequence, Running>();
+  readonly #seeds = new Map<string, Uint32Array>();
+  #draining = false;
+  #drained: (() => void)[] = [];
+
+  constructor(settings: Settings, kv: SimKv, transfer: { server: TransferServer; host: string; port: number }) {
+    this.#settings = settings;
+    this.#kv = kv;
+    this.#server = transfer.server;
+    const { instance, incarnation, role, modelName, contextTokens, maxSequences, bytesPerBlock } = settings;
+    this.info = {
+      instance,
+      incarnation,
+      role,
+      engine: 'sim',
+      simulated: true,
+      model: modelName,
+      contextTokens,
+      maxSequences,
+      identity: identityOf(settings),
+      bytesPerBlock,
+      tokenizer: { kind: 'bytes4' },
+      transfer: { host: transfer.host, port: transfer.port },
+    };
+    this.#scheduler = new Scheduler({ ...settings, kv, onOver: (sequence) => this.#over(sequence) });
+    this.#puller = new Puller({ ...settings, peer: instance });
+  }
+
+  generate(request: EngineRequest, sink: GenerateSink): Running {
+    const events: SequenceEvents = {
+      start: (report) => sink.start(report),
+      prefilled: () => false,
+      token: (token, logprobs) => sink.token(token, logprobs),
+      end: (reason) => sink.end(reason),
+      error: (error) => sink.error(error),
+    };
+    return this.#take(request, events);
+  }
+
+  prefill(request: EngineRequest, sink: PrefillSink): Running {
+    const events: SequenceEvents = {
+      start: () => {},
+      prefilled: (sequence) => {
+        sink.done(this.#ticket(sequence), sequence.report(this.#settings.clock.now()));
+        return true;
+      },
+      token: () => {},
+      end: () => sink.error(new SluiceError('unavailable', 'the prefill was cancelled')),
+      error: (error) => sink.error(error),
+    };
+    return this.#take(request, events);
+  }
+
+  releaseLease(lease: string): void {
+    this.#kv.host.release(lease);
+  }
+
+  load(): EngineLoad {
+    const { bytesPerBlock, costs } = this.#settings;
+    const { running } = this.#scheduler;
+    const { hbm, host } = this.#kv;
+    let pendingPrefillTokens = 0;
+    let contextTokens = 0;
+    for (const sequence of this.#active.keys()) {
+      if (sequence.decoding) contextTokens += sequence.length;
+      else pendingPrefillTokens += sequence.target - Math.max(sequence.computed, sequence.expected);
+    }
+    return {
+      running: running.length,
+      waiting: this.#active.size - running.length,
+      pendingPrefillTokens,
+      contextTokens,
+      kv: {
+        hbm: { usedBytes: hbm.inUse * bytesPerBlock, capacityBytes: hbm.capacity * bytesPerBlock },
+        host: { usedBytes: host.usedBytes, capacityBytes: host.capacityBytes },
+      },
+      leases: host.leases,
+      draining: this.#draining,
+      costs,
+    };
+  }
+
+  counters(): EngineCounters {
+    const { promptTokens, generationTokens, prefixQueryTokens, prefixHitTokens, preemptions } = this.#scheduler;
+    const leasesExpired = this.#kv.host.leasesExpired;
+    return { promptTokens, generationTokens, prefixQueryTokens, prefixHitTokens, preemptions, leasesExpired, ...this.#puller.counters() };
+  }
+
+  snapshot() {
+    return this.#kv.snapshot();
+  }
+
+  onEvent(listener: Parameters<EngineCore['onEvent']>[0]) {
+    return this.#kv.onEvent(listener);
+  }
+
+  drain(): Promise<void> {
+    this.#draining = true;
+    return new Promise((resolve) => {
+      this.#drained.push(resolve);
+      this.#lookDrained();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#draining = true;
+    for (const running of this.#active.values()) running.cancel();
+    this.#scheduler.stop();
+    this.#kv.host.clear();
+    this.#lookDrained();
+    await this.#server.close();
+  }
+
+  #take(request: EngineRequest, events: SequenceEvents): Running {
+    const refused = this.#refusal(request);
+    if (refused) {
+      events.error(refused);
+      return { cancel: () => {} };
+    }
+    const { clock, blockTokens } = this.#settings;
+    const sequence = new Sequence({ request, events, seed: this.#seed(request.salt), blockTokens, arrivedAt: clock.now() });
+    if (request.resumed.at(-1) === END_TOKEN && !request.sampling.ignoreEos) {
+      events.start(sequence.report(clock.now()));
+      events.end('stop');
+      return { cancel: () => {} };
+    }
+    const abort = new AbortController();
+    const running = {
+      cancel: () => {
+        if (sequence.over) return;
+        abort.abort();
+        this.#scheduler.remove(sequence);
+        events.end('cancelled');
+      },
+    };
+    this.#active.set(sequence, running);
+    const local = this.#kv.match(sequence.keys, sequence.tokens).length;
+    sequence.expect(local);
+    const { ticket } = request;
+    if (ticket === null || ticket.blocks === 0) this.#scheduler.submit(sequence);
+    else this.#pullThenSubmit(sequence, local, abort.signal);
+    return running;
+  }
+
+  #pullThenSubmit(sequence: Sequence, local: number, signal: AbortSignal): void {
+    this.#puller
+      .pull(sequence, local, signal)
+      .then((pulled) => {
+        if (sequence.over) return;
+        sequence.pulled = pulled;
+        sequence.expect(pulled?.to ?? local);
+        this.#scheduler.submit(sequence);
+      })
+      .catch((thrown: unknown) => {
+        if (sequence.over) return;
+        this.#scheduler.remove(sequence);
+        sequence.events.error(new SluiceError('internal', 'internal error', { cause: thrown }));
+      });
+  }
+
+  #refusal(request: EngineRequest): SluiceError | null {
+    const { maxWaiting, contextTokens } = this.#settings;
+    if (this.#draining) return new SluiceError('unavailable', 'the engine drains and takes no new requests', { retryAfterSeconds: 1 });
+    if (this.#active.size - this.#scheduler.running.length >= maxWaiting) {
+      return new SluiceError('queue_full', `${maxWaiting} requests are waiting already`, { retryAfterSeconds: 1 });
+    }
+    if (request.prompt.length + request.sampling.maxTokens > contextTokens) {
+      const message = `prompt (${request.prompt.length}) and max_tokens (${request.sampling.maxTokens}) exceed the context of ${contextTokens} tokens`;
+      return new SluiceError('context_length_exceeded', message);
+    }
+    return null;
+  }
+
+  #ticket(sequence: Sequence) {
+    const { instance, incarnation, transfer } = this.info;
+    const { blockTokens, bytesPerBlock, leaseMs } = this.#settings;
+    const count = Math.floor(sequence.request.prompt.length / blockTokens);
+    const blocks = Array.from({ length: count }, (_, index) => sequence.block(this.#kv, index));
+    const lease = this.#kv.lease(blocks, leaseMs);
+    const held = lease?.keys.length ?? 0;
+    return { instance, incarnation, ...transfer, lease: lease?.id ?? '', blocks: held, bytes: held * bytesPerBlock, leaseMs };
+  }
+
+  #seed(salt: string): Uint32Array {
+    const known = this.#seeds.get(salt);
+    if (known) return known;
+    const seed = chainSeed(this.info.identity, salt);
+    if (this.#seeds.size >= SEEDS_KEPT) this.#seeds.clear();
+    this.#seeds.set(salt, seed);
+    return seed;
+  }
+
+  #over(sequence: Sequence): void {
+    this.#active.delete(sequence);
+    this.#lookDrained();
+  }
+
+  #lookDrained(): void {
+    if (this.#drained.length === 0 || this.#active.size > 0) return;
+    if (this.#kv.host.leases > 0) {
+      this.#settings.clock.after(LEASE_LOOK_MS, () => this.#lookDrained());
+      return;
+    }
+    const drained = this.#drained;
+    this.#drained = [];
+    for (const resolve of drained) resolve();
+  }
+}

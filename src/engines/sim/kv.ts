@@ -1,0 +1,117 @@
+/** KV of a simulated engine: two tiers with real names, leases and events; the bytes are the same made-up ones for every block. */
+import {
+  HostTier,
+  holdsTokens,
+  type KvBlock,
+  type KvEvent,
+  type KvEventEnvelope,
+  type KvSnapshot,
+  kvBlock,
+  type Lease,
+} from '../../kv/index.ts';
+import type { Clock } from '../../shared/index.ts';
+import { HbmBlocks } from './hbm.ts';
+
+export interface SimKvOptions {
+  readonly incarnation: string;
+  readonly blockTokens: number;
+  readonly bytesPerBlock: number;
+  readonly hbmBytes: number;
+  readonly hostBytes: number;
+  readonly clock: Clock;
+}
+
+/** Where the leading blocks of a prompt are, in order. */
+export type LocalTier = 'hbm' | 'host';
+
+export class SimKv {
+  readonly hbm: HbmBlocks;
+  readonly host: HostTier;
+  readonly #options: SimKvOptions;
+  /** All blocks share these bytes and this checksum. */
+  readonly #sample: KvBlock;
+  readonly #listeners = new Set<(envelope: KvEventEnvelope) => void>();
+  #seq = 0;
+
+  constructor(options: SimKvOptions) {
+    this.#options = options;
+    this.hbm = new HbmBlocks(Math.floor(options.hbmBytes / options.bytesPerBlock));
+    this.host = new HostTier({ capacityBytes: options.hostBytes, clock: options.clock });
+    this.#sample = kvBlock('', null, new Int32Array(0), new Uint8Array(options.bytesPerBlock).fill(0x5a));
+    this.host.onChange((change) => {
+      if (change.type === 'cleared') return;
+      this.#emit('removed', 'host', change.removed);
+      this.#emit('stored', 'host', change.stored);
+    });
+  }
+
+  get seq(): number {
+    return this.#seq;
+  }
+
+  block(key: string, parent: string | null, tokens: Int32Array): KvBlock {
+    return { ...this.#sample, key, parent, tokens };
+  }
+
+  /** Tiers of the leading blocks that are here with the very tokens of `prompt`. */
+  match(keys: readonly string[], prompt: Int32Array): LocalTier[] {
+    const tiers: LocalTier[] = [];
+    for (const key of keys) {
+      const at = tiers.length * this.#options.blockTokens;
+      const hbm = this.hbm.peek(key);
+      const found = hbm ?? this.host.peek(key);
+      if (!found || !holdsTokens(found, prompt, at)) break;
+      tiers.push(hbm ? 'hbm' : 'host');
+    }
+    return tiers;
+  }
+
+  /** Takes `count` unfinished HBM blocks; what is evicted for them goes to host memory. False when there are not so many. */
+  reserve(count: number): boolean {
+    const evicted = this.hbm.reserve(count);
+    if (!evicted) return false;
+    if (evicted.length > 0) {
+      // Oldest first is end first within a chain; host memory wants chains from their start.
+      this.host.putChain(evicted.toReversed());
+      this.#emit(
+        'removed',
+        'hbm',
+        evicted.map(({ key }) => key),
+      );
+    }
+    return true;
+  }
+
+  /** Names finished blocks, in chain order. */
+  commit(blocks: readonly KvBlock[]): void {
+    const stored = blocks.filter((block) => this.hbm.commit(block)).map(({ key }) => key);
+    this.#emit('stored', 'hbm', stored);
+  }
+
+  /** Copies finished blocks to host memory and leases as many leading ones as fit there. */
+  lease(blocks: readonly KvBlock[], leaseMs: number): Lease | null {
+    const held = this.host.putChain(blocks);
+    if (held === 0) return null;
+    return this.host.lease(
+      blocks.slice(0, held).map(({ key }) => key),
+      leaseMs,
+    );
+  }
+
+  snapshot(): KvSnapshot {
+    const tiers = { hbm: [...this.hbm.keys()], host: this.host.keys() };
+    return { incarnation: this.#options.incarnation, seq: this.#seq, tiers };
+  }
+
+  onEvent(listener: (envelope: KvEventEnvelope) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #emit(type: 'stored' | 'removed', tier: LocalTier, keys: readonly string[]): void {
+    if (keys.length === 0) return;
+    this.#seq += 1;
+    const event: KvEvent = { type, tier, keys };
+    for (const listener of this.#listeners) listener({ incarnation: this.#options.incarnation, seq: this.#seq, event });
+  }
+}

@@ -1,0 +1,35 @@
+import type { Clock } from '../../shared/index.ts';
+import type { EngineCosts, Role } from '../port.ts';
+
+export interface SimOptions {
+  readonly instance: string;
+  readonly role: Role;
+  readonly modelName: string;
+  readonly clock: Clock;
+  /** Address for the KV transfer server, and its name in tickets. Default 127.0.0.1. */
+  readonly host?: string;
+  /** Default 8,192. */
+  readonly contextTokens?: number;
+  /** Sequences in one batch. Default 64. */
+  readonly maxSequences?: number;
+  /** Default 16. */
+  readonly blockTokens?: number;
+  /** KV bytes of one block; they really travel at a hand-off (but hold nothing, all blocks of an engine share them in memory). Default 4,096. */
+  readonly bytesPerBlock?: number;
+  /** Default 64 MiB. At least one whole context must fit. */
+  readonly hbmBytes?: number;
+  /** Default 64 MiB. */
+  readonly hostBytes?: number;
+  /** How long finished blocks wait for a peer. Default 30,000. */
+  readonly leaseMs?: number;
+  /** Declared times. Default DEFAULT_SIM_COSTS; a part of them changes only that part. */
+  readonly costs?: Partial<EngineCosts>;
+  /** Requests that may wait. Default 4,096. */
+  readonly maxWaiting?: number;
+  /** Prompt tokens of one step. Default 2,048. */
+  readonly chunkTokens?: number;
+  /** `tcp` (default): blocks travel over the real transfer server. `declared`: a pull only takes its declared time. */
+  readonly transfer?: 'tcp' | 'declared';
+  /** Default: a random UUID. */
+  readonly incarnation?: string;
+}

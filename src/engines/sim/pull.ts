@@ -1,0 +1,93 @@
+/** Pulling a prompt's blocks from the instance that prefilled it, over the real transfer or only by its declared time. */
+import { pull } from '../../kv/index.ts';
+import { type Clock, sleep } from '../../shared/index.ts';
+import type { EngineCosts, EngineCounters, HandOffTicket, PromptReport } from '../port.ts';
+import { pullMs } from './costs.ts';
+import type { Pulled, Sequence } from './sequence.ts';
+
+export interface PullerOptions {
+  readonly clock: Clock;
+  readonly costs: EngineCosts;
+  readonly blockTokens: number;
+  readonly bytesPerBlock: number;
+  readonly transfer: 'tcp' | 'declared';
+  readonly peer: string;
+}
+
+type HandOff = NonNullable<PromptReport['handOff']>;
+type PullCounters = Pick<EngineCounters, 'externalQueryTokens' | 'externalHitTokens' | 'pulledBytes' | 'pullFailures'>;
+
+export class Puller {
+  readonly #options: PullerOptions;
+  #queriedBlocks = 0;
+  #pulledBlocks = 0;
+  #pulledBytes = 0;
+  #failures = 0;
+
+  constructor(options: PullerOptions) {
+    this.#options = options;
+  }
+
+  counters(): PullCounters {
+    const { blockTokens } = this.#options;
+    return {
+      externalQueryTokens: this.#queriedBlocks * blockTokens,
+      externalHitTokens: this.#pulledBlocks * blockTokens,
+      pulledBytes: this.#pulledBytes,
+      pullFailures: this.#failures,
+    };
+  }
+
+  /** Pulls what the ticket offers beyond the `local` leading blocks; null when the request has no ticket. Never takes longer than the request allows. */
+  async pull(sequence: Sequence, local: number, signal: AbortSignal): Promise<Pulled | null> {
+    const { clock, costs, bytesPerBlock } = this.#options;
+    const { ticket, pullDeadlineMs } = sequence.request;
+    if (ticket === null) return null;
+    const to = Math.max(local, Math.min(ticket.blocks, sequence.keys.length));
+    if (to === local) {
+      this.#acknowledge(sequence, local);
+      return { from: local, to: local, report: { blocks: 0, bytes: 0, ms: 0, failed: null } };
+    }
+    const startedAt = clock.now();
+    this.#queriedBlocks += to - local;
+    const came = await this.#fetch(ticket, { sequence, from: local, to, signal });
+    if (came.failed !== null) this.#failures += 1;
+    const spentMs = clock.now() - startedAt;
+    const declaredMs = Math.min(pullDeadlineMs, pullMs(costs, came.blocks * bytesPerBlock));
+    if (declaredMs > spentMs) await sleep(clock, declaredMs - spentMs, signal);
+    this.#pulledBlocks += came.blocks;
+    this.#pulledBytes += came.bytes;
+    return { from: local, to: local + came.blocks, report: { ...came, ms: clock.now() - startedAt } };
+  }
+
+  /** Nothing is lacking: tells the peer, so that its lease need not run out. The request does not wait for it. */
+  #acknowledge(sequence: Sequence, local: number): void {
+    const { ticket } = sequence.request;
+    if (ticket === null) return;
+    this.#fetch(ticket, { sequence, from: local, to: local, signal: new AbortController().signal }).catch(() => {
+      // Only an argument out of range gets here; then the lease ends by time.
+    });
+  }
+
+  async #fetch(ticket: HandOffTicket, wanted: { sequence: Sequence; from: number; to: number; signal: AbortSignal }): Promise<HandOff> {
+    const { clock, blockTokens, bytesPerBlock, transfer, peer } = this.#options;
+    const { sequence, from, to, signal } = wanted;
+    if (transfer === 'declared') return { blocks: to - from, bytes: (to - from) * bytesPerBlock, ms: 0, failed: null };
+    const { blocks, bytes, ms, failed } = await pull({
+      host: ticket.host,
+      port: ticket.port,
+      lease: ticket.lease,
+      keys: sequence.keys.slice(from, to),
+      tokens: sequence.tokens.slice(from * blockTokens, to * blockTokens),
+      blockTokens,
+      bytesPerBlock,
+      deadlineMs: sequence.request.pullDeadlineMs,
+      signal,
+      clock,
+      peer,
+      // The bytes say nothing here; what counts is that they came and were verified.
+      onBlock: () => {},
+    });
+    return { blocks, bytes, ms, failed };
+  }
+}

@@ -1,0 +1,20 @@
+/** KV blocks: their names, where they are, and moving them between instances. */
+
+export { type MemoryDirectoryOptions, memoryDirectory } from './directory/memory.ts';
+export type {
+  ApplyOutcome,
+  Directory,
+  DirectoryMatch,
+  DirectoryStats,
+} from './directory/port.ts';
+export type { KvEvent, KvEventEnvelope, KvSnapshot, Tier } from './events/event.ts';
+export { holdsTokens, type KvBlock, kvBlock } from './host/block.ts';
+export { type HostChange, HostTier, type HostTierOptions, type Lease } from './host/tier.ts';
+export type { KvIdentity } from './identity/identity.ts';
+export { blockKeys, chainSeed } from './identity/keys.ts';
+export { keyHex, keyHexes, keyNumber, keyNumbers } from './identity/names.ts';
+export { pull } from './transfer/client.ts';
+export { TransferPool, type TransferPoolOptions } from './transfer/pool.ts';
+export type { BlockSource, LeaseKeeper, PulledBlock, PullRequest, PullResult } from './transfer/port.ts';
+export { pullSlabBytes } from './transfer/receiver.ts';
+export { type TransferLimits, TransferServer, type TransferServerOptions, type TransferServerStats } from './transfer/server.ts';

@@ -1,0 +1,16 @@
+export type {
+  Address,
+  InstanceSpec,
+  Observed,
+  ObservedInstance,
+  ObservedRouter,
+  Outcome,
+  Phase,
+  Platform,
+  PublishedInstance,
+  Role,
+  RoutedInstance,
+  RouterSpec,
+  Step,
+} from './port.ts';
+export { ProcessPlatform, type ProcessPlatformOptions, type RunningProcess } from './process/platform.ts';

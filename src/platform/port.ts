@@ -1,0 +1,146 @@
+/**
+ * The platform port: where instances and routers run. The controller observes through it, decides, and has steps done by it.
+ *
+ * Invariants
+ * - `observe` reports what is, never what should be; it ends within a bounded time even when a process does not answer.
+ * - `apply` starts a change and returns; whether the change came about is seen by the next `observe`.
+ * - A start makes a new incarnation. `draining` is a mark that stays with an instance until it is gone.
+ */
+
+export type Role = 'prefill' | 'decode' | 'mixed';
+
+/** All that one instance is started with. Equal specs give interchangeable instances. */
+export interface InstanceSpec {
+  readonly role: Role;
+  readonly engine: 'llamacpp' | 'sim';
+  readonly modelName: string;
+  /** `builtin:tiny` or the path of a GGUF. */
+  readonly modelSource: string;
+  readonly modelRevision: string;
+  readonly contextTokens: number;
+  readonly maxSequences: number;
+  readonly blockTokens: number;
+  readonly hbmBytes: number;
+  readonly hostBytes: number;
+  readonly leaseMs: number;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Declared costs of a simulated engine as JSON; null = the engine's own. */
+  readonly costs: string | null;
+}
+
+/** All that a router is started with. */
+export interface RouterSpec {
+  readonly host: string;
+  /** 0 = any free port, kept when the router is restarted. */
+  readonly port: number;
+  readonly modelName: string;
+  /** Limits and deadlines as JSON, as `sluice router --config` takes them. */
+  readonly config: string;
+  /** Milliseconds that a router which is asked to end gives to requests under way. */
+  readonly graceMs: number;
+}
+
+export interface Address {
+  readonly url: string;
+  readonly transfer: { readonly host: string; readonly port: number };
+}
+
+/** `failed`: not running, and nobody asked it to end. `stopping`: asked to end, still running. */
+export type Phase = 'starting' | 'ready' | 'failed' | 'stopping';
+
+interface ObservedProcess {
+  /** Hash of the spec that it was started with. */
+  readonly revision: string;
+  readonly phase: Phase;
+  /** Monotonic milliseconds. */
+  readonly startedMs: number;
+  readonly failedMs: number | null;
+  /** Failures in a row without a stable while between them. */
+  readonly failures: number;
+  readonly lastError: string | null;
+}
+
+export interface ObservedInstance extends ObservedProcess {
+  /** Unique within the deployment, for example `decode-1`. */
+  readonly name: string;
+  readonly role: Role;
+  /** Name of the model as clients write it. */
+  readonly modelName: string;
+  /** Hash of what must be equal for KV to be exchanged. */
+  readonly family: string;
+  /** Null until the instance has told it. */
+  readonly incarnation: string | null;
+  readonly address: Address | null;
+  /** When it was asked to take no new requests; null = it may take them. */
+  readonly drainingSinceMs: number | null;
+}
+
+/** What a router says of one instance that it was told about. */
+export interface RoutedInstance {
+  readonly name: string;
+  readonly incarnation: string;
+  readonly draining: boolean;
+  /** The router has a live feed from it and may place requests on it. */
+  readonly connected: boolean;
+  readonly inFlight: number;
+}
+
+export interface ObservedRouter extends ObservedProcess {
+  readonly name: string;
+  /** True while it takes new connections. */
+  readonly accepting: boolean;
+  readonly url: string | null;
+  readonly adminUrl: string | null;
+  /** A synthetic request went through the pools. */
+  readonly serving: boolean;
+  /** Null when the router did not say (not up yet, or hung). */
+  readonly instances: readonly RoutedInstance[] | null;
+}
+
+export interface Observed {
+  readonly instances: readonly ObservedInstance[];
+  readonly routers: readonly ObservedRouter[];
+}
+
+/** One line of the list that a router gets. */
+export interface PublishedInstance {
+  readonly id: string;
+  readonly incarnation: string;
+  readonly role: Role;
+  readonly url: string;
+  readonly transfer: { readonly host: string; readonly port: number };
+  readonly draining: boolean;
+}
+
+/** One unit of change, with its reason. */
+export type Step =
+  | {
+      readonly type: 'startInstance';
+      readonly name: string;
+      readonly spec: InstanceSpec;
+      readonly revision: string;
+      readonly family: string;
+      readonly reason: string;
+    }
+  | { readonly type: 'restartInstance'; readonly name: string; readonly reason: string }
+  | { readonly type: 'drainInstance'; readonly name: string; readonly reason: string }
+  | { readonly type: 'stopInstance'; readonly name: string; readonly reason: string }
+  | { readonly type: 'startRouter'; readonly name: string; readonly spec: RouterSpec; readonly revision: string; readonly reason: string }
+  | { readonly type: 'restartRouter'; readonly name: string; readonly reason: string }
+  | { readonly type: 'stopRouter'; readonly name: string; readonly reason: string }
+  | {
+      readonly type: 'publishInstances';
+      readonly router: string;
+      readonly model: string;
+      readonly instances: readonly PublishedInstance[];
+      readonly reason: string;
+    };
+
+/** `field` names the field of the resource that makes the step impossible, when it is one. */
+export type Outcome = { readonly ok: true } | { readonly ok: false; readonly field: string | null; readonly message: string };
+
+export interface Platform {
+  observe(): Promise<Observed>;
+  apply(step: Step): Promise<Outcome>;
+}

@@ -1,0 +1,31 @@
+/** The router's admin listener, as the platform uses it. */
+import type { PublishedInstance, RoutedInstance } from '../port.ts';
+import { isRecord } from './member.ts';
+import { call } from './probe.ts';
+
+/** Null when the router gave no usable answer. */
+export async function readRoutedInstances(adminUrl: string, timeoutMs: number): Promise<readonly RoutedInstance[] | null> {
+  const answer = await call({ url: `${adminUrl}/admin/instances`, timeoutMs });
+  if (!answer.ok || answer.status !== 200 || !isRecord(answer.json)) return null;
+  const list: unknown = answer.json['instances'];
+  if (!Array.isArray(list)) return null;
+  return list.map(routedInstance).filter((instance) => instance !== null);
+}
+
+function routedInstance(line: unknown): RoutedInstance | null {
+  if (!isRecord(line)) return null;
+  const { id, incarnation, draining, connected, inFlight } = line;
+  if (typeof id !== 'string' || typeof incarnation !== 'string' || typeof inFlight !== 'number') return null;
+  return { name: id, incarnation, draining: draining === true, connected: connected === true, inFlight };
+}
+
+/** @returns null, or why the router did not take the list. */
+export async function publish(
+  adminUrl: string,
+  list: { readonly generation: number; readonly model: string; readonly instances: readonly PublishedInstance[] },
+  timeoutMs: number,
+): Promise<string | null> {
+  const answer = await call({ method: 'PUT', url: `${adminUrl}/admin/instances`, body: list, timeoutMs });
+  if (!answer.ok) return answer.why;
+  return answer.status === 200 ? null : `HTTP ${answer.status}: ${JSON.stringify(answer.json)}`;
+}

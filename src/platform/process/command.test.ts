@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+import type { InstanceSpec } from '../port.ts';
+import { engineArguments, routerArguments } from './command.ts';
+
+const SPEC: InstanceSpec = {
+  role: 'prefill',
+  engine: 'llamacpp',
+  modelName: 'm',
+  modelSource: 'builtin:tiny',
+  modelRevision: 'main',
+  contextTokens: 1024,
+  maxSequences: 4,
+  blockTokens: 16,
+  hbmBytes: 10,
+  hostBytes: 20,
+  leaseMs: 30,
+  args: ['--more'],
+  env: {},
+  costs: null,
+};
+
+describe('engineArguments', () => {
+  it('gives weights to a real engine and declared costs to a simulated one', () => {
+    const real = engineArguments('prefill-0', '127.0.0.1', SPEC, '/weights.gguf').join(' ');
+    expect(real).toMatch(/^engine --type llamacpp --role prefill --instance prefill-0 --model-name m --host 127\.0\.0\.1 --port 0 /);
+    expect(real).toMatch(/--model \/weights\.gguf --drain-ms 30 --more$/);
+    const simulated = engineArguments('prefill-0', '127.0.0.1', { ...SPEC, engine: 'sim', costs: '{"stepFixed":1}' }, '').join(' ');
+    expect(simulated).not.toContain('--model ');
+    expect(simulated).toContain('--costs {"stepFixed":1}');
+  });
+});
+
+describe('routerArguments', () => {
+  it('takes the port that it is told, not that of the spec', () => {
+    const words = routerArguments({ host: 'h', port: 0, modelName: 'm', config: '{}', graceMs: 9 }, 8123);
+    expect(words.join(' ')).toBe('router --host h --port 8123 --admin-port 0 --model m --grace-ms 9 --config {}');
+  });
+});

@@ -1,0 +1,49 @@
+/** The command lines of our processes. Pure. */
+import type { InstanceSpec, RouterSpec } from '../port.ts';
+
+export function engineArguments(name: string, host: string, spec: InstanceSpec, modelPath: string): string[] {
+  const flags: Record<string, string | number> = {
+    type: spec.engine,
+    role: spec.role,
+    instance: name,
+    'model-name': spec.modelName,
+    host,
+    port: 0,
+    context: spec.contextTokens,
+    sequences: spec.maxSequences,
+    'block-tokens': spec.blockTokens,
+    'hbm-bytes': spec.hbmBytes,
+    'host-bytes': spec.hostBytes,
+    'lease-ms': spec.leaseMs,
+  };
+  const model = spec.engine === 'llamacpp' ? ['--model', modelPath] : [];
+  const costs = spec.costs === null ? [] : ['--costs', spec.costs];
+  // What is left to wait for when the router has let an instance go is leases; arguments of the user's own win.
+  const drain = spec.args.some((argument) => argument.startsWith('--drain-ms')) ? [] : ['--drain-ms', String(spec.leaseMs)];
+  return ['engine', ...words(flags), ...model, ...costs, ...drain, ...spec.args];
+}
+
+function words(flags: Readonly<Record<string, string | number>>): string[] {
+  return Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)]);
+}
+
+/** @param port the one to take: the spec's, or for 0 the one that this router had before. */
+export function routerArguments(spec: RouterSpec, port: number): string[] {
+  const flags: Record<string, string | number> = {
+    host: spec.host,
+    port,
+    'admin-port': 0,
+    model: spec.modelName,
+    'grace-ms': spec.graceMs,
+    config: spec.config,
+  };
+  return ['router', ...words(flags)];
+}
+
+/** Numeric libraries must not start threads of their own: two compute threads on two cores are slower than one. */
+export const ONE_THREAD: Readonly<Record<string, string>> = {
+  OMP_NUM_THREADS: '1',
+  OPENBLAS_NUM_THREADS: '1',
+  MKL_NUM_THREADS: '1',
+  GGML_N_THREADS: '1',
+};

@@ -1,0 +1,58 @@
+/** The admin face, on a listener of its own that only this machine (or the pod) reaches: instances in, records and tables out. */
+import express, { type Express, type NextFunction, type Request, type Response } from 'express';
+import { errorBody, SluiceError, toSluiceError } from '../shared/index.ts';
+import { readPublishedList } from './instances/published.ts';
+import type { RouterParts } from './parts.ts';
+import { topView } from './top.ts';
+
+const MAX_LATEST = 1000;
+
+export function createAdminApp(parts: RouterParts): Express {
+  const { registry, records, context, admission } = parts;
+  const app = express();
+  app.disable('x-powered-by');
+  app.use(express.json({ limit: '4mb' }));
+  app.put('/admin/instances', (request, response) => {
+    registry.publish(readPublishedList(request.body));
+    response.json(instances(parts));
+  });
+  app.get('/admin/instances', (_, response) => void response.json(instances(parts)));
+  app.get('/admin/requests/:id', (request, response) => {
+    const record = records.get(request.params.id);
+    if (!record)
+      throw new SluiceError(
+        'not_found',
+        `no record of request ${request.params.id.slice(0, 128)}: it was never here, or later ones took its place`,
+      );
+    response.json(record);
+  });
+  app.get('/admin/requests', (request, response) => {
+    const limit = Math.min(MAX_LATEST, Math.max(1, Number(request.query['limit'] ?? 20) || 20));
+    response.json({ requests: records.latest(limit) });
+  });
+  app.get('/admin/top', (_, response) => void response.json(topView(parts)));
+  app.get('/admin/leftovers', (_, response) => {
+    const { reservations, legs } = context.held;
+    response.json({ reservations, openLegs: legs, inFlight: admission.inFlight, queued: admission.queued });
+  });
+  app.use((request) => {
+    throw new SluiceError('not_found', `no such path: ${request.path.slice(0, 200)}`);
+  });
+  app.use((thrown: unknown, _request: Request, response: Response, next: NextFunction) => {
+    if (response.headersSent) return next(thrown);
+    const error = bodyFault(thrown) ?? toSluiceError(thrown);
+    response.status(error.status).json(errorBody(error));
+  });
+  return app;
+}
+
+/** What express.json says of a body that it cannot read. */
+function bodyFault(thrown: unknown): SluiceError | null {
+  if (!(thrown instanceof Error) || !('type' in thrown)) return null;
+  if (thrown.type === 'entity.too.large') return new SluiceError('body_too_large', 'the body is larger than 4 MB');
+  return thrown.type === 'entity.parse.failed' ? new SluiceError('invalid_json', `the body is not valid JSON: ${thrown.message}`) : null;
+}
+
+function instances({ registry }: RouterParts): object {
+  return { generation: registry.generation, model: registry.model, instances: registry.status() };
+}

@@ -1,0 +1,105 @@
+/** What a router is told at its start, beside addresses. Pure. */
+import { SluiceError } from '../shared/index.ts';
+
+export interface RouterConfig {
+  readonly limits: {
+    /** Requests being served at one time. */
+    readonly inFlight: number;
+    /** Requests waiting beyond those. */
+    readonly queue: number;
+    readonly queueTimeoutMs: number;
+    /** Bytes of one request body. */
+    readonly bodyBytes: number;
+  };
+  /** Longest time per stage. */
+  readonly deadlines: {
+    readonly prefillMs: number;
+    /** Pull of KV; what is missing then is recomputed. */
+    readonly pullMs: number;
+    /** From the start of the decode leg to its first token. */
+    readonly firstTokenMs: number;
+    /** Between two tokens. */
+    readonly idleMs: number;
+    readonly totalMs: number;
+  };
+  /** Request header whose value salts the KV key chain, lower case; null = all clients share KV. */
+  readonly saltHeader: string | null;
+}
+
+export const DEFAULT_CONFIG: RouterConfig = {
+  limits: { inFlight: 2048, queue: 4096, queueTimeoutMs: 30_000, bodyBytes: 10 * 2 ** 20 },
+  deadlines: { prefillMs: 30_000, pullMs: 5_000, firstTokenMs: 60_000, idleMs: 30_000, totalMs: 600_000 },
+  saltHeader: null,
+};
+
+const DAY_MS = 86_400_000;
+type Bounds<T> = { readonly [K in keyof T]: readonly [number, number] };
+const LIMITS: Bounds<RouterConfig['limits']> = {
+  inFlight: [1, 100_000],
+  queue: [0, 1_000_000],
+  queueTimeoutMs: [1, DAY_MS],
+  bodyBytes: [1024, 2 ** 30],
+};
+const DEADLINES: Bounds<RouterConfig['deadlines']> = {
+  prefillMs: [1, DAY_MS],
+  pullMs: [1, DAY_MS],
+  firstTokenMs: [1, DAY_MS],
+  idleMs: [1, DAY_MS],
+  totalMs: [1, DAY_MS],
+};
+const SALT_HEADER = /^(?!x-sluice-)[a-z0-9][-a-z0-9]{0,63}$/i;
+
+/**
+ * Reads `--config`: a JSON object with any of `limits`, `deadlines` and `saltHeader`; what is left out keeps its default.
+ * @throws SluiceError invalid_request naming the field, its value and what it must be
+ */
+export function parseConfig(text: string): RouterConfig {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new SluiceError('invalid_request', `must be JSON; got ${JSON.stringify(text.slice(0, 60))}`, { cause });
+  }
+  const root = objectOf(value, 'config', ['limits', 'deadlines', 'saltHeader']);
+  return {
+    limits: numbersOf(root['limits'], 'limits', LIMITS, DEFAULT_CONFIG.limits),
+    deadlines: numbersOf(root['deadlines'], 'deadlines', DEADLINES, DEFAULT_CONFIG.deadlines),
+    saltHeader: saltHeaderOf(root['saltHeader']),
+  };
+}
+
+function objectOf(value: unknown, path: string, names: readonly string[]): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new SluiceError('invalid_request', `${path} must be an object; got ${JSON.stringify(value)}`, { param: path });
+  }
+  for (const name of Object.keys(value)) {
+    if (names.includes(name)) continue;
+    throw new SluiceError('invalid_request', `${path} has no field "${name}"; it has ${names.join(', ')}`, { param: `${path}.${name}` });
+  }
+  return value as Readonly<Record<string, unknown>>;
+}
+
+function numbersOf<T extends { readonly [K in keyof T]: number }>(value: unknown, path: string, bounds: Bounds<T>, defaults: T): T {
+  if (value === undefined) return defaults;
+  const names = Object.keys(bounds) as (keyof T & string)[];
+  const given = objectOf(value, path, names);
+  const numbers = { ...defaults };
+  for (const name of names) {
+    const number = given[name];
+    if (number === undefined) continue;
+    const [min, max] = bounds[name];
+    if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < min || number > max) {
+      const message = `${path}.${name} must be a whole number from ${min} to ${max}; got ${JSON.stringify(number)}`;
+      throw new SluiceError('invalid_request', message, { param: `${path}.${name}` });
+    }
+    Object.assign(numbers, { [name]: number });
+  }
+  return numbers;
+}
+
+function saltHeaderOf(value: unknown): string | null {
+  if (value === undefined || value === null) return null;
+  if (typeof value === 'string' && SALT_HEADER.test(value)) return value.toLowerCase();
+  const message = `saltHeader must be the name of an HTTP header, not one of x-sluice-*; got ${JSON.stringify(value)}`;
+  throw new SluiceError('invalid_request', message, { param: 'saltHeader' });
+}

@@ -1,0 +1,105 @@
+/** Gathers what placement needs to know of this moment, and asks it. */
+import type { Directory } from '../../kv/index.ts';
+import type { ParsedRequest } from '../edge/index.ts';
+import type { PromptNames } from '../identity/index.ts';
+import type { Group } from '../instances/group.ts';
+import type { Instance } from '../instances/instance.ts';
+import type { Registry } from '../instances/registry.ts';
+import { type Decision, place } from '../placement/index.ts';
+
+export interface Choice {
+  readonly group: Group;
+  readonly prefill: Instance | null;
+  readonly decode: Instance;
+  readonly decision: Decision;
+  readonly prompt: PromptNames;
+}
+
+export interface Question {
+  readonly request: ParsedRequest;
+  readonly salt: string;
+  /** Tokens that an earlier instance already generated. */
+  readonly generated: number;
+  /** Instances that failed this request. */
+  readonly excluded: ReadonlySet<Instance>;
+  /** Set once a token went out: another group's KV and weights would go on differently. */
+  readonly group: Group | null;
+  readonly pairOnly: boolean;
+}
+
+const CHARACTERS_PER_TOKEN = 4;
+/** A chat without `max_tokens` may go on to the end of the context. */
+const UNLIMITED_TOKENS = 1_000_000;
+const COMPLETION_TOKENS = 16;
+
+export class Chooser {
+  readonly #registry: Registry;
+  readonly #directory: Directory;
+  #turn = 0;
+
+  constructor(registry: Registry, directory: Directory) {
+    this.#registry = registry;
+    this.#directory = directory;
+  }
+
+  /** The cheapest choice over all groups; null when no instance can decode. */
+  choose(question: Question, now: number): Choice | null {
+    this.#turn = (this.#turn + 1) % 0x3fffffff;
+    let best: Choice | null = null;
+    for (const group of question.group ? [question.group] : this.#registry.groups) {
+      const choice = this.#inGroup(group, question, now);
+      if (choice && (best === null || choice.decision.chosen.totalMs < best.decision.chosen.totalMs)) best = choice;
+    }
+    return best;
+  }
+
+  #inGroup(group: Group, question: Question, now: number): Choice | null {
+    const instances = this.#eligible(group, question, now);
+    if (instances.length === 0) return null;
+    const { request, salt, generated } = question;
+    const { identity, bytesPerBlock } = group.info;
+    const prompt = group.family?.namesOf(request.prompt, salt) ?? guess(request);
+    const maxTokens = request.maxTokens ?? (request.kind === 'chat' ? UNLIMITED_TOKENS : COMPLETION_TOKENS);
+    const decision = place({
+      promptTokens: prompt.tokens + generated,
+      maxTokens: Math.max(1, maxTokens - generated),
+      blockTokens: identity.blockTokens,
+      bytesPerBlock,
+      instances,
+      held: this.#held(instances, prompt),
+      spread: this.#turn % instances.length,
+      pairOnly: question.pairOnly,
+    });
+    if (!decision) return null;
+    const byId = (id: string | null) => instances.find((instance) => instance.id === id);
+    const decode = byId(decision.chosen.decode);
+    return decode ? { group, prefill: byId(decision.chosen.prefill) ?? null, decode, decision, prompt } : null;
+  }
+
+  /** Those whose breaker is open count only while nobody else can decode: a failing instance is better than a certain refusal. */
+  #eligible(group: Group, { excluded }: Question, now: number): Instance[] {
+    const usable: Instance[] = [];
+    const healthy: Instance[] = [];
+    for (const instance of group.instances) {
+      if (!instance.usable || excluded.has(instance)) continue;
+      usable.push(instance);
+      if (instance.breaker.allows(now)) healthy.push(instance);
+    }
+    return healthy.some((instance) => instance.role !== 'prefill') ? healthy : usable;
+  }
+
+  #held(instances: readonly Instance[], prompt: PromptNames): Uint32Array {
+    const held = new Uint32Array(instances.length);
+    if (prompt.keys.length === 0) return held;
+    for (const match of this.#directory.lookup(prompt.keys)) {
+      const at = instances.findIndex((instance) => instance.id === match.instance);
+      if (at >= 0) held[at] = match.expected;
+    }
+    return held;
+  }
+}
+
+/** Before the tokenizer is loaded: about four characters a token, nothing known of blocks. */
+function guess(request: ParsedRequest): PromptNames {
+  return { tokens: Math.ceil(request.body.length / CHARACTERS_PER_TOKEN), keys: new Float64Array(0) };
+}

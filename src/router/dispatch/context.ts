@@ -1,0 +1,22 @@
+/** What all requests of a router share. */
+import type { Directory } from '../../kv/index.ts';
+import type { Clock } from '../../shared/index.ts';
+import type { Admission } from '../admission/admission.ts';
+import type { Chooser } from './choose.ts';
+import type { Deadlines, Watchman } from './deadlines.ts';
+import type { Flight } from './flight.ts';
+
+export interface DispatchContext {
+  readonly clock: Clock;
+  readonly chooser: Chooser;
+  readonly directory: Directory;
+  readonly admission: Admission;
+  readonly watchman: Watchman;
+  readonly deadlines: Deadlines;
+  /** A 32-bit seed for a sampled request that brought none. */
+  readonly newSeed: () => number;
+  /** Called once per request, when it has ended and holds nothing any more. */
+  readonly onEnd: (flight: Flight) => void;
+  /** Counts of what is held right now; all are zero when nothing is in flight. */
+  readonly held: { reservations: number; legs: number };
+}

@@ -1,0 +1,48 @@
+/** Longest times of a request's stages, milliseconds, and one sweep that watches all of them: no timer per request or token. */
+import type { Cancel, Clock } from '../../shared/index.ts';
+
+export interface Deadlines {
+  readonly prefillMs: number;
+  readonly pullMs: number;
+  readonly firstTokenMs: number;
+  readonly idleMs: number;
+  readonly totalMs: number;
+}
+
+export type Stage = 'prefill' | 'firstToken' | 'idle' | 'total';
+
+export interface Watched {
+  /** Monotonic milliseconds at which `overdue` is due; Infinity = none. */
+  deadlineAt: number;
+  overdue(): void;
+}
+
+const SWEEP_MS = 50;
+
+export class Watchman {
+  readonly #clock: Clock;
+  readonly #watched = new Set<Watched>();
+  #cancel: Cancel | null = null;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  watch(one: Watched): void {
+    this.#watched.add(one);
+    if (this.#cancel === null) this.#next();
+  }
+
+  forget(one: Watched): void {
+    this.#watched.delete(one);
+  }
+
+  #next(): void {
+    this.#cancel = this.#clock.after(SWEEP_MS, () => {
+      this.#cancel = null;
+      const now = this.#clock.now();
+      for (const one of this.#watched) if (one.deadlineAt <= now) one.overdue();
+      if (this.#watched.size > 0 && this.#cancel === null) this.#next();
+    });
+  }
+}

@@ -1,0 +1,57 @@
+/** Request heads for engines (docs/engine-protocol.md). Pure. */
+import type { HandOffTicket } from '../../engines/index.ts';
+
+export interface HeadFields {
+  readonly host: string;
+  readonly path: string;
+  readonly id: string;
+  readonly bytes: number;
+  readonly created: number;
+  readonly salt: string;
+  /** Null: the body has one, or none is needed. */
+  readonly seed: number | null;
+  readonly deadlineMs: number;
+}
+
+function common(fields: HeadFields): string {
+  const { host, path, id, bytes, created, salt, seed, deadlineMs } = fields;
+  return (
+    `POST ${path} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\nx-request-id: ${id}\r\n` +
+    `x-sluice-created: ${created}\r\nx-sluice-deadline-ms: ${Math.max(1, Math.ceil(deadlineMs))}\r\n` +
+    (salt === '' ? '' : `x-sluice-salt: ${salt}\r\n`) +
+    (seed === null ? '' : `x-sluice-seed: ${seed}\r\n`)
+  );
+}
+
+export function prefillHead(fields: HeadFields & { readonly resumed: readonly number[] }): string {
+  return `${common(fields)}${resume(fields.resumed)}x-sluice-leg: prefill\r\n\r\n`;
+}
+
+function resume(tokens: readonly number[]): string {
+  return tokens.length === 0 ? '' : `x-sluice-resume: ${tokens.join(',')}\r\n`;
+}
+
+export interface DecodeFields extends HeadFields {
+  readonly stream: boolean;
+  readonly ticket: HandOffTicket | null;
+  readonly pullMs: number;
+  readonly resumed: readonly number[];
+  /** Prompt tokens that the prefill instance had; what the client's usage calls cached. Null: the decode instance knows. */
+  readonly cachedTokens: number | null;
+}
+
+export function decodeHead(fields: DecodeFields): string {
+  const { stream, ticket, pullMs, resumed, cachedTokens } = fields;
+  return (
+    common(fields) +
+    (stream ? 'x-sluice-tokens: 1\r\n' : '') +
+    (ticket === null ? '' : `x-sluice-ticket: ${JSON.stringify(ticket)}\r\nx-sluice-pull-ms: ${Math.ceil(pullMs)}\r\n`) +
+    (cachedTokens === null ? '' : `x-sluice-cached-tokens: ${cachedTokens}\r\n`) +
+    resume(resumed) +
+    '\r\n'
+  );
+}
+
+export function releaseHead(host: string, bytes: number): string {
+  return `POST /sluice/release HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\n\r\n`;
+}

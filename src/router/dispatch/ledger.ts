@@ -1,0 +1,112 @@
+/** Writes a flight's record, and credits the instances with what they did for it. */
+import type { PromptReport } from '../../engines/index.ts';
+import type { Clock, SluiceError } from '../../shared/index.ts';
+import type { ParsedRequest } from '../edge/index.ts';
+import type { Decision } from '../placement/index.ts';
+import type { AttemptRecord, RequestOutcome, RequestRecord } from '../record/index.ts';
+import type { Choice } from './choose.ts';
+import type { EventFilter } from './events.ts';
+
+export class Ledger {
+  readonly record: RequestRecord;
+  /** Monotonic milliseconds. */
+  readonly receivedAt: number;
+  readonly #clock: Clock;
+  #attempt: AttemptRecord | null = null;
+  #legAt = 0;
+  #firstAt = 0;
+  #lastAt = 0;
+
+  constructor(request: ParsedRequest, clock: Clock, options: { readonly id: string; readonly model: string; readonly probe: boolean }) {
+    this.#clock = clock;
+    this.receivedAt = clock.now();
+    this.record = {
+      id: options.id,
+      kind: request.kind,
+      model: options.model,
+      stream: request.stream,
+      synthetic: options.probe,
+      startedAt: clock.wall(),
+      maxTokens: request.maxTokens ?? 0,
+      promptTokens: 0,
+      queuedMs: 0,
+      attempts: [],
+      resumes: 0,
+      outcome: null,
+      status: 0,
+      error: null,
+      finishReason: null,
+      outputTokens: 0,
+      ttftMs: null,
+      tpotMs: null,
+      totalMs: null,
+    };
+  }
+
+  get elapsedMs(): number {
+    return this.#clock.now() - this.receivedAt;
+  }
+
+  /** What the prefill instance of the present attempt said. */
+  get prefillReport(): PromptReport | null {
+    return this.#attempt?.prefill?.report ?? null;
+  }
+
+  placed(decision: Decision, promptTokens: number, resumedTokens: number): void {
+    this.record.promptTokens = promptTokens;
+    this.#attempt = { atMs: this.elapsedMs, decision, resumedTokens, prefill: null, decode: null, error: null };
+    this.record.attempts.push(this.#attempt);
+  }
+
+  legBegan(): void {
+    this.#legAt = this.#clock.now();
+  }
+
+  prefilled(report: PromptReport): void {
+    if (this.#attempt) this.#attempt.prefill = { ms: this.#clock.now() - this.#legAt, report };
+  }
+
+  firstByte(report: PromptReport | null): void {
+    const now = this.#clock.now();
+    if (this.#attempt) this.#attempt.decode = { ms: now - this.#legAt, report };
+    this.#firstAt ||= now;
+    // The first byte of a whole answer comes with its last token.
+    if (this.record.stream) this.record.ttftMs ??= now - this.receivedAt;
+  }
+
+  spoke(now: number): void {
+    this.#lastAt = now;
+  }
+
+  failed(reason: string): void {
+    if (this.#attempt) this.#attempt.error = reason;
+  }
+
+  conclude(outcome: RequestOutcome, error: SluiceError | null, filter: EventFilter): void {
+    const { record } = this;
+    record.outcome = outcome;
+    record.totalMs = this.elapsedMs;
+    if (record.stream) {
+      record.outputTokens = filter.tokenIds.length;
+      record.finishReason = filter.finishReason;
+      if (record.outputTokens > 1) record.tpotMs = (this.#lastAt - this.#firstAt) / (record.outputTokens - 1);
+    }
+    if (error) {
+      record.status = error.status;
+      record.error = `${error.code}: ${error.message}`;
+    } else if (record.status === 0) record.status = 200;
+  }
+
+  /** Into the tables of the instances that served it. */
+  credit({ prefill, decode }: Choice): void {
+    const { ttftMs, tpotMs, synthetic } = this.record;
+    if (synthetic) return;
+    if (ttftMs !== null) decode.ttft.add(ttftMs);
+    if (tpotMs !== null) decode.tpot.add(tpotMs);
+    for (const [instance, report] of [[prefill, this.prefillReport] as const, [decode, this.#attempt?.decode?.report] as const]) {
+      if (!instance || !report) continue;
+      instance.promptTokens += report.promptTokens;
+      instance.reusedTokens += report.reused.hbm + report.reused.host;
+    }
+  }
+}

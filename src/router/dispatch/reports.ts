@@ -1,0 +1,48 @@
+/** Reads what engines say in reports and error bodies. Pure. */
+import type { PromptReport } from '../../engines/index.ts';
+import { SluiceError } from '../../shared/index.ts';
+import type { ResponseHead } from '../upstream/index.ts';
+
+/** Prompt tokens that an instance did not have to compute. */
+export function reusedTokens({ reused }: PromptReport): number {
+  return reused.hbm + reused.host + reused.peer + reused.store;
+}
+
+export function parseReport(text: string): PromptReport | null {
+  try {
+    return JSON.parse(text) as PromptReport;
+  } catch {
+    return null; // a report is for people; a broken one must not break the stream
+  }
+}
+
+export function messageOf(body: Buffer): string {
+  try {
+    const parsed: unknown = JSON.parse(body.toString('utf8'));
+    const error = typeof parsed === 'object' && parsed !== null && 'error' in parsed ? parsed.error : null;
+    if (typeof error === 'object' && error !== null && 'message' in error) return String(error.message).slice(0, 300);
+  } catch {
+    // Not JSON: nothing of it is shown.
+  }
+  return 'no reason given';
+}
+
+/** An instance has no room, which is no fault of it. */
+export function isCrowded(status: number): boolean {
+  return status === 429 || status === 503;
+}
+
+/** What a client is told of an engine's 429 or 5xx when nothing else could be tried. */
+export function errorOf(head: ResponseHead, body: Buffer): SluiceError {
+  const retryAfterSeconds = Number(head.retryAfter ?? 1) || 1;
+  if (head.status === 429) return new SluiceError('queue_full', 'the instances have no room now', { retryAfterSeconds });
+  if (head.status === 503) return new SluiceError('unavailable', 'the instances take no requests now', { retryAfterSeconds });
+  return new SluiceError(
+    head.status === 504 ? 'deadline_exceeded' : 'engine_failed',
+    `the instance answered ${head.status}: ${messageOf(body)}`,
+  );
+}
+
+export function interrupted(error: SluiceError): SluiceError {
+  return new SluiceError('stream_interrupted', `the stream could not be resumed: ${error.message}`, { cause: error });
+}

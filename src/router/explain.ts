@@ -1,0 +1,117 @@
+/** A decision record as text for a person (`sluice explain`). Pure. */
+import { type Candidate, type Decision, largestGap, nameOf, type Terms, termName } from './placement/index.ts';
+import { type AttemptRecord, type RequestRecord, summaryOf } from './record/index.ts';
+
+const TERMS: readonly (keyof Terms)[] = ['queueMs', 'prefillMs', 'transferMs', 'admitMs', 'tailMs', 'stallMs', 'decodeMs'];
+/** Less than this is shown as no difference. */
+const EVEN_MS = 0.005;
+
+/** Several lines, without colours and without a line end after the last one. */
+export function explainRecord(record: RequestRecord): string {
+  const attempts = record.attempts.map((attempt, index) => attemptLines(record, attempt, index));
+  const sections = [headLines(record), ...attempts, outcomeLines(record)];
+  return sections.map((lines) => lines.join('\n')).join('\n\n');
+}
+
+function headLines(record: RequestRecord): string[] {
+  const { prefill, decode, why } = summaryOf(record);
+  const where = decode === null ? 'not placed' : prefill === null ? `${decode} alone` : `${prefill} → ${decode}`;
+  const way = record.stream ? 'streamed' : 'whole';
+  const limit = record.maxTokens > 0 ? `at most ${record.maxTokens} to generate` : 'no limit asked for';
+  return [
+    `request  ${record.id}`,
+    `what     ${record.kind} of ${record.model}, ${way}, ${record.promptTokens} prompt tokens, ${limit}`,
+    `when     ${new Date(record.startedAt).toISOString()}, ${ms(record.queuedMs)} in the router's queue`,
+    `where    ${where}: ${why}`,
+  ];
+}
+
+function attemptLines(record: RequestRecord, attempt: AttemptRecord, index: number): string[] {
+  const { decision } = attempt;
+  const resumed = attempt.resumedTokens > 0 ? `, after ${attempt.resumedTokens} tokens` : '';
+  const title = record.attempts.length === 1 ? 'considered' : `attempt ${index + 1} at ${ms(attempt.atMs)}${resumed}: considered`;
+  const ways = decision.considered === 1 ? '1 way' : `${decision.considered} ways`;
+  const lines = [`${title} ${ways}, in ms; the least total wins`, ...table(decision), ...runnerUp(decision), ...measured(attempt)];
+  if (attempt.error !== null) lines.push(`lost: ${attempt.error}`);
+  return lines;
+}
+
+/** Terms that are zero for all candidates have no column; what is left adds up to the total all the same. */
+function table({ candidates }: Decision): string[] {
+  const shown = TERMS.filter((term) => candidates.some((candidate) => candidate.terms[term] > 0));
+  const rows = [
+    ['', 'way', ...shown.map(termName), 'total', 'TTFT', 'cached', 'to pull'],
+    ...candidates.map((candidate, index) => [index === 0 ? '→' : '', nameOf(candidate), ...cells(candidate, shown)]),
+  ];
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows.map((row) => `  ${row.map((cell, column) => pad(cell, widths[column] ?? 0, column < 2)).join('  ')}`.trimEnd());
+}
+
+function cells(candidate: Candidate, shown: readonly (keyof Terms)[]): string[] {
+  const terms = shown.map((term) => candidate.terms[term].toFixed(2));
+  const { totalMs, ttftMs, cachedBlocks, pulledBlocks } = candidate;
+  return [...terms, totalMs.toFixed(2), ttftMs.toFixed(2), blocksText(cachedBlocks), blocksText(pulledBlocks)];
+}
+
+function blocksText(count: number): string {
+  return count === 1 ? '1 block' : `${count} blocks`;
+}
+
+function pad(cell: string, width: number, left: boolean): string {
+  return left ? cell.padEnd(width) : cell.padStart(width);
+}
+
+function runnerUp({ chosen, candidates }: Decision): string[] {
+  const next = candidates[1];
+  if (!next) return ['there was no other way'];
+  const lead = next.totalMs - chosen.totalMs;
+  if (lead < EVEN_MS) return [`${nameOf(next)} was as good; equals are taken in turn`];
+  const term = largestGap(chosen, next);
+  const gap = next.terms[term] - chosen.terms[term];
+  return [`${nameOf(next)} lost by ${ms(lead)}: its ${termName(term)} is ${ms(gap)} more`];
+}
+
+/** What then happened, beside what was predicted. */
+function measured({ decision, prefill, decode }: AttemptRecord): string[] {
+  const { terms, ttftMs } = decision.chosen;
+  const lines: string[] = [];
+  if (prefill) {
+    const { reused, computed, prefillMs } = prefill.report;
+    const cached = reused.hbm + reused.host + reused.peer + reused.store;
+    const tokens = `${cached} tokens reused, ${computed} computed`;
+    lines.push(
+      `prefill: predicted ${ms(terms.queueMs + terms.prefillMs)}, measured ${ms(prefill.ms)} (engine ${ms(prefillMs)}); ${tokens}`,
+    );
+  }
+  const handOff = decode?.report?.handOff ?? null;
+  if (handOff !== null) {
+    const rest = handOff.failed === null ? '' : `; the rest was recomputed: ${handOff.failed}`;
+    const moved = `${blocksText(handOff.blocks)}, ${handOff.bytes} bytes`;
+    lines.push(`hand-off: predicted ${ms(terms.transferMs)}, measured ${ms(handOff.ms)}; ${moved}${rest}`);
+  }
+  if (decode) {
+    lines.push(`first token of this attempt: predicted ${ms(ttftMs)}, measured ${ms(decode.ms + (prefill?.ms ?? 0))}`);
+  }
+  return lines;
+}
+
+function outcomeLines(record: RequestRecord): string[] {
+  const { outcome, status, error, resumes, attempts } = record;
+  if (outcome === null) return ['outcome  still under way'];
+  const reason = record.finishReason === null ? '' : `, finish reason ${record.finishReason}`;
+  const lines = [`outcome  ${outcome}, HTTP ${status}${reason}`];
+  if (error !== null) lines.push(`error    ${error}`);
+  const times = [timed('TTFT', record.ttftMs), timed('per token', record.tpotMs), timed('in all', record.totalMs)];
+  lines.push(`measured ${[`${record.outputTokens} tokens`, ...times.filter((text) => text !== null)].join(', ')}`);
+  if (resumes > 0) lines.push(`resumed  ${resumes} of ${attempts.length - 1} further attempts went on in the middle of the stream`);
+  else if (attempts.length > 1) lines.push(`repeated ${attempts.length - 1} times before the first token`);
+  return lines;
+}
+
+function timed(name: string, value: number | null): string | null {
+  return value === null ? null : `${name} ${ms(value)}`;
+}
+
+function ms(value: number): string {
+  return `${value.toFixed(2)} ms`;
+}

@@ -1,0 +1,1 @@
+export { Family, familyKey, type PromptNames } from './family.ts';

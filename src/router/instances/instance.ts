@@ -1,0 +1,106 @@
+/** One instance as the router knows it: published by the controller, described and measured by its feed, loaded by our own requests. */
+import type { EngineCosts, EngineInfo, EngineLoad, Role } from '../../engines/index.ts';
+import type { InstanceView } from '../placement/index.ts';
+import type { Pool } from '../upstream/index.ts';
+import { Breaker } from './breaker.ts';
+import { Recent } from './recent.ts';
+
+/** What one request takes of an instance while it is on it. */
+export interface Reservation {
+  readonly prefillTokens: number;
+  readonly contextTokens: number;
+}
+
+const FREE: EngineCosts = {
+  prefillFixed: 0,
+  prefillPerToken: 0,
+  prefillPerTokenContext: 0,
+  stepFixed: 0,
+  stepPerSequence: 0,
+  stepPerContextToken: 0,
+  pullFixed: 0,
+  pullPerMiB: 0,
+};
+
+export class Instance implements InstanceView {
+  readonly id: string;
+  readonly incarnation: string;
+  readonly role: Role;
+  readonly url: string;
+  /** `host:port` for the Host header. */
+  readonly host: string;
+  readonly pool: Pool;
+  readonly breaker = new Breaker();
+  readonly ttft = new Recent();
+  readonly tpot = new Recent();
+  draining = false;
+  /** Null while the feed is down. */
+  info: EngineInfo | null = null;
+  load: EngineLoad | null = null;
+  lostBecause: string | null = 'not connected yet';
+  inFlight = 0;
+  promptTokens = 0;
+  reusedTokens = 0;
+  #reservedPrefill = 0;
+  #reservedContext = 0;
+
+  constructor(options: { id: string; incarnation: string; role: Role; url: string; pool: Pool }) {
+    this.id = options.id;
+    this.incarnation = options.incarnation;
+    this.role = options.role;
+    this.url = options.url;
+    this.host = new URL(options.url).host;
+    this.pool = options.pool;
+  }
+
+  get connected(): boolean {
+    return this.info !== null && this.load !== null;
+  }
+
+  /** There and not draining. Whether it fails too often is the breaker's word. */
+  get usable(): boolean {
+    return this.connected && !this.draining && this.load?.draining !== true;
+  }
+
+  get costs(): EngineCosts {
+    return this.load?.costs ?? FREE;
+  }
+
+  get maxSequences(): number {
+    return this.info?.maxSequences ?? 1;
+  }
+
+  /** The engine's report is up to 200 ms old and knows other routers' requests; ours are known at once. */
+  get running(): number {
+    return Math.max(this.inFlight, this.load ? this.load.running + this.load.waiting : 0);
+  }
+
+  get pendingPrefillTokens(): number {
+    return Math.max(this.#reservedPrefill, this.load?.pendingPrefillTokens ?? 0);
+  }
+
+  get contextTokens(): number {
+    return Math.max(this.#reservedContext, this.load?.contextTokens ?? 0);
+  }
+
+  get reservedTokens(): number {
+    return this.#reservedPrefill + this.#reservedContext;
+  }
+
+  reserve({ prefillTokens, contextTokens }: Reservation): void {
+    this.inFlight += 1;
+    this.#reservedPrefill += prefillTokens;
+    this.#reservedContext += contextTokens;
+  }
+
+  /** The prompt is prefilled; the request goes on. */
+  prefilled(tokens: number): void {
+    this.#reservedPrefill -= tokens;
+  }
+
+  release({ prefillTokens, contextTokens }: Reservation): void {
+    this.inFlight -= 1;
+    this.#reservedPrefill -= prefillTokens;
+    this.#reservedContext -= contextTokens;
+  }
+}

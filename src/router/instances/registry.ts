@@ -1,0 +1,173 @@
+/** All instances of the served model: what the controller published, kept in step with what each engine says. */
+import type { EngineInfo, Tokenizer, TokenizerSource } from '../../engines/index.ts';
+import type { Directory } from '../../kv/index.ts';
+import type { Clock } from '../../shared/index.ts';
+import { Family, familyKey } from '../identity/index.ts';
+import { Pool } from '../upstream/index.ts';
+import { Feed } from './feed.ts';
+import type { Group } from './group.ts';
+import { Instance } from './instance.ts';
+import type { PublishedInstance, PublishedList } from './published.ts';
+
+export interface RegistryOptions {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly directory: Directory;
+  readonly loadTokenizer: (source: TokenizerSource) => Promise<Tokenizer>;
+  /** Something an operator should know. */
+  readonly onNotice: (message: string, instance: string) => void;
+}
+
+export interface InstanceStatus {
+  readonly id: string;
+  readonly incarnation: string;
+  readonly draining: boolean;
+  readonly connected: boolean;
+  readonly inFlight: number;
+}
+
+interface Member {
+  readonly instance: Instance;
+  readonly feed: Feed;
+}
+
+const CONNECT_TIMEOUT_MS = 1_000;
+const MAX_CONNECTIONS = 8_192;
+const MAX_IDLE = 256;
+
+export class Registry {
+  readonly #options: RegistryOptions;
+  readonly #members = new Map<string, Member>();
+  readonly #groups = new Map<string, Group>();
+  #generation = -1;
+  #model: string;
+
+  constructor(model: string, options: RegistryOptions) {
+    this.#model = model;
+    this.#options = options;
+  }
+
+  get model(): string {
+    return this.#model;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get instances(): Instance[] {
+    return [...this.#members.values()].map((member) => member.instance);
+  }
+
+  get groups(): IterableIterator<Group> {
+    return this.#groups.values();
+  }
+
+  /** Takes the whole list. An older generation than the known one changes nothing; false then. */
+  publish(list: PublishedList): boolean {
+    if (list.generation < this.#generation) return false;
+    this.#generation = list.generation;
+    this.#model = list.model;
+    const wanted = new Map(list.instances.map((one) => [one.id, one]));
+    for (const [id, { instance }] of this.#members) {
+      const published = wanted.get(id);
+      if (!published || published.incarnation !== instance.incarnation || published.url !== instance.url) this.#remove(id);
+    }
+    for (const published of wanted.values()) {
+      const member = this.#members.get(published.id) ?? this.#add(published);
+      member.instance.draining = published.draining;
+    }
+    return true;
+  }
+
+  status(): InstanceStatus[] {
+    return this.instances.map(({ id, incarnation, draining, connected, inFlight }) => ({ id, incarnation, draining, connected, inFlight }));
+  }
+
+  close(): void {
+    for (const id of this.#members.keys()) this.#remove(id);
+  }
+
+  #add(published: PublishedInstance): Member {
+    const { clock, random } = this.#options;
+    const { hostname, port } = new URL(published.url);
+    const pool = new Pool({
+      host: hostname,
+      port: Number(port || 80),
+      clock,
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      maxConnections: MAX_CONNECTIONS,
+      maxIdle: MAX_IDLE,
+    });
+    const instance = new Instance({ ...published, pool });
+    const listener = {
+      info: (info: EngineInfo) => this.#described(instance, info),
+      load: (load: Instance['load']) => {
+        instance.load = load;
+      },
+      update: (update: Parameters<Directory['apply']>[1]) => {
+        const outcome = this.#options.directory.apply(instance.id, update);
+        return outcome === 'applied' || outcome === 'stale';
+      },
+      lost: (reason: string) => this.#lost(instance, reason),
+    };
+    const member = { instance, feed: new Feed({ pool, host: instance.host, clock, random, listener }) };
+    this.#members.set(published.id, member);
+    return member;
+  }
+
+  #remove(id: string): void {
+    const member = this.#members.get(id);
+    if (!member) return;
+    this.#members.delete(id);
+    member.feed.close();
+    this.#lost(member.instance, 'removed from the list');
+    // Requests that are still on it keep their connections; idle ones are closed.
+    member.instance.pool.close();
+  }
+
+  #described(instance: Instance, info: EngineInfo): boolean {
+    if (info.incarnation !== instance.incarnation) {
+      this.#options.onNotice(`it lives its life ${info.incarnation}, published was ${instance.incarnation}`, instance.id);
+      return false;
+    }
+    instance.info = info;
+    instance.lostBecause = null;
+    this.#groupOf(info).instances.add(instance);
+    return true;
+  }
+
+  #lost(instance: Instance, reason: string): void {
+    if (instance.info) this.#options.directory.fence(instance.id);
+    instance.info = null;
+    instance.load = null;
+    instance.lostBecause = reason;
+    for (const [key, group] of this.#groups) {
+      group.instances.delete(instance);
+      // The last one stays, so that a pool that restarts finds its tokenizer loaded.
+      if (group.instances.size === 0 && this.#groups.size > 1) this.#groups.delete(key);
+    }
+  }
+
+  #groupOf(info: EngineInfo): Group {
+    const key = familyKey(info);
+    const known = this.#groups.get(key);
+    if (known) return known;
+    const group: Group = { info, family: null, instances: new Set() };
+    this.#groups.set(key, group);
+    if (this.#groups.size > 1)
+      this.#options.onNotice('its KV is not interchangeable with that of other instances; pairs stay apart', info.instance);
+    void this.#loadFamily(group);
+    return group;
+  }
+
+  async #loadFamily(group: Group): Promise<void> {
+    try {
+      group.family = new Family(group.info, await this.#options.loadTokenizer(group.info.tokenizer));
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#options.onNotice(`its tokenizer cannot be loaded, so requests are placed by load alone: ${why}`, group.info.instance);
+      group.family = new Family(group.info, null);
+    }
+  }
+}

@@ -1,0 +1,76 @@
+/** The router's metrics (docs/metrics.md). Counters are plain numbers on the request path; prom-client sees them when it is scraped. */
+import { MetricTable, type Observer } from '../telemetry/index.ts';
+import type { Admission } from './admission/admission.ts';
+import type { Registry } from './instances/registry.ts';
+import type { RequestOutcome, RequestRecord } from './record/index.ts';
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+const TOKEN_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
+
+export class RouterMetrics {
+  readonly #table: MetricTable;
+  readonly #outcomes: Record<RequestOutcome, number> = { ok: 0, refused: 0, rejected: 0, cancelled: 0, failed: 0 };
+  readonly #ttft: Observer;
+  readonly #tpot: Observer;
+  readonly #whole: Observer;
+  readonly #queued: Observer;
+  #retries = 0;
+  #resumes = 0;
+  #pairs = 0;
+  #alone = 0;
+  #outputTokens = 0;
+
+  constructor(registry: Registry, admission: Admission) {
+    const table = new MetricTable({ model_name: registry.model });
+    this.#table = table;
+    const histogram = (name: string, help: string, buckets: readonly number[]) =>
+      table.histogram({ name: `sluice_router_${name}`, help }, buckets);
+    this.#ttft = histogram('time_to_first_token_seconds', 'From the request to the first byte of its answer.', SECONDS);
+    this.#tpot = histogram('time_per_output_token_seconds', 'Mean time per output token after the first, of streams.', TOKEN_SECONDS);
+    this.#whole = histogram('request_seconds', 'From the request to the end of its answer.', SECONDS);
+    this.#queued = histogram('queue_seconds', 'Wait for admission.', SECONDS);
+    const total = (name: string, help: string, read: () => number) =>
+      table.total({ name: `sluice_router_${name}_total`, help }, () => [{ value: read() }]);
+    table.total({ name: 'sluice_router_requests_total', help: 'Ended requests by outcome.' }, () => this.#byOutcome(), ['outcome']);
+    total('retries', 'Attempts repeated on another instance before the first byte.', () => this.#retries);
+    total('resumes', 'Streams taken up by another instance after the first byte.', () => this.#resumes);
+    total('pairs', 'Requests prefilled on one instance and decoded on another.', () => this.#pairs);
+    total('alone', 'Requests that one instance did alone.', () => this.#alone);
+    total('output_tokens', 'Tokens generated for clients.', () => this.#outputTokens);
+    const gauge = (name: string, help: string, read: () => number) =>
+      table.gauge({ name: `sluice_router_${name}`, help }, () => [{ value: read() }]);
+    gauge('in_flight', 'Requests being served.', () => admission.inFlight);
+    gauge('queued', 'Requests waiting for admission.', () => admission.queued);
+    const perInstance = (name: string, help: string, read: (instance: Registry['instances'][number]) => number) =>
+      table.gauge(
+        { name: `sluice_router_${name}`, help },
+        () => registry.instances.map((instance) => ({ value: read(instance), labels: { instance: instance.id, role: instance.role } })),
+        ['instance', 'role'],
+      );
+    perInstance('instance_in_flight', 'Requests of this router on the instance.', (instance) => instance.inFlight);
+    perInstance('instance_connected', '1 while the router has a live feed from the instance.', (instance) => Number(instance.connected));
+  }
+
+  ended(record: RequestRecord): void {
+    if (record.outcome !== null) this.#outcomes[record.outcome] += 1;
+    this.#queued.observe(record.queuedMs / 1000);
+    this.#resumes += record.resumes;
+    this.#retries += Math.max(0, record.attempts.length - 1 - record.resumes);
+    this.#outputTokens += record.outputTokens;
+    if (record.outcome !== 'ok') return;
+    if (record.attempts.at(-1)?.decision.chosen.prefill === null) this.#alone += 1;
+    else this.#pairs += 1;
+    if (record.totalMs !== null) this.#whole.observe(record.totalMs / 1000);
+    if (record.ttftMs !== null) this.#ttft.observe(record.ttftMs / 1000);
+    if (record.tpotMs !== null) this.#tpot.observe(record.tpotMs / 1000);
+  }
+
+  #byOutcome() {
+    return Object.entries(this.#outcomes).map(([outcome, value]) => ({ value, labels: { outcome } }));
+  }
+
+  /** Prometheus text. */
+  text(): Promise<string> {
+    return this.#table.text();
+  }
+}

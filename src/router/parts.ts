@@ -1,0 +1,27 @@
+/** What a router process is made of; put together in router.ts. */
+import type { Logger } from '../telemetry/index.ts';
+import type { Admission } from './admission/admission.ts';
+import type { RouterConfig } from './config.ts';
+import type { DispatchContext } from './dispatch/context.ts';
+import type { Flight } from './dispatch/flight.ts';
+import type { Registry } from './instances/registry.ts';
+import type { RouterMetrics } from './metrics.ts';
+import type { Prober } from './prober.ts';
+import type { RecordRing } from './record/index.ts';
+
+export interface RouterParts {
+  readonly config: RouterConfig;
+  readonly log: Logger;
+  readonly registry: Registry;
+  readonly admission: Admission;
+  readonly context: DispatchContext;
+  readonly records: RecordRing;
+  readonly metrics: RouterMetrics;
+  readonly prober: Prober;
+  /** Clients' requests that have not ended. */
+  readonly flights: Set<Flight>;
+  readonly newId: () => string;
+  readonly stopping: () => boolean;
+  /** Unix milliseconds. */
+  readonly startedAt: number;
+}

@@ -1,0 +1,108 @@
+/**
+ * Readiness from what clients would get: a small synthetic request goes the whole way, prefill instance to decode instance, through
+ * the same dispatch as theirs. The router is ready while that worked lately.
+ */
+import type { Cancel, Clock } from '../shared/index.ts';
+import type { Client } from './dispatch/client.ts';
+import type { DispatchContext } from './dispatch/context.ts';
+import { Flight } from './dispatch/flight.ts';
+import type { ParsedRequest } from './edge/index.ts';
+
+export interface ProberOptions {
+  readonly context: DispatchContext;
+  readonly clock: Clock;
+  readonly model: () => string;
+  readonly newId: () => string;
+}
+
+const WHILE_NOT_READY_MS = 100;
+const WHILE_READY_MS = 5_000;
+const FRESH_MS = 15_000;
+/** Long enough for a few blocks to be handed over. */
+const TEXT = 'The sluice opens, the water runs from the upper to the lower pool, and the gate closes behind it. ';
+const SALT = 'sluice-readiness-probe';
+
+export class Prober {
+  readonly #options: ProberOptions;
+  #succeededAt: number | null = null;
+  #failures = 0;
+  #lastError = 'no probe has ended yet';
+  #cancel: Cancel | null = null;
+  #closed = false;
+  #count = 0;
+
+  constructor(options: ProberOptions) {
+    this.#options = options;
+    this.#probe();
+  }
+
+  get ready(): boolean {
+    return this.#succeededAt !== null && this.#failures < 2 && this.#options.clock.now() - this.#succeededAt < FRESH_MS;
+  }
+
+  /** Why it is not ready. */
+  get reason(): string {
+    return this.#lastError;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancel?.();
+  }
+
+  #probe(): void {
+    const { context, model, newId } = this.#options;
+    // A different prompt each time: a cached one would not show that prefill works.
+    const text = `${this.#count++} ${TEXT}`;
+    const body = Buffer.from(JSON.stringify({ model: model(), prompt: text, max_tokens: 1, temperature: 0 }));
+    const prompt = { kind: 'text', text } as const;
+    const request: ParsedRequest = { kind: 'completion', body, stream: false, includeUsage: false, maxTokens: 1, hasSeed: true, prompt };
+    const flight = new Flight(context, request, new Ear((error) => this.#ended(error)), {
+      id: newId(),
+      model: model(),
+      tenant: SALT,
+      salt: SALT,
+      probe: true,
+    });
+    flight.start();
+  }
+
+  #ended(error: string | null): void {
+    const { clock } = this.#options;
+    if (error === null) {
+      this.#succeededAt = clock.now();
+      this.#failures = 0;
+    } else {
+      this.#failures += 1;
+      this.#lastError = error;
+    }
+    if (this.#closed) return;
+    this.#cancel = clock.after(this.ready ? WHILE_READY_MS : WHILE_NOT_READY_MS, () => this.#probe());
+  }
+}
+
+/** A client that only listens for how it ended. */
+class Ear implements Client {
+  readonly started = false;
+  readonly #ended: (error: string | null) => void;
+
+  constructor(ended: (error: string | null) => void) {
+    this.#ended = ended;
+  }
+
+  begin(): void {}
+  write(): boolean {
+    return true;
+  }
+  end(): void {}
+  onDrain(): void {}
+  onClose(): void {}
+
+  answer(status: number): void {
+    this.#ended(status === 200 ? null : `the probe was answered ${status}`);
+  }
+
+  fail(error: { readonly message: string }): void {
+    this.#ended(error.message);
+  }
+}

@@ -1,0 +1,2 @@
+export { type AttemptRecord, type RecordSummary, type RequestOutcome, type RequestRecord, summaryOf } from './record.ts';
+export { RecordRing } from './ring.ts';

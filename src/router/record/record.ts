@@ -1,0 +1,79 @@
+/**
+ * The decision record: what the router considered for one request, what it chose, and what then happened. `RequestRecord` is also
+ * the JSON of `GET /admin/requests/:id`.
+ */
+import type { PromptReport } from '../../engines/index.ts';
+import type { Decision } from '../placement/index.ts';
+
+/** `refused`: an engine's 4xx, passed on; `rejected`: by the router itself, before an engine had it. */
+export type RequestOutcome = 'ok' | 'refused' | 'rejected' | 'cancelled' | 'failed';
+
+export interface AttemptRecord {
+  /** Milliseconds after the request came. */
+  readonly atMs: number;
+  readonly decision: Decision;
+  /** Tokens that were already generated when the attempt began: more than 0 for a resumed stream. */
+  readonly resumedTokens: number;
+  /** Null until the prefill leg answered. */
+  prefill: { readonly ms: number; readonly report: PromptReport } | null;
+  /** What the decode instance did with the prompt; null until its first token. */
+  decode: { readonly ms: number; readonly report: PromptReport | null } | null;
+  /** Why it ended before its time; null when it did not. */
+  error: string | null;
+}
+
+export interface RequestRecord {
+  readonly id: string;
+  readonly kind: 'chat' | 'completion';
+  readonly model: string;
+  readonly stream: boolean;
+  /** A readiness probe of the router itself. */
+  readonly synthetic: boolean;
+  /** Unix milliseconds. */
+  readonly startedAt: number;
+  readonly maxTokens: number;
+  promptTokens: number;
+  /** Waiting for admission. */
+  queuedMs: number;
+  readonly attempts: AttemptRecord[];
+  resumes: number;
+  /** Null while the request is under way. */
+  outcome: RequestOutcome | null;
+  status: number;
+  /** Code and message of what the client was told, when that was an error. */
+  error: string | null;
+  finishReason: string | null;
+  outputTokens: number;
+  ttftMs: number | null;
+  /** Mean time per output token after the first. */
+  tpotMs: number | null;
+  totalMs: number | null;
+}
+
+export interface RecordSummary {
+  readonly prefill: string | null;
+  readonly decode: string | null;
+  readonly why: string;
+  /** Tokens of the prompt that nobody had to compute, by the tier they came from. */
+  readonly reusedTokens: { readonly hbm: number; readonly host: number; readonly peer: number; readonly store: number };
+  readonly handOff: { readonly blocks: number; readonly bytes: number; readonly ms: number } | null;
+}
+
+const NOTHING_REUSED = { hbm: 0, host: 0, peer: 0, store: 0 };
+
+/** The short form of the first attempt that gave a token, else of the last one. */
+export function summaryOf(record: RequestRecord): RecordSummary {
+  const attempt = record.attempts.find((each) => each.decode !== null) ?? record.attempts.at(-1);
+  if (!attempt) return { prefill: null, decode: null, why: record.error ?? 'not placed', reusedTokens: NOTHING_REUSED, handOff: null };
+  const { chosen, why } = attempt.decision;
+  const handOff = attempt.decode?.report?.handOff ?? null;
+  // After a hand-off nearly all of the prompt is "reused" on the decode instance: what was saved is what the prefill instance had.
+  const report = attempt.prefill?.report ?? attempt.decode?.report;
+  return {
+    prefill: chosen.prefill,
+    decode: chosen.decode,
+    why,
+    reusedTokens: report?.reused ?? NOTHING_REUSED,
+    handOff: handOff === null ? null : { blocks: handOff.blocks, bytes: handOff.bytes, ms: handOff.ms },
+  };
+}

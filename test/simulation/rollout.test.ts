@@ -1,0 +1,177 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { condition, type Desired, plan, status } from '../../src/controller/index.ts';
+import type { InstanceSpec, Role } from '../../src/platform/index.ts';
+import { SimulatedPlatform } from './simulated-platform.ts';
+
+interface Wanted {
+  readonly prefill: number | null;
+  readonly decode: number;
+  readonly version: number;
+  readonly family: number;
+  readonly router: number;
+}
+
+function instanceSpec(role: Role): InstanceSpec {
+  return {
+    role,
+    engine: 'sim',
+    modelName: 'm',
+    modelSource: 'builtin:tiny',
+    modelRevision: 'main',
+    contextTokens: 1024,
+    maxSequences: 4,
+    blockTokens: 16,
+    hbmBytes: 1,
+    hostBytes: 1,
+    leaseMs: 1000,
+    args: [],
+    env: {},
+    costs: null,
+  };
+}
+
+function desired(wanted: Wanted): Desired {
+  const pool = (role: Role, replicas: number) => ({ replicas, spec: instanceSpec(role), revision: `${wanted.family}.${wanted.version}` });
+  return {
+    name: 'd',
+    model: 'm',
+    family: `f${wanted.family}`,
+    drainTimeoutMs: 1_000_000,
+    pools:
+      wanted.prefill === null
+        ? { mixed: pool('mixed', wanted.decode) }
+        : { prefill: pool('prefill', wanted.prefill), decode: pool('decode', wanted.decode) },
+    router: { spec: { host: 'h', port: 0, modelName: 'm', config: `${wanted.router}`, graceMs: 1 }, revision: `r${wanted.router}` },
+  };
+}
+
+const counts: fc.Arbitrary<Wanted> = fc.record({
+  prefill: fc.option(fc.integer({ min: 0, max: 3 }), { freq: 3 }),
+  decode: fc.integer({ min: 1, max: 4 }),
+  version: fc.integer({ min: 0, max: 2 }),
+  family: fc.integer({ min: 0, max: 1 }),
+  router: fc.integer({ min: 0, max: 1 }),
+});
+const times = fc.record({ startTicks: fc.integer({ min: 1, max: 4 }), requestTicks: fc.integer({ min: 1, max: 4 }) });
+
+const TICK_MS = 100;
+const MAX_TICKS = 800;
+
+async function round(platform: SimulatedPlatform, want: Desired): Promise<number> {
+  const steps = plan(want, await platform.observe(), platform.nowMs);
+  for (const step of steps) await platform.apply(step);
+  return steps.length;
+}
+
+/** Until a plan is empty and everything is as wanted; `onTick` runs after every tick. */
+async function settle(platform: SimulatedPlatform, want: Desired, onTick: () => Promise<void> = async () => {}): Promise<void> {
+  for (let ticks = 0; ticks < MAX_TICKS; ticks++) {
+    const taken = await round(platform, want);
+    const now = status(want, await platform.observe());
+    if (taken === 0 && condition(now, 'Ready')?.status && !condition(now, 'Progressing')?.status) return;
+    platform.tick(TICK_MS);
+    await onTick();
+  }
+  throw new Error(`not settled: ${JSON.stringify(status(want, await platform.observe()))}`);
+}
+
+async function expectExactly(platform: SimulatedPlatform, wanted: Wanted): Promise<void> {
+  const { instances, routers } = await platform.observe();
+  const count = (role: Role) => instances.filter((instance) => instance.role === role).length;
+  const pools = {
+    prefill: wanted.prefill ?? 0,
+    decode: wanted.prefill === null ? 0 : wanted.decode,
+    mixed: wanted.prefill === null ? wanted.decode : 0,
+  };
+  expect({ prefill: count('prefill'), decode: count('decode'), mixed: count('mixed') }).toEqual(pools);
+  expect(new Set(instances.map((instance) => instance.revision))).toEqual(
+    instances.length > 0 ? new Set([`${wanted.family}.${wanted.version}`]) : new Set(),
+  );
+  expect(routers.map((router) => router.revision)).toEqual([`r${wanted.router}`]);
+}
+
+describe('the control loop on a simulated platform', () => {
+  it('reaches any wanted state from any other, and then plans nothing', async () => {
+    await fc.assert(
+      fc.asyncProperty(times, fc.array(counts, { minLength: 1, maxLength: 4 }), async (speed, history) => {
+        const platform = new SimulatedPlatform(speed);
+        for (const wanted of history) {
+          await settle(platform, desired(wanted));
+          await expectExactly(platform, wanted);
+          platform.tick(TICK_MS);
+          expect(await round(platform, desired(wanted))).toBe(0);
+        }
+        expect(platform.lostRequests).toBe(0);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('never serves with fewer instances than before or after, whichever is less, while it rolls and scales', async () => {
+    await fc.assert(
+      fc.asyncProperty(times, counts, counts, async (speed, before, edited) => {
+        const after = { ...edited, router: before.router };
+        const platform = new SimulatedPlatform(speed);
+        await settle(platform, desired(before));
+        const total = async () => (await platform.serving('decode')) + (await platform.serving('mixed'));
+        const least = Math.min(before.decode, after.decode);
+        await settle(platform, desired(after), async () => expect(await total()).toBeGreaterThanOrEqual(least));
+        expect(platform.lostRequests).toBe(0);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('adds at most one instance per pool above the wanted count when only the spec changes', async () => {
+    const platform = new SimulatedPlatform({ startTicks: 2, requestTicks: 3 });
+    const before: Wanted = { prefill: 2, decode: 3, version: 0, family: 0, router: 0 };
+    await settle(platform, desired(before));
+    await settle(platform, desired({ ...before, version: 1 }), async () => {
+      const { instances } = await platform.observe();
+      const alive = instances.filter((instance) => instance.drainingSinceMs === null && instance.phase !== 'stopping');
+      expect(alive.filter((instance) => instance.role === 'decode').length).toBeLessThanOrEqual(4);
+      expect(alive.filter((instance) => instance.role === 'prefill').length).toBeLessThanOrEqual(3);
+    });
+  });
+
+  it('comes back after crashes at any time, also in the middle of a roll and of the router', async () => {
+    const crashes = fc.array(fc.record({ tick: fc.integer({ min: 0, max: 30 }), pick: fc.nat(10), router: fc.boolean() }), {
+      maxLength: 6,
+    });
+    await fc.assert(
+      fc.asyncProperty(times, counts, counts, crashes, async (speed, before, after, faults) => {
+        const platform = new SimulatedPlatform(speed);
+        await settle(platform, desired(before));
+        let tick = 0;
+        await settle(platform, desired(after), async () => {
+          for (const fault of faults) {
+            if (fault.tick !== tick) continue;
+            if (fault.router) platform.crashRouter();
+            else platform.crash(fault.pick);
+          }
+          tick += 1;
+        });
+        await expectExactly(platform, after);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('turns back in the middle of a roll', async () => {
+    await fc.assert(
+      fc.asyncProperty(times, fc.integer({ min: 1, max: 20 }), counts, counts, async (speed, ticks, first, second) => {
+        const platform = new SimulatedPlatform(speed);
+        await settle(platform, desired(first));
+        for (let tick = 0; tick < ticks; tick++) {
+          await round(platform, desired(second));
+          platform.tick(TICK_MS);
+        }
+        await settle(platform, desired(first));
+        await expectExactly(platform, first);
+        expect(platform.lostRequests).toBe(0);
+      }),
+      { numRuns: 150 },
+    );
+  });
+});

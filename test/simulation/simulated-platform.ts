@@ -1,0 +1,214 @@
+/** A platform without processes: instances become ready after some ticks, requests end after some ticks, and things can be broken. */
+import type { Observed, ObservedInstance, Outcome, Platform, PublishedInstance, Step } from '../../src/platform/index.ts';
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+interface SimulatedInstance extends Mutable<ObservedInstance> {
+  ticksLeft: number;
+  requests: number;
+}
+
+interface SimulatedRouter {
+  name: string;
+  revision: string;
+  phase: 'starting' | 'ready' | 'failed' | 'stopping';
+  list: readonly PublishedInstance[];
+  /** Instances (by incarnation) that it has a live feed from: those listed at the last tick. */
+  connected: Set<string>;
+  ticksLeft: number;
+  failures: number;
+  failedMs: number | null;
+}
+
+export interface SimulatedTimes {
+  readonly startTicks: number;
+  readonly requestTicks: number;
+}
+
+export class SimulatedPlatform implements Platform {
+  nowMs = 0;
+  readonly steps: Step[] = [];
+  readonly #instances = new Map<string, SimulatedInstance>();
+  readonly #routers = new Map<string, SimulatedRouter>();
+  readonly #times: SimulatedTimes;
+  #incarnations = 0;
+  /** Requests on an instance at the moment it was stopped: lost ones. */
+  lostRequests = 0;
+
+  constructor(times: SimulatedTimes) {
+    this.#times = times;
+  }
+
+  observe(): Promise<Observed> {
+    return Promise.resolve({
+      instances: [...this.#instances.values()].map(({ ticksLeft: _ticks, requests: _requests, ...instance }) => instance),
+      routers: [...this.#routers.values()].map((router) => this.#observedRouter(router)),
+    });
+  }
+
+  #observedRouter(router: SimulatedRouter): Observed['routers'][number] {
+    const up = router.phase === 'ready' || router.phase === 'stopping';
+    const instances = router.list.map((line) => {
+      const instance = this.#instances.get(line.id);
+      const alive = instance?.incarnation === line.incarnation && instance.phase === 'ready';
+      const { id: name, incarnation, draining } = line;
+      return {
+        name,
+        incarnation,
+        draining,
+        connected: alive && router.connected.has(incarnation),
+        inFlight: alive ? instance.requests : 0,
+      };
+    });
+    const { name, revision, phase, failures, failedMs } = router;
+    return {
+      name,
+      revision,
+      phase,
+      failures,
+      failedMs,
+      startedMs: 0,
+      lastError: null,
+      url: 'http://r',
+      adminUrl: 'http://a',
+      accepting: phase === 'ready',
+      serving: phase === 'ready',
+      instances: up ? instances : null,
+    };
+  }
+
+  apply(step: Step): Promise<Outcome> {
+    this.steps.push(step);
+    this.#apply(step);
+    return Promise.resolve({ ok: true });
+  }
+
+  #apply(step: Step): void {
+    switch (step.type) {
+      case 'startInstance':
+        if (this.#instances.has(step.name)) throw new Error(`${step.name} exists`);
+        this.#instances.set(step.name, this.#newInstance(step));
+        return;
+      case 'restartInstance': {
+        const instance = this.#instance(step.name, 'failed');
+        Object.assign(instance, { phase: 'starting', failedMs: null, incarnation: this.#incarnation(), ticksLeft: this.#times.startTicks });
+        return;
+      }
+      case 'drainInstance':
+        this.#instance(step.name, 'ready').drainingSinceMs = this.nowMs;
+        return;
+      case 'stopInstance': {
+        const instance = this.#instances.get(step.name);
+        if (!instance) throw new Error(`${step.name} is not there`);
+        if (instance.phase === 'ready') this.lostRequests += instance.requests;
+        Object.assign(instance, { phase: 'stopping', ticksLeft: 1 });
+        return;
+      }
+      case 'startRouter':
+        if (this.#routers.has(step.name)) throw new Error(`${step.name} exists`);
+        this.#routers.set(step.name, {
+          name: step.name,
+          revision: step.revision,
+          phase: 'starting',
+          list: [],
+          connected: new Set(),
+          ticksLeft: this.#times.startTicks,
+          failures: 0,
+          failedMs: null,
+        });
+        return;
+      case 'restartRouter':
+        Object.assign(this.#router(step.name), { phase: 'starting', failedMs: null, list: [], ticksLeft: this.#times.startTicks });
+        return;
+      case 'stopRouter':
+        Object.assign(this.#router(step.name), { phase: 'stopping', ticksLeft: this.#times.requestTicks });
+        return;
+      case 'publishInstances':
+        this.#router(step.router).list = step.instances;
+    }
+  }
+
+  #newInstance(step: Step & { type: 'startInstance' }): SimulatedInstance {
+    return {
+      name: step.name,
+      role: step.spec.role,
+      modelName: step.spec.modelName,
+      revision: step.revision,
+      family: step.family,
+      incarnation: this.#incarnation(),
+      phase: 'starting',
+      startedMs: this.nowMs,
+      failedMs: null,
+      failures: 0,
+      lastError: null,
+      drainingSinceMs: null,
+      address: { url: `http://${step.name}`, transfer: { host: 'x', port: 1 } },
+      ticksLeft: this.#times.startTicks,
+      requests: 0,
+    };
+  }
+
+  #incarnation(): string {
+    this.#incarnations += 1;
+    return `life-${this.#incarnations}`;
+  }
+
+  #instance(name: string, phase: ObservedInstance['phase']): SimulatedInstance {
+    const instance = this.#instances.get(name);
+    if (instance?.phase !== phase) throw new Error(`${name} is ${instance?.phase ?? 'not there'}, a step needs ${phase}`);
+    return instance;
+  }
+
+  #router(name: string): SimulatedRouter {
+    const router = this.#routers.get(name);
+    if (!router) throw new Error(`${name} is not there`);
+    return router;
+  }
+
+  /** One unit of time: starts, ends, live feeds, and new requests on whatever a router may use. */
+  tick(ms: number): void {
+    this.nowMs += ms;
+    for (const instance of this.#instances.values()) this.#tickInstance(instance);
+    for (const router of this.#routers.values()) {
+      if (router.phase === 'starting' && --router.ticksLeft <= 0) router.phase = 'ready';
+      if (router.phase === 'stopping' && --router.ticksLeft <= 0) this.#routers.delete(router.name);
+      router.connected = new Set(router.list.map((line) => line.incarnation));
+    }
+  }
+
+  #tickInstance(instance: SimulatedInstance): void {
+    if (instance.phase === 'starting' && --instance.ticksLeft <= 0) instance.phase = 'ready';
+    if (instance.phase === 'stopping' && --instance.ticksLeft <= 0) this.#instances.delete(instance.name);
+    const takes = [...this.#routers.values()].some((router) => {
+      const line = router.list.find((one) => one.incarnation === instance.incarnation);
+      return router.phase === 'ready' && line !== undefined && !line.draining;
+    });
+    if (takes && instance.phase === 'ready') instance.requests = this.#times.requestTicks;
+    else if (instance.requests > 0) instance.requests -= 1;
+  }
+
+  crash(pick: number): void {
+    const running = [...this.#instances.values()].filter((one) => one.phase === 'ready' || one.phase === 'starting');
+    const instance = running[pick % Math.max(1, running.length)];
+    if (!instance) return;
+    const failures = instance.failures + 1;
+    Object.assign(instance, { phase: 'failed', failedMs: this.nowMs, failures, lastError: 'killed', requests: 0 });
+  }
+
+  crashRouter(): void {
+    for (const router of this.#routers.values()) {
+      if (router.phase !== 'ready') continue;
+      Object.assign(router, { phase: 'failed', failedMs: this.nowMs, failures: router.failures + 1, list: [], connected: new Set() });
+    }
+  }
+
+  /** Instances of a role that a router may place new requests on. */
+  async serving(role: string): Promise<number> {
+    const { instances, routers } = await this.observe();
+    const router = routers.find((one) => one.phase === 'ready');
+    return instances.filter((instance) => {
+      const routed = router?.instances?.find((one) => one.incarnation === instance.incarnation);
+      return instance.role === role && routed?.connected === true && !routed.draining;
+    }).length;
+  }
+}

@@ -1,0 +1,39 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+/** Quick suites first: a broken unit is told before any process is started. */
+const PROJECTS = [
+  { name: 'unit', include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts', 'test/bench/**/*.test.ts'], timeoutMs: 10_000 },
+  { name: 'architecture', include: ['test/architecture/**/*.test.ts'], timeoutMs: 10_000 },
+  { name: 'contract', include: ['test/contract/**/*.test.ts'], timeoutMs: 20_000 },
+  { name: 'simulation', include: ['test/simulation/**/*.test.ts'], timeoutMs: 60_000 },
+  { name: 'integration', include: ['test/integration/**/*.test.ts'], timeoutMs: 120_000 },
+];
+
+/** A project without files would make vitest complain; one whose folder is missing is left out instead. */
+function holdsTests(pattern: string): boolean {
+  const root = fileURLToPath(new URL(pattern.slice(0, pattern.indexOf('/**')), import.meta.url));
+  return existsSync(root) && readdirSync(root, { recursive: true, encoding: 'utf8' }).some((name) => name.endsWith('.test.ts'));
+}
+
+export default defineConfig({
+  test: {
+    passWithNoTests: false,
+    // Two cores is the machine this must run on, and engines of integration tests want a part of them.
+    maxWorkers: 2,
+    retry: 0,
+    reporters: ['default', './test/reporter.ts'],
+    projects: PROJECTS.filter((project) => project.include.some(holdsTests)).map((project, order) => ({
+      test: {
+        name: project.name,
+        include: project.include,
+        environment: 'node' as const,
+        testTimeout: project.timeoutMs,
+        hookTimeout: project.timeoutMs,
+        fileParallelism: project.name !== 'integration',
+        sequence: { groupOrder: order },
+      },
+    })),
+  },
+});

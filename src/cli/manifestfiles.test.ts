@@ -20,13 +20,16 @@ afterEach(() => rmSync(folder, { recursive: true }));
 it('reads several files together and says where a mistake is', () => {
   expect(readManifests([file])).toMatchObject({ ok: true, deployments: [{ spec: { decode: { replicas: 1 } } }] });
   expect(readManifests([file, file])).toMatchObject({ ok: false, text: expect.stringContaining('two deployments are named "d"') });
-  expect(readManifests([join(folder, 'none.yaml')])).toEqual({ ok: false, text: `${join(folder, 'none.yaml')}: there is no such file` });
-  expect(readManifests([folder])).toEqual({ ok: false, text: `${folder}: is a folder; name the file in it` });
+  expect(readManifests([join(folder, 'none.yaml')])).toMatchObject({
+    ok: false,
+    text: `${join(folder, 'none.yaml')}: there is no such file`,
+  });
+  expect(readManifests([folder])).toMatchObject({ ok: false, text: `${folder}: is a folder; name the file in it` });
 });
 
 it('tells every change of the contents once, also of a file that was replaced, and no change but that', async () => {
   const seen: Manifests[] = [];
-  const stop = watchManifests([file], systemClock, (manifests) => seen.push(manifests));
+  const stop = watchManifests([file], readManifests([file]).hash, systemClock, (manifests) => seen.push(manifests));
   writeFileSync(file, manifest(2));
   await expect.poll(() => seen.length).toBe(1);
   writeFileSync(file, manifest(2));
@@ -36,4 +39,13 @@ it('tells every change of the contents once, also of a file that was replaced, a
   await expect.poll(() => seen.length).toBe(2);
   stop();
   expect(seen).toMatchObject([{ ok: true, deployments: [{ spec: { decode: { replicas: 2 } } }] }, { ok: false }]);
+});
+
+it('also tells a change that came between the reading and the watching', async () => {
+  const { hash } = readManifests([file]);
+  writeFileSync(file, manifest(3));
+  const seen: Manifests[] = [];
+  const stop = watchManifests([file], hash, systemClock, (manifests) => seen.push(manifests));
+  await expect.poll(() => seen.length).toBe(1);
+  stop();
 });

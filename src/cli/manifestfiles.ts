@@ -5,22 +5,31 @@ import { basename, dirname } from 'node:path';
 import { formatManifestErrors, parseManifestFiles, type ServingDeployment } from '../api/index.ts';
 import type { Cancel, Clock } from '../shared/index.ts';
 
-export type Manifests =
-  | { readonly ok: true; readonly deployments: readonly ServingDeployment[] }
-  | { readonly ok: false; readonly text: string };
+export type Manifests = {
+  /** Of the contents; equal hashes mean that nothing changed. */
+  readonly hash: string;
+} & ({ readonly ok: true; readonly deployments: readonly ServingDeployment[] } | { readonly ok: false; readonly text: string });
 
 /** `text` of a refusal is ready to print: one line per error, with file and line. */
 export function readManifests(files: readonly string[]): Manifests {
+  const hash = createHash('sha256');
   const contents: { fileName: string; text: string }[] = [];
+  const unreadable: string[] = [];
   for (const fileName of files) {
     try {
-      contents.push({ fileName, text: readFileSync(fileName, 'utf8') });
+      const text = readFileSync(fileName, 'utf8');
+      contents.push({ fileName, text });
+      hash.update(text).update('\0');
     } catch (error) {
-      return { ok: false, text: `${fileName}: ${readFailure(error)}` };
+      unreadable.push(`${fileName}: ${readFailure(error)}`);
+      hash.update('unreadable\0');
     }
   }
+  const digest = hash.digest('hex');
+  if (unreadable.length > 0) return { hash: digest, ok: false, text: unreadable.join('\n') };
   const result = parseManifestFiles(contents);
-  return result.ok ? result : { ok: false, text: formatManifestErrors(result.errors) };
+  if (!result.ok) return { hash: digest, ok: false, text: formatManifestErrors(result.errors) };
+  return { hash: digest, ok: true, deployments: result.deployments };
 }
 
 function readFailure(error: unknown): string {
@@ -30,46 +39,38 @@ function readFailure(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Long enough for an editor to write the file, or to remove it and put another in its place. */
 const DEBOUNCE_MS = 100;
 
 /**
- * Calls back when the contents differ from before. The folder is watched, not the file: editors replace files. A read in the middle
- * of a save is repaired by the event that ends the save.
+ * Calls back when the contents are not those of `hash` any more, also when that came about before the call, and again on every
+ * further change. The folder is watched, not the file: editors replace files.
  */
-export function watchManifests(files: readonly string[], clock: Clock, onChange: (manifests: Manifests) => void): Cancel {
-  let seen = contentHash(files);
+export function watchManifests(files: readonly string[], hash: string, clock: Clock, onChange: (manifests: Manifests) => void): Cancel {
+  let seen = hash;
   let cancel: Cancel = () => {};
   const look = () => {
-    const now = contentHash(files);
-    if (now === seen) return;
-    seen = now;
-    onChange(readManifests(files));
+    const now = readManifests(files);
+    if (now.hash === seen) return;
+    seen = now.hash;
+    onChange(now);
+  };
+  const lookSoon = () => {
+    cancel();
+    cancel = clock.after(DEBOUNCE_MS, look);
   };
   const names = new Set(files.map((file) => basename(file)));
-  const folders = [...new Set(files.map((file) => dirname(file)))];
-  const watchers: FSWatcher[] = folders.map((folder) =>
+  const folders = new Set(files.map((file) => dirname(file)));
+  const watchers: FSWatcher[] = Array.from(folders, (folder) =>
     watch(folder, (_event, name) => {
-      if (name !== null && !names.has(name)) return;
-      cancel();
-      cancel = clock.after(DEBOUNCE_MS, look);
+      if (name === null || names.has(name)) lookSoon();
     }),
   );
   // A folder that is gone has nothing to say any more; what runs goes on as it is.
   for (const watcher of watchers) watcher.on('error', () => watcher.close());
+  lookSoon();
   return () => {
     cancel();
     for (const watcher of watchers) watcher.close();
   };
-}
-
-function contentHash(files: readonly string[]): string {
-  const hash = createHash('sha256');
-  for (const file of files) {
-    try {
-      hash.update(readFileSync(file)).update('\0');
-    } catch {
-      hash.update('unreadable'); // between an editor's remove and rename; the next event looks again
-    }
-  }
-  return hash.digest('hex');
 }

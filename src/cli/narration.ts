@@ -31,8 +31,17 @@ export function statusPhrase(status: Status, paint: Paint): string {
     return `${role.role} ${role.ready >= role.desired ? paint.green(counts) : paint.yellow(counts)}${draining}`;
   });
   const router = status.conditions.find((one) => one.type === 'RouterReady');
-  return [...roles, `router ${router?.status ? paint.green('serves') : paint.yellow(router?.message ?? 'unknown')}`].join('  ');
+  const word = ROUTER_WORDS[router?.reason ?? ''] ?? router?.reason ?? 'unknown';
+  return [...roles, `router ${router?.status ? paint.green(word) : paint.yellow(word)}`].join('  ');
 }
+
+const ROUTER_WORDS: Readonly<Record<string, string>> = {
+  RouterMissing: 'to come',
+  RouterStarting: 'starts',
+  RouterFailing: 'failed',
+  NoRequestYet: 'waits for instances',
+  Serving: 'serves',
+};
 
 /** Prints steps and failures of rounds as they come; equal failures once. */
 export class Narrator {

@@ -91,6 +91,7 @@ export function startRun({ deployment, context, onRound, onLine }: RunOptions): 
   }
 
   async function close(): Promise<{ files: number }> {
+    settle({ ok: false, why: 'it was ended before it was ready' });
     await loop?.stop();
     const { files } = await platform.close(CLOSE_LIMITS);
     if (stateFile) removeRunState(stateFile.path);

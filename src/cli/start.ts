@@ -54,7 +54,7 @@ export async function startCommand(argv: readonly string[], context: Context): P
     return 1;
   }
   const terminal = terminalOn(flags.json ? context.stderr : context.stdout, context.env);
-  const show = { once: flags.once, json: flags.json, keepReference: flags['keep-reference'], file };
+  const show = { once: flags.once, json: flags.json, keepReference: flags['keep-reference'], file, hash: manifests.hash };
   return new FirstMinute({ context, terminal, deployment, ...show }).run();
 }
 
@@ -66,6 +66,8 @@ interface FirstMinuteOptions {
   readonly json: boolean;
   readonly keepReference: boolean;
   readonly file: string;
+  /** Of the file as it was read. */
+  readonly hash: string;
 }
 
 class FirstMinute {
@@ -119,7 +121,7 @@ class FirstMinute {
   }
 
   async #serveOn(): Promise<void> {
-    const { terminal, deployment, file } = this.#options;
+    const { terminal, deployment, file, hash } = this.#options;
     const { run, lastRequestId } = this.#quickstart;
     const readiness = await run.ready();
     if (!readiness.ok) return;
@@ -127,7 +129,7 @@ class FirstMinute {
     for (const line of whatNext(readiness.addresses.url, deployment.spec.model.name, lastRequestId, terminal.paint)) terminal.print(line);
     const narrator = new Narrator(terminal, { steps: true });
     this.#quickstart.onRound((round) => narrator.tell(round));
-    const stop = watchManifests([file], systemClock, (changed) => {
+    const stop = watchManifests([file], hash, systemClock, (changed) => {
       const next = changed.ok ? changed.deployments.find((one) => one.metadata.name === deployment.metadata.name) : null;
       if (next) run.update(next);
       else terminal.print(terminal.paint.red(changed.ok ? `${file}: ${deployment.metadata.name} is not in it any more` : changed.text));

@@ -28,6 +28,9 @@ export interface Terminal {
   settle(): void;
 }
 
+/** A terminal that does not tell its width tells 0 or nothing. */
+const UNKNOWN_COLUMNS = 80;
+
 export function terminalOn(stream: NodeJS.WriteStream, env: Readonly<Record<string, string | undefined>>): Terminal {
   const interactive = stream.isTTY === true && env['TERM'] !== 'dumb';
   let shown = false;
@@ -45,7 +48,7 @@ export function terminalOn(stream: NodeJS.WriteStream, env: Readonly<Record<stri
     },
     live(text, milestone = text) {
       if (interactive) {
-        stream.write(`\r\u001b[K${cut(text, (stream.columns ?? 80) - 1)}`);
+        stream.write(`\r\u001b[K${cut(text, (stream.columns || UNKNOWN_COLUMNS) - 1)}`);
         shown = true;
       } else if (milestone !== '' && milestone !== lastMilestone) stream.write(`${milestone}\n`);
       lastMilestone = milestone;

@@ -56,8 +56,8 @@ async function follow(
   const stopped = new AbortController();
   void signals.first.then(() => stopped.abort());
   context.stdout.write(HIDDEN_SCREEN.enter);
-  // A timer of ours does not keep the process alive; the terminal's own input does until we are done.
-  process.stdin.resume();
+  // Sleeping does not keep a process alive.
+  const alive = setInterval(() => {}, EVERY_MS);
   try {
     while (!stopped.signal.aborted) {
       const answer = await look();
@@ -66,7 +66,7 @@ async function follow(
       await sleep(systemClock, EVERY_MS, stopped.signal);
     }
   } finally {
-    process.stdin.pause();
+    clearInterval(alive);
     context.stdout.write(HIDDEN_SCREEN.leave);
     signals.stop();
   }

@@ -51,7 +51,7 @@ export async function upCommand(argv: readonly string[], context: Context): Prom
   const signals = listenToSignals();
   const fleet = new Fleet(context, terminal, flags.verbose);
   try {
-    return await serve({ fleet, signals, terminal, context, manifests: manifests.deployments, flags });
+    return await serve({ fleet, signals, terminal, context, manifests, flags });
   } finally {
     signals.onFurther(() => fleet.kill());
     await fleet.close();
@@ -64,26 +64,29 @@ interface Serving {
   readonly signals: Signals;
   readonly terminal: Terminal;
   readonly context: Context;
-  readonly manifests: readonly ServingDeployment[];
+  readonly manifests: Manifests & { readonly ok: true };
   readonly flags: { readonly file: readonly string[]; readonly 'once-ready': boolean };
 }
 
 async function serve({ fleet, signals, terminal, context, manifests, flags }: Serving): Promise<number> {
-  fleet.want(manifests);
-  const ready = await Promise.race([fleet.ready(), signals.first.then(() => null)]);
-  if (ready === null) return 0;
-  const refused = ready.find((one) => !one.readiness.ok);
-  if (refused && !refused.readiness.ok) {
-    terminal.settle();
-    context.stderr.write(`${refused.name} did not come up: ${refused.readiness.why}\n`);
-    return 1;
+  fleet.want(manifests.deployments);
+  const stopWatching = watchManifests(flags.file, manifests.hash, systemClock, (changed) => applyEdit(changed, fleet, terminal));
+  try {
+    const ready = await Promise.race([fleet.ready(), signals.first.then(() => null)]);
+    if (ready === null) return 0;
+    const refused = ready.find((one) => !one.readiness.ok);
+    if (refused && !refused.readiness.ok) {
+      terminal.settle();
+      context.stderr.write(`${refused.name} did not come up: ${refused.readiness.why}\n`);
+      return 1;
+    }
+    if (flags['once-ready']) return 0;
+    await signals.first;
+    terminal.print(terminal.paint.dim('ending: accepted requests finish first; Ctrl-C again ends at once'));
+    return 0;
+  } finally {
+    stopWatching();
   }
-  if (flags['once-ready']) return 0;
-  const stopWatching = watchManifests(flags.file, systemClock, (changed) => applyEdit(changed, fleet, terminal));
-  await signals.first;
-  stopWatching();
-  terminal.print(terminal.paint.dim('ending: accepted requests finish first; Ctrl-C again ends at once'));
-  return 0;
 }
 
 function applyEdit(changed: Manifests, fleet: Fleet, terminal: Terminal): void {

@@ -45,19 +45,25 @@ function attempt(change: Partial<AttemptRecord> = {}): AttemptRecord {
 
 function record(change: Partial<RequestRecord> = {}): RequestRecord {
   return {
-    ...{
-      id: 'r-1',
-      kind: 'chat',
-      model: 'tiny',
-      stream: true,
-      synthetic: false,
-      startedAt: 0,
-      maxTokens: 48,
-      promptTokens: 120,
-      queuedMs: 0,
-    },
-    ...{ attempts: [attempt()], resumes: 0, outcome: 'ok', status: 200, error: null, finishReason: 'stop' },
-    ...{ outputTokens: 40, ttftMs: 27.5, tpotMs: 1.1, totalMs: 72 },
+    id: 'r-1',
+    kind: 'chat',
+    model: 'tiny',
+    stream: true,
+    synthetic: false,
+    startedAt: 0,
+    maxTokens: 48,
+    promptTokens: 120,
+    queuedMs: 0,
+    attempts: [attempt()],
+    resumes: 0,
+    outcome: 'ok',
+    status: 200,
+    error: null,
+    finishReason: 'stop',
+    outputTokens: 40,
+    ttftMs: 27.5,
+    tpotMs: 1.1,
+    totalMs: 72,
     ...change,
   };
 }

@@ -13,6 +13,7 @@ export type Peer =
   | { readonly kind: 'ready'; readonly command: string; readonly version: string }
   | { readonly kind: 'missing'; readonly reason: string };
 
+const NGINX = 'nginx';
 const INSTALL_LIMIT_MS = 300_000;
 
 /** Folder for what is kept between runs. */
@@ -52,8 +53,8 @@ export async function pythonPeer(name: string, version: string, children: Childr
 
 /** nginx of the machine, or Debian's when this is root on a machine with apt. */
 export async function nginxPeer(children: Children, progress: Progress): Promise<Peer> {
-  const present = nginxVersion();
-  if (present !== null) return { kind: 'ready', command: 'nginx', version: present };
+  const present = versionOf(NGINX);
+  if (present !== null) return { kind: 'ready', command: NGINX, version: present };
   if (process.getuid?.() !== 0)
     return { kind: 'missing', reason: 'nginx is not on PATH and this is not root: install it (Debian: apt-get install nginx-light)' };
   if (!hasCommand('apt-get')) return { kind: 'missing', reason: 'nginx is not on PATH and there is no apt-get: install nginx' };
@@ -64,13 +65,13 @@ export async function nginxPeer(children: Children, progress: Progress): Promise
   // The package list may be missing or older than the archive.
   if (failure !== null) failure = (await apt('update', '-q')) ?? (await install('nginx-light'));
   if (failure !== null) failure = await install('nginx');
-  const found = nginxVersion();
+  const found = versionOf(NGINX);
   if (found === null) return { kind: 'missing', reason: `nginx can not be installed: ${failure ?? 'installed, but not on PATH'}` };
-  return { kind: 'ready', command: 'nginx', version: found };
+  return { kind: 'ready', command: NGINX, version: found };
 }
 
-function nginxVersion(): string | null {
-  const asked = spawnSync('nginx', ['-v'], { encoding: 'utf8' });
+function versionOf(command: string): string | null {
+  const asked = spawnSync(command, ['-v'], { encoding: 'utf8' });
   return asked.error || asked.status !== 0 ? null : (/\d[\d.]*\d/.exec(asked.stderr)?.[0] ?? 'unknown');
 }
 

@@ -115,7 +115,7 @@ describe('sluice start', () => {
     sluice.kill('SIGTERM');
     expect((await sluice.exit).code).toBe(130);
     expect(children.filter(isAlive)).toEqual([]);
-    expect(readdirSync(box.runtimeFolder)).toEqual([]);
+    expect(box.runStates()).toEqual([]);
   });
 
   it('refuses what it cannot start', async () => {

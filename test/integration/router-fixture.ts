@@ -128,6 +128,7 @@ export class Bed {
   readonly engines: EngineHandle[] = [];
   readonly router: RunningRouter;
   #generation = 1;
+  #stopping: Promise<void> | null = null;
 
   constructor(engines: readonly EngineHandle[], router: RunningRouter) {
     this.engines.push(...engines);
@@ -168,15 +169,21 @@ export class Bed {
   /** Nothing is held in the router, and no engine has a request or a lease. */
   async nothingLeft(): Promise<void> {
     await until(async () => {
-      const left = await this.admin('GET', '/admin/leftovers');
+      const left = this.#stopping === null ? await this.admin('GET', '/admin/leftovers') : {};
       const loads = this.engines.map(({ core }) => core.load());
       const busy = loads.some(({ running, waiting, leases }) => running + waiting + leases > 0);
       return Object.values(left).every((count) => count === 0) && !busy;
     });
   }
 
+  /** Begins the router's end; later calls wait for the first. */
+  stop(graceMs: number): Promise<void> {
+    this.#stopping ??= this.router.stop(graceMs);
+    return this.#stopping;
+  }
+
   async close(): Promise<void> {
-    await this.router.stop(0);
+    await this.stop(0);
     await Promise.all(this.engines.map((engine) => engine.close()));
   }
 }
@@ -256,7 +263,9 @@ export function stream(url: string, path: string, body: object, onEvent: (count:
       response.on('data', (chunk: string) => {
         raw += chunk;
         const count = raw.split('\n\n').length - 1;
-        if (count > counted) onEvent((counted = count));
+        if (count <= counted) return;
+        counted = count;
+        onEvent(count);
       });
       response.on('error', () => undefined); // a broken body is what `complete` tells
       response.on('close', () => {

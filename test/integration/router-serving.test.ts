@@ -24,7 +24,12 @@ const MESSAGES = [{ role: 'user' as const, content: `${LONG_PROMPT} What does it
 describe('the official client', () => {
   it('streams a chat with usage at the end', async () => {
     const answer = await client.chat.completions.create({
-      ...{ model: MODEL, messages: MESSAGES, max_tokens: 20, temperature: 0, stream: true, stream_options: { include_usage: true } },
+      model: MODEL,
+      messages: MESSAGES,
+      max_tokens: 20,
+      temperature: 0,
+      stream: true,
+      stream_options: { include_usage: true },
     });
     let text = '';
     let finish: string | null = null;

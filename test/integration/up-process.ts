@@ -1,6 +1,6 @@
 /** `sluice` as a child process of a test: its output as lines to wait for, its children, and its end. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,7 +19,8 @@ export interface SluiceProcess {
 
 export interface Sandbox {
   readonly folder: string;
-  readonly runtimeFolder: string;
+  /** Names of the files that tell of running deployments. */
+  runStates(): string[];
   run(args: readonly string[], env?: Readonly<Record<string, string>>): SluiceProcess;
   /** Kills what still runs and removes the folder. */
   close(): Promise<void>;
@@ -31,7 +32,7 @@ export function sandbox(): Sandbox {
   const started: SluiceProcess[] = [];
   return {
     folder,
-    runtimeFolder: join(folder, 'sluice'),
+    runStates: () => (existsSync(join(folder, 'sluice')) ? readdirSync(join(folder, 'sluice')) : []),
     run(args, env = {}) {
       const child = spawn(process.execPath, [ENTRY, ...args], {
         env: { ...process.env, NO_COLOR: '1', XDG_RUNTIME_DIR: folder, TMPDIR: folder, ...env },

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -52,7 +52,7 @@ async function expectCleanEnd(sluice: SluiceProcess, children: readonly number[]
   sluice.kill('SIGTERM');
   expect(await sluice.exit).toEqual({ code: 0, signal: null });
   expect(children.filter(isAlive)).toEqual([]);
-  expect(readdirSync(box.runtimeFolder)).toEqual([]);
+  expect(box.runStates()).toEqual([]);
   expect(readdirSync(box.folder).filter((name) => name.startsWith('sluice-'))).toEqual([]);
 }
 
@@ -80,7 +80,7 @@ describe('sluice up', () => {
     expect(children).toHaveLength(4);
     const response = await complete(url, 5, false);
     expect(response.status).toBe(200);
-    const [state] = readdirSync(box.runtimeFolder);
+    const [state] = box.runStates();
     expect(state).toBe(`test-${sluice.pid}.json`);
     await expectCleanEnd(sluice, children);
   });
@@ -105,6 +105,53 @@ describe('sluice up', () => {
     expect(engines.every((line) => line.includes('--sequences 8'))).toBe(true);
     expect(sluice.stdout()).toMatch(/decode-\d drains/);
     await expectCleanEnd(sluice, childrenOf(sluice.pid));
+  });
+
+  it('changes over to another model at once, and gives the router new limits, without losing a stream', async () => {
+    const { sluice, url } = await up({ stepMs: 10 });
+    const streams = [await complete(url, 150, true)];
+    save(manifest({ stepMs: 10 }).replace('model: {name: simulated}', 'model: {name: other}'));
+    await sluice.line(/the file changed/);
+    // Until the other one is ready this one is served; then only the other.
+    await until(async () => (await complete(url, 2, false)).status === 404);
+    const served: unknown = await (await fetch(`${url}/v1/models`)).json();
+    expect(served).toMatchObject({ data: [{ id: expect.stringContaining('other') }] });
+    await sluice.line(/is as wanted again/);
+    const afterModel = sluice.stdout().length;
+    save(manifest({ stepMs: 10 }).replace('router: {port: 0}', 'router: {port: 0, limits: {queue: 7}}'));
+    await sluice.line(/router-0 ends \(its spec changed\)/, afterModel);
+    await sluice.line(/is as wanted again/, afterModel);
+    expect((await complete(url, 2, false)).status).toBe(200);
+    for (const stream of streams) expect(await streamedTokens(stream)).toBeGreaterThan(0);
+  });
+
+  it('lets explain and top find the run', async () => {
+    const { url } = await up({});
+    const answer = await complete(url, 3, false);
+    const id = answer.headers.get('x-request-id') ?? '';
+    const explained = box.run(['explain', id]);
+    expect(await explained.exit, explained.stderr()).toMatchObject({ code: 0 });
+    expect(explained.stdout()).toContain(`request  ${id}`);
+    expect(explained.stdout()).toMatch(/prefill-0 → decode-0|decode-0 alone/);
+    const json = box.run(['explain', id, '--json', '--router', url]);
+    expect(await json.exit, json.stderr()).toMatchObject({ code: 0 });
+    expect(JSON.parse(json.stdout())).toMatchObject({ id, outcome: 'ok' });
+    const unknown = box.run(['explain', 'nonsense']);
+    expect((await unknown.exit).code).toBe(1);
+    expect(unknown.stderr()).toContain(`has no record of "nonsense"`);
+    expect(unknown.stderr()).toContain(id);
+    const top = box.run(['top', '--name', 'test']);
+    expect(await top.exit, top.stderr()).toMatchObject({ code: 0 });
+    expect(top.stdout()).toMatch(/^test {2}simulated.* ready/m);
+    for (const instance of ['prefill-0', 'decode-0']) expect(top.stdout()).toMatch(new RegExp(`^${instance} +\\w+ +ready`, 'm'));
+  });
+
+  it('says so when explain and top find no run', async () => {
+    for (const args of [['explain', 'x'], ['top']]) {
+      const sluice = box.run(args);
+      expect((await sluice.exit).code).toBe(1);
+      expect(sluice.stderr()).toContain('nothing runs here');
+    }
   });
 
   it('reports a broken edit with its line and goes on with what ran', async () => {
@@ -172,7 +219,7 @@ describe('sluice up', () => {
     const sluice = box.run(['up', '-f', file]);
     expect((await sluice.exit).code).toBe(1);
     expect(sluice.stderr()).toContain(`test did not come up: spec.router.port: port ${port} of 127.0.0.1 is in use by another process`);
-    expect(existsSync(box.runtimeFolder) ? readdirSync(box.runtimeFolder) : []).toEqual([]);
+    expect(box.runStates()).toEqual([]);
     other.close();
   });
 
@@ -180,7 +227,7 @@ describe('sluice up', () => {
     const first = await up({});
     const second = await up({});
     expect(first.url).not.toBe(second.url);
-    expect(readdirSync(box.runtimeFolder)).toHaveLength(2);
+    expect(box.runStates()).toHaveLength(2);
     for (const { url } of [first, second]) expect((await complete(url, 2, false)).status).toBe(200);
   });
 

@@ -10,7 +10,7 @@ const COLUMNS = [
   { title: 'TTFT', width: 8, right: true },
   { title: 'tokens/s', width: 8, right: true },
   { title: 'prompt', width: 6, right: true },
-  { title: 'reused', width: 14 },
+  { title: 'reused', width: 16 },
   { title: 'KV handed over', width: 31 },
   { title: 'as one engine', width: 13 },
 ] as const;

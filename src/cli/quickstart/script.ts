@@ -30,7 +30,7 @@ export function scriptedRequests(longText: string): readonly ((firstAnswer: stri
   return [
     () => ({
       name: 'cold prompt',
-      shows: 'nothing is cached: all of it is computed by prefill and handed over',
+      shows: 'nothing is known yet: the whole prompt is computed',
       messages: [SYSTEM, user(FIRST)],
       maxTokens: 48,
       temperature: 0,
@@ -39,7 +39,7 @@ export function scriptedRequests(longText: string): readonly ((firstAnswer: stri
     }),
     () => ({
       name: 'same prefix again',
-      shows: 'the system prompt is known: its blocks are reused, only the question is new',
+      shows: 'the system prompt was seen before: its blocks are reused, only the question is computed',
       messages: [SYSTEM, user(OTHER)],
       maxTokens: 48,
       temperature: 0.8,
@@ -48,7 +48,7 @@ export function scriptedRequests(longText: string): readonly ((firstAnswer: stri
     }),
     (answer) => ({
       name: 'second turn',
-      shows: 'the conversation so far is known where it was written',
+      shows: 'the conversation so far was seen before: only what is new is computed',
       messages: [SYSTEM, user(FIRST), { role: 'assistant', content: answer }, user('And when does it come back?')],
       maxTokens: 48,
       temperature: 0.8,
@@ -57,7 +57,7 @@ export function scriptedRequests(longText: string): readonly ((firstAnswer: stri
     }),
     () => ({
       name: 'long prompt',
-      shows: 'about 4,000 tokens: what a hand-off costs beside computing them',
+      shows: 'about 4,000 tokens: compare the time to compute them (TTFT) with the time to hand them over',
       messages: [SYSTEM, user(longText)],
       maxTokens: 32,
       temperature: 0,
@@ -66,7 +66,7 @@ export function scriptedRequests(longText: string): readonly ((firstAnswer: stri
     }),
     () => ({
       name: 'cancelled stream',
-      shows: 'the client goes away: both legs stop and nothing is left behind',
+      shows: 'the client goes away: work on it stops and nothing is left behind',
       messages: [SYSTEM, user('Tell me everything about the harbour, from the beginning.')],
       maxTokens: 400,
       temperature: 0.8,

@@ -5,7 +5,14 @@ import { ByteLru } from './cache.ts';
 import { Family, familyKey } from './family.ts';
 
 const INFO: EngineInfo = {
-  ...{ instance: 'a', incarnation: '1', role: 'mixed', engine: 'sim', simulated: true, model: 'm', contextTokens: 4096, maxSequences: 4 },
+  instance: 'a',
+  incarnation: '1',
+  role: 'mixed',
+  engine: 'sim',
+  simulated: true,
+  model: 'm',
+  contextTokens: 4096,
+  maxSequences: 4,
   identity: { model: 'm', revision: '', tokenizer: 't', rope: '', adapter: '', dtype: 'f16', layout: 'l', blockTokens: 4 },
   bytesPerBlock: 64,
   tokenizer: { kind: 'bytes4' },

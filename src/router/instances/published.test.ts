@@ -2,14 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { readPublishedList } from './published.ts';
 
 const INSTANCE = {
-  ...{
-    id: 'decode-0',
-    incarnation: 'i',
-    role: 'decode',
-    url: 'http://127.0.0.1:9',
-    transfer: { host: '127.0.0.1', port: 10 },
-    draining: false,
-  },
+  id: 'decode-0',
+  incarnation: 'i',
+  role: 'decode',
+  url: 'http://127.0.0.1:9',
+  transfer: { host: '127.0.0.1', port: 10 },
+  draining: false,
 };
 
 function list(change: object): unknown {

@@ -4,9 +4,25 @@ import { RecordRing } from './ring.ts';
 
 function record(id: string, synthetic = false): RequestRecord {
   return {
-    ...{ id, kind: 'chat', model: 'm', stream: true, synthetic, startedAt: 0, maxTokens: 1, promptTokens: 1, queuedMs: 0, attempts: [] },
-    ...{ resumes: 0, outcome: 'rejected', status: 429, error: 'queue_full: full', finishReason: null, outputTokens: 0 },
-    ...{ ttftMs: null, tpotMs: null, totalMs: 1 },
+    id,
+    kind: 'chat',
+    model: 'm',
+    stream: true,
+    synthetic,
+    startedAt: 0,
+    maxTokens: 1,
+    promptTokens: 1,
+    queuedMs: 0,
+    attempts: [],
+    resumes: 0,
+    outcome: 'rejected',
+    status: 429,
+    error: 'queue_full: full',
+    finishReason: null,
+    outputTokens: 0,
+    ttftMs: null,
+    tpotMs: null,
+    totalMs: 1,
   };
 }
 

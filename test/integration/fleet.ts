@@ -1,0 +1,235 @@
+/** Real processes: llama.cpp engines and a router, started as `sluice up` starts them, to be killed as the world kills them. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { EngineLoad, Role } from '../../src/engines/index.ts';
+import { ensureTinyModel } from '../../src/engines/llamacpp/index.ts';
+import type { RequestRecord } from '../../src/router/index.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+export const MODEL = 'tiny';
+
+export interface Engine {
+  readonly id: string;
+  readonly role: Role;
+  readonly url: string;
+  readonly transfer: { readonly host: string; readonly port: number };
+  readonly incarnation: string;
+  readonly process: ChildProcess;
+}
+
+interface Listening {
+  readonly url: string;
+  readonly adminUrl: string;
+  readonly transfer: Engine['transfer'];
+  readonly incarnation: string;
+}
+
+export interface FleetOptions {
+  readonly roles: readonly Role[];
+  readonly type?: 'llamacpp' | 'sim';
+  readonly engineArgs?: readonly string[];
+  /** JSON of `sluice router --config`. */
+  readonly config?: object;
+}
+
+export class Fleet {
+  readonly engines: Engine[] = [];
+  routerUrl = '';
+  adminUrl = '';
+  router: ChildProcess | null = null;
+  /** The url under which the router reaches an engine, where it is not the engine's own. */
+  readonly #relayed = new Map<string, string>();
+  readonly #options: FleetOptions;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'sluice-fleet-'));
+  readonly #children: ChildProcess[] = [];
+  #generation = 0;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    const { roles, config } = this.#options;
+    this.engines.push(...(await Promise.all(roles.map((role, i) => this.startEngine(`${role}-${i}`, role)))));
+    const args = ['router', '--model', MODEL, ...(config ? ['--config', JSON.stringify(config)] : [])];
+    const { child, message } = await this.#spawn(args);
+    this.router = child;
+    this.routerUrl = message.url;
+    this.adminUrl = message.adminUrl;
+    await this.publish();
+    await until('the router is ready', async () => (await fetch(`${this.routerUrl}/readyz`)).ok);
+  }
+
+  async startEngine(id: string, role: Role): Promise<Engine> {
+    const { type = 'llamacpp', engineArgs = [] } = this.#options;
+    const model = type === 'llamacpp' ? ['--model', ensureTinyModel(this.#folder)] : [];
+    const args = ['engine', '--type', type, '--role', role, '--instance', id, '--model-name', MODEL, ...model, ...engineArgs];
+    const { child, message } = await this.#spawn(args);
+    const { url, transfer, incarnation } = message;
+    return { id, role, url, transfer, incarnation, process: child };
+  }
+
+  /** Tells the router which engines there are, with the urls that `relay` put in their place. */
+  async publish(): Promise<void> {
+    const instances = this.engines.map(({ id, role, url, transfer, incarnation }) => ({
+      ...{ id, role, transfer, incarnation, draining: false },
+      url: this.#relayed.get(id) ?? url,
+    }));
+    const response = await fetch(`${this.adminUrl}/admin/instances`, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ generation: ++this.#generation, model: MODEL, instances }),
+    });
+    if (!response.ok) throw new Error(await response.text());
+  }
+
+  /** Puts something between the router and an engine. */
+  async relay(id: string, url: string): Promise<void> {
+    this.#relayed.set(id, url);
+    await this.publish();
+    await this.#connected(id);
+  }
+
+  /** kill -9, and a new engine of the same name in its place once the old one is gone. */
+  async replace(engine: Engine): Promise<void> {
+    await this.kill(engine);
+    this.#relayed.delete(engine.id);
+    this.engines[this.engines.indexOf(engine)] = await this.startEngine(engine.id, engine.role);
+    await this.publish();
+    await this.#connected(engine.id);
+  }
+
+  #connected(id: string): Promise<void> {
+    return until(`${id} is connected`, async () => (await this.instances()).find((one) => one.id === id)?.connected === true);
+  }
+
+  async kill(engine: Engine): Promise<void> {
+    if (engine.process.exitCode !== null || engine.process.signalCode !== null) return;
+    const gone = new Promise((resolve) => engine.process.once('exit', resolve));
+    engine.process.kill('SIGKILL');
+    await gone;
+  }
+
+  of(role: Role): Engine[] {
+    return this.engines.filter((engine) => engine.role === role);
+  }
+
+  async instances(): Promise<{ id: string; connected: boolean; inFlight: number }[]> {
+    const { instances } = await json<{ instances: { id: string; connected: boolean; inFlight: number }[] }>(
+      `${this.adminUrl}/admin/instances`,
+    );
+    return instances;
+  }
+
+  record(id: string): Promise<RequestRecord> {
+    return json(`${this.adminUrl}/admin/requests/${id}`);
+  }
+
+  leftovers(): Promise<{ reservations: number; openLegs: number; inFlight: number; queued: number }> {
+    return json(`${this.adminUrl}/admin/leftovers`);
+  }
+
+  /** What an engine says of its load right now. */
+  async load(engine: Engine): Promise<EngineLoad> {
+    const response = await fetch(`${engine.url}/sluice/events`);
+    let text = '';
+    for await (const chunk of response.body ?? []) {
+      text += Buffer.from(chunk).toString('utf8');
+      const line = text.split('\n').find((candidate) => candidate.startsWith('{"type":"load"'));
+      if (!line || !text.includes(`${line}\n`)) continue;
+      const { load }: { load: EngineLoad } = JSON.parse(line);
+      return load;
+    }
+    throw new Error('the engine told no load');
+  }
+
+  async stop(): Promise<void> {
+    const ended = this.#children.map(
+      (child) =>
+        new Promise<void>((resolve) =>
+          child.exitCode !== null || child.signalCode !== null ? resolve() : child.once('exit', () => resolve()),
+        ),
+    );
+    for (const child of this.#children) child.kill('SIGKILL');
+    await Promise.all(ended);
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #spawn(args: readonly string[]): Promise<{ child: ChildProcess; message: Listening }> {
+    return new Promise((resolve, reject) => {
+      const child = fork(MAIN, [...args], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+      this.#children.push(child);
+      let said = '';
+      child.stderr?.on('data', (chunk: Buffer) => {
+        said = (said + chunk.toString('utf8')).slice(-4000);
+      });
+      child.once('message', (message) => resolve({ child, message: message as Listening }));
+      child.once('exit', (code, signal) => reject(new Error(`sluice ${args[0]} ended with ${code ?? signal}: ${said}`)));
+    });
+  }
+}
+
+export async function json<T>(url: string): Promise<T> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${await response.text()}`);
+  return (await response.json()) as T;
+}
+
+/** Looks until it is so; fails after 20 s with what was waited for. */
+export async function until(what: string, check: () => Promise<boolean>): Promise<void> {
+  const giveUpAt = performance.now() + 20_000;
+  for (;;) {
+    if (await check()) return;
+    if (performance.now() > giveUpAt) throw new Error(`not within 20 s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** A TCP relay that can be told to break after so many bytes from the far side. */
+export class Relay {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  constructor(target: { host: string; port: number }, options: { cutAfter: number; onCut: () => void }) {
+    this.#server = createServer((near) => {
+      const far = connect(target);
+      let passed = 0;
+      for (const socket of [near, far]) {
+        this.#sockets.add(socket);
+        socket.on('error', () => socket.destroy());
+        socket.on('close', () => {
+          this.#sockets.delete(socket);
+          near.destroy();
+          far.destroy();
+        });
+      }
+      near.pipe(far);
+      far.on('data', (chunk: Buffer) => {
+        const rest = options.cutAfter - passed;
+        passed += chunk.length;
+        near.write(chunk.subarray(0, Math.max(0, rest)));
+        if (passed < options.cutAfter) return;
+        options.onCut();
+        far.destroy();
+      });
+    });
+  }
+
+  listen(): Promise<number> {
+    return new Promise((resolve) => {
+      this.#server.listen(0, '127.0.0.1', () => {
+        const address = this.#server.address();
+        resolve(typeof address === 'object' && address !== null ? address.port : 0);
+      });
+    });
+  }
+
+  close(): void {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}

@@ -32,6 +32,7 @@ export interface Finding {
 
 /** Flags of `sluice engine` that follow from the manifest; a second value would contradict it. */
 const OWN_FLAGS = [
+  'drain-ms',
   'type',
   'role',
   'instance',

@@ -56,7 +56,7 @@ async function run({ model, host, port, adminPort, graceMs, config }: Flags): Pr
     clock: systemClock,
     log,
     loadTokenizer,
-    newId: () => randomBytes(12).toString('hex'),
+    newId: requestIds(),
     random: Math.random,
   };
   try {
@@ -72,6 +72,13 @@ async function run({ model, host, port, adminPort, graceMs, config }: Flags): Pr
     process.stderr.write(`sluice router: ${why}\n`);
     return 1;
   }
+}
+
+/** Ids that no other process gives out: drawing randomness for every request would cost more than placing it. */
+function requestIds(): () => string {
+  const prefix = randomBytes(8).toString('hex');
+  let count = 0;
+  return () => `${prefix}-${(count++).toString(36)}`;
 }
 
 /** SIGTERM, SIGINT, or the end of the process that started this one. */

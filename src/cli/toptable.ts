@@ -55,8 +55,10 @@ function row(instance: TopInstance, paint: Paint): string[] {
   ];
 }
 
-function memory({ usedBytes, capacityBytes }: TopInstance['hbm']): string {
-  return capacityBytes === 0 ? '–' : `${bytes(usedBytes)} ${percent(usedBytes / capacityBytes)}`;
+/** All that is held; what is kept for reuse counts, since it is what hits come from. */
+function memory({ usedBytes, cachedBytes, capacityBytes }: TopInstance['hbm']): string {
+  const held = usedBytes + cachedBytes;
+  return capacityBytes === 0 ? '–' : `${bytes(held)} ${percent(held / capacityBytes)}`;
 }
 
 function time(ms: number | null): string {

@@ -24,6 +24,7 @@ export type {
   Role,
   Running,
   Sampling,
+  TierLoad,
   Tokenizer,
   TokenizerSource,
   TokenLogprobs,

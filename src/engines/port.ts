@@ -143,6 +143,14 @@ export interface EngineCosts {
   readonly pullPerMiB: number;
 }
 
+export interface TierLoad {
+  /** What running requests (in `hbm`) or leases (in `host`) need: it cannot give way. vLLM's `kv_cache_usage_perc` is this by capacity. */
+  readonly usedBytes: number;
+  /** What is kept besides in case it is wanted again; it gives way. */
+  readonly cachedBytes: number;
+  readonly capacityBytes: number;
+}
+
 export interface EngineLoad {
   readonly running: number;
   readonly waiting: number;
@@ -150,8 +158,8 @@ export interface EngineLoad {
   readonly pendingPrefillTokens: number;
   /** Context tokens of running decodes. */
   readonly contextTokens: number;
-  /** `hbm.usedBytes` is what running requests need (vLLM's meaning; what is kept for reuse gives way), `host.usedBytes` all that is held. */
-  readonly kv: Record<'hbm' | 'host', { readonly usedBytes: number; readonly capacityBytes: number }>;
+  /** KV in each tier. */
+  readonly kv: Record<'hbm' | 'host', TierLoad>;
   readonly leases: number;
   readonly draining: boolean;
   readonly costs: EngineCosts;

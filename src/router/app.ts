@@ -41,7 +41,6 @@ function serve(parts: RouterParts, kind: RequestKind, request: Request, response
   const id = requestIdOf(request.headers, parts.newId);
   readBody(request, parts.config.limits.bodyBytes, (body, failure) => {
     if (failure?.code === 'client_closed') return;
-    response.setHeader('x-request-id', id);
     try {
       if (failure || body === null) throw failure ?? new SluiceError('internal', 'no body');
       if (parts.stopping()) throw new SluiceError('unavailable', 'the router is shutting down', { retryAfterSeconds: 1 });
@@ -53,6 +52,7 @@ function serve(parts: RouterParts, kind: RequestKind, request: Request, response
       parts.flights.add(flight);
       flight.start();
     } catch (thrown) {
+      response.setHeader('x-request-id', id);
       sendError(response, toSluiceError(thrown));
     }
   });

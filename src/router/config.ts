@@ -35,7 +35,7 @@ export const DEFAULT_CONFIG: RouterConfig = {
 const DAY_MS = 86_400_000;
 type Bounds<T> = { readonly [K in keyof T]: readonly [number, number] };
 const LIMITS: Bounds<RouterConfig['limits']> = {
-  inFlight: [1, 100_000],
+  inFlight: [1, 1_000_000],
   queue: [0, 1_000_000],
   queueTimeoutMs: [1, DAY_MS],
   bodyBytes: [1024, 2 ** 30],

@@ -1,4 +1,5 @@
 /** The live table behind `sluice top`. Plain data. */
+import type { TierLoad } from '../engines/index.ts';
 import type { Instance } from './instances/instance.ts';
 import type { RouterParts } from './parts.ts';
 
@@ -15,8 +16,8 @@ export interface TopInstance {
   readonly inFlight: number;
   readonly running: number;
   readonly waiting: number;
-  readonly hbm: { readonly usedBytes: number; readonly capacityBytes: number };
-  readonly host: { readonly usedBytes: number; readonly capacityBytes: number };
+  readonly hbm: TierLoad;
+  readonly host: TierLoad;
   readonly leases: number;
   /** Share of prompt tokens that its own memory already had, 0 to 1; null before the first request. */
   readonly hitRate: number | null;
@@ -44,7 +45,7 @@ export function topView({ registry, admission, prober, context }: RouterParts): 
   };
 }
 
-const NO_MEMORY = { usedBytes: 0, capacityBytes: 0 };
+const NO_MEMORY: TierLoad = { usedBytes: 0, cachedBytes: 0, capacityBytes: 0 };
 
 function row(instance: Instance, now: number): TopInstance {
   const { load } = instance;

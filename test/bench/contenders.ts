@@ -128,7 +128,7 @@ function contender(name: string, port: number, child: Child): Contender {
     pid: child.pid,
     stop: () => child.stop(),
     check() {
-      if (!child.running()) throw new Error(`${name} ended: ${child.tail().slice(-500)}`);
+      if (!child.running()) throw new Error(`${name} ended: ${child.tail().slice(-2000)}`);
     },
   };
 }

@@ -94,7 +94,7 @@ export async function untilAnswers(child: Child, port: number, modelName = MODEL
   const until = performance.now() + READY_LIMIT_MS;
   let reason = 'no answer yet';
   while (performance.now() < until) {
-    if (!child.running()) throw new Error(`${child.name} ended: ${child.tail().slice(-500)}`);
+    if (!child.running()) throw new Error(`${child.name} ended: ${child.tail().slice(-2000)}`);
     try {
       const answer = await fetch(`http://127.0.0.1:${port}/v1/completions`, {
         method: 'POST',
@@ -110,7 +110,7 @@ export async function untilAnswers(child: Child, port: number, modelName = MODEL
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-  throw new Error(`${child.name} does not answer (${reason}); its last output: ${child.tail().slice(-500)}`);
+  throw new Error(`${child.name} does not answer (${reason}); its last output: ${child.tail().slice(-2000)}`);
 }
 
 function listening(child: Child): Promise<Record<string, unknown>> {

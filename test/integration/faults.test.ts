@@ -102,6 +102,29 @@ describe.each([
   });
 });
 
+/**
+ * A stream on each decode instance, past the router: prefilling there would hold it up, so the router prefers the prefill instance.
+ * Returns how to end them.
+ */
+async function occupyDecode(): Promise<() => void> {
+  const stops = fleet.of('decode').map((engine) => {
+    const stop = new AbortController();
+    const body = JSON.stringify({ model: MODEL, prompt: 'busy', max_tokens: 6000, ignore_eos: true, stream: true });
+    // Its end is our doing.
+    fetch(`${engine.url}/v1/completions`, { method: 'POST', body, signal: stop.signal })
+      .then((answer) => answer.text())
+      .catch(() => '');
+    return stop;
+  });
+  await until('the decode instances are busy', async () => {
+    const loads = await Promise.all(fleet.of('decode').map((engine) => fleet.load(engine)));
+    return loads.every((load) => load.running > 0);
+  });
+  return () => {
+    for (const stop of stops) stop.abort();
+  };
+}
+
 /** The decode instance that has a request of the router on it. */
 async function busiest(): Promise<Engine> {
   const busy = (await fleet.instances()).filter((one) => one.inFlight > 0).map((one) => one.id);
@@ -141,10 +164,12 @@ it('decode killed before the first token: another one takes it', async () => {
 it('prefill killed while it computes: the decode instances do it alone', async () => {
   const body = { ...GREEDY, prompt: prompt(2400) };
   const expected = await ask(alone.url, body);
+  const free = await occupyDecode();
   const asked = ask(fleet.routerUrl, body, { id: 'in-prefill' });
   const [prefill] = fleet.of('prefill') as [Engine];
-  await until('the prefill instance computes', async () => (await fleet.load(prefill)).running > 0);
+  await until('the prefill instance computes', async () => (await fleet.load(prefill)).pendingPrefillTokens > 200);
   await fleet.kill(prefill);
+  free();
   expect(await asked).toMatchObject({ text: expected.text, done: true, error: null });
   const { attempts } = await fleet.record('in-prefill');
   expect(attempts).toHaveLength(2);
@@ -161,7 +186,9 @@ it.each([0, 20, 100_000, 1_000_000])('prefill killed during the hand-off, after 
   const edge = await redirectTickets(prefill, port);
   await fleet.relay(prefill.id, edge.url);
   const id = `cut-${cutAfter}`;
+  const free = await occupyDecode();
   const said = await ask(fleet.routerUrl, body, { id });
+  free();
   expect(said).toMatchObject({ text: expected.text, done: true, error: null });
   const handOff = (await fleet.record(id)).attempts.at(-1)?.decode?.report?.handOff;
   expect(handOff?.failed).toBeTruthy();

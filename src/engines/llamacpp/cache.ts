@@ -37,9 +37,11 @@ export class KvCache {
     this.#slots = Array.from({ length: options.sequences }, (_, id) => emptySlot(id));
   }
 
-  /** Tokens of running requests. */
-  get usedTokens(): number {
-    return this.#slots.reduce((sum, slot) => sum + (slot.busy ? slot.length : 0), 0);
+  /** Bytes of running requests' KV, and of what idle slots keep. */
+  load(): { usedBytes: number; cachedBytes: number } {
+    const perToken = this.bytesPerBlock / this.#options.blockTokens;
+    const tokens = (busy: boolean) => this.#slots.reduce((sum, slot) => sum + (slot.busy === busy ? slot.length : 0), 0);
+    return { usedBytes: tokens(true) * perToken, cachedBytes: tokens(false) * perToken };
   }
 
   keysInHbm(): string[] {

@@ -3,8 +3,8 @@ import type { EngineCosts } from '../port.ts';
 
 type Triple = readonly [number, number, number];
 
-/** Weight that an old observation keeps when a new one comes. 0.98: the last 50 count. */
-const DECAY = 0.98;
+/** Weight that an old observation keeps when a new one comes. 0.95: the last 20 count, so that a noisy start is soon forgotten. */
+const DECAY = 0.95;
 /** How many observations the start value is worth; it keeps the fit sane while all observations look alike. */
 const PRIOR_WEIGHT = 0.05;
 

@@ -317,11 +317,8 @@ class LlamaCppEngine implements EngineCore {
       pendingPrefillTokens: [...running, ...waiting].reduce((sum, sequence) => sum + pending(sequence), 0),
       contextTokens: running.reduce((sum, sequence) => sum + (sequence.phase === 'decode' ? sequence.length : 0), 0),
       kv: {
-        hbm: {
-          usedBytes: (this.#cache.usedTokens * this.#cache.bytesPerBlock) / this.#options.blockTokens,
-          capacityBytes: this.#options.hbmBytes,
-        },
-        host: { usedBytes: this.#hostTier.usedBytes, capacityBytes: this.#hostTier.capacityBytes },
+        hbm: { ...this.#cache.load(), capacityBytes: this.#options.hbmBytes },
+        host: this.#hostTier.load(),
       },
       leases: this.#hostTier.leases,
       draining: this.#draining,

@@ -158,8 +158,8 @@ class SimEngine implements EngineCore {
       pendingPrefillTokens,
       contextTokens,
       kv: {
-        hbm: { usedBytes: hbm.inUse * bytesPerBlock, capacityBytes: hbm.capacity * bytesPerBlock },
-        host: { usedBytes: host.usedBytes, capacityBytes: host.capacityBytes },
+        hbm: { usedBytes: hbm.inUse * bytesPerBlock, cachedBytes: hbm.cached * bytesPerBlock, capacityBytes: hbm.capacity * bytesPerBlock },
+        host: host.load(),
       },
       leases: host.leases,
       draining: this.#draining,

@@ -25,6 +25,11 @@ export class HbmBlocks {
     return this.#held.size + this.#unfinished;
   }
 
+  /** Blocks that may be evicted. */
+  get cached(): number {
+    return this.#cached.size;
+  }
+
   peek(key: string): KvBlock | null {
     return this.#held.get(key)?.block ?? this.#cached.get(key) ?? null;
   }

@@ -42,6 +42,7 @@ export class HostTier {
   readonly #leases: Leases;
   readonly #listeners = new Set<(change: HostChange) => void>();
   #usedBytes = 0;
+  #pinnedBytes = 0;
 
   /** @throws RangeError when `capacityBytes` is not a number of 0 or more. */
   constructor(options: HostTierOptions) {
@@ -57,6 +58,11 @@ export class HostTier {
 
   get usedBytes(): number {
     return this.#usedBytes;
+  }
+
+  /** Leased and merely kept bytes. */
+  load(): { readonly usedBytes: number; readonly cachedBytes: number; readonly capacityBytes: number } {
+    return { usedBytes: this.#pinnedBytes, cachedBytes: this.#usedBytes - this.#pinnedBytes, capacityBytes: this.capacityBytes };
   }
 
   /** Blocks held. */
@@ -189,6 +195,7 @@ export class HostTier {
     this.#blocks.clear();
     this.#order.clear();
     this.#usedBytes = 0;
+    this.#pinnedBytes = 0;
     for (const listener of this.#listeners) listener({ type: 'cleared' });
   }
 
@@ -206,13 +213,18 @@ export class HostTier {
   }
 
   #pin(held: Held): void {
-    if (held.pins === 0) this.#order.remove(held);
+    if (held.pins === 0) {
+      this.#order.remove(held);
+      this.#pinnedBytes += held.block.bytes.byteLength;
+    }
     held.pins += 1;
   }
 
   #unpin(held: Held): void {
     held.pins -= 1;
-    if (held.pins === 0) this.#order.touch(held);
+    if (held.pins > 0) return;
+    this.#order.touch(held);
+    this.#pinnedBytes -= held.block.bytes.byteLength;
   }
 
   #tell(removed: readonly string[], stored: readonly string[]): void {

@@ -1,7 +1,7 @@
 /** Gathers what placement needs to know of this moment, and asks it. */
 import type { Directory } from '../../kv/index.ts';
 import type { ParsedRequest } from '../edge/index.ts';
-import type { PromptNames } from '../identity/index.ts';
+import { guessedNames, type PromptNames } from '../identity/index.ts';
 import type { Group } from '../instances/group.ts';
 import type { Instance } from '../instances/instance.ts';
 import type { Registry } from '../instances/registry.ts';
@@ -27,7 +27,6 @@ export interface Question {
   readonly pairOnly: boolean;
 }
 
-const CHARACTERS_PER_TOKEN = 4;
 /** A chat without `max_tokens` may go on to the end of the context. */
 const UNLIMITED_TOKENS = 1_000_000;
 const COMPLETION_TOKENS = 16;
@@ -58,7 +57,7 @@ export class Chooser {
     if (instances.length === 0) return null;
     const { request, salt, generated } = question;
     const { identity, bytesPerBlock } = group.info;
-    const prompt = group.family?.namesOf(request.prompt, salt) ?? guess(request);
+    const prompt = group.family?.namesOf(request.prompt, request.body, salt) ?? guessedNames(request.body);
     const maxTokens = request.maxTokens ?? (request.kind === 'chat' ? UNLIMITED_TOKENS : COMPLETION_TOKENS);
     const decision = place({
       promptTokens: prompt.tokens + generated,
@@ -97,9 +96,4 @@ export class Chooser {
     }
     return held;
   }
-}
-
-/** Before the tokenizer is loaded: about four characters a token, nothing known of blocks. */
-function guess(request: ParsedRequest): PromptNames {
-  return { tokens: Math.ceil(request.body.length / CHARACTERS_PER_TOKEN), keys: new Float64Array(0) };
 }

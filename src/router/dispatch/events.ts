@@ -13,6 +13,8 @@ const PAYLOAD_AT = 6;
 const ERROR_START = Buffer.from('data: {"error"');
 const USAGE = Buffer.from('"usage":{');
 const FINISHED = Buffer.from('"finish_reason":"');
+const UNFINISHED = Buffer.from('"finish_reason":null}]}\n\n');
+const UNFINISHED_WITH_USAGE = Buffer.from('"finish_reason":null}],"usage":null}\n\n');
 /** Longest event that is believed. */
 const MAX_EVENT_BYTES = 4 << 20;
 
@@ -93,6 +95,7 @@ export class EventFilter {
       this.done = true;
       return true;
     }
+    if (this.finishReason === null && endsUnfinished(all, end)) return true;
     const event = all.subarray(start, end);
     if (this.finishReason !== null) {
       if (!event.includes(USAGE)) return false;
@@ -103,6 +106,21 @@ export class EventFilter {
     if (at >= 0) this.finishReason = event.toString('utf8', at + FINISHED.length, event.indexOf(QUOTE, at + FINISHED.length));
     return true;
   }
+}
+
+/**
+ * True for nearly every event of a stream: its last choice ends in `null}` (the finish reason), with or without `"usage":null` after
+ * it. Only a quick look, as this is done for every token; false means nothing.
+ */
+function endsUnfinished(all: Buffer, end: number): boolean {
+  return endsWith(all, end, UNFINISHED) || endsWith(all, end, UNFINISHED_WITH_USAGE);
+}
+
+function endsWith(all: Buffer, end: number, tail: Buffer): boolean {
+  let at = end - tail.length;
+  if (at < 0) return false;
+  for (let index = 0; index < tail.length; index++, at++) if (all[at] !== tail[index]) return false;
+  return true;
 }
 
 /** Position after the empty line that ends the event at `from`; -1 when it has not come yet. */

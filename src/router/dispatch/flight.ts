@@ -135,7 +135,7 @@ export class Flight implements ResponseSink, Applicant, Watched {
   }
 
   #try(): void {
-    const { chooser, clock, directory } = this.#context;
+    const { chooser, clock } = this.#context;
     const generated = this.#filter.tokenIds.length;
     const { salt, probe } = this.#options;
     const group = generated > 0 ? (this.#choice?.group ?? null) : null;
@@ -150,9 +150,20 @@ export class Flight implements ResponseSink, Applicant, Watched {
     this.#choice = choice;
     this.#ledger.placed(choice.decision, choice.prompt.tokens, generated);
     this.#reserve(choice);
-    for (const instance of [choice.prefill, choice.decode]) if (instance) directory.expect(instance.id, choice.prompt.keys, EXPECT_MS);
+    this.#expect(choice);
     if (choice.prefill) this.#prefill(choice.prefill);
     else this.#decode(choice.decode, null);
+  }
+
+  /** Tells the directory what the chosen instances will soon hold beside what they have. */
+  #expect({ prefill, decode, prompt, decision }: Choice): void {
+    const { directory } = this.#context;
+    const { cachedBlocks, pulledBlocks } = decision.chosen;
+    const expect = (instance: Instance, held: number) => {
+      if (held < prompt.keys.length) directory.expect(instance.id, prompt.keys.subarray(held), EXPECT_MS);
+    };
+    if (prefill) expect(prefill, cachedBlocks);
+    expect(decode, prefill ? Math.max(0, prompt.keys.length - pulledBlocks) : cachedBlocks);
   }
 
   #reserve({ prefill, decode, prompt, decision, group }: Choice): void {
@@ -242,8 +253,9 @@ export class Flight implements ResponseSink, Applicant, Watched {
     this.#enter('idle', this.#context.deadlines.idleMs);
     const report = head.report === null ? null : parseReport(head.report);
     this.#ledger.firstByte(report);
-    // The first token is there, so the pull is over. One that failed was not acknowledged: its lease would wait for its time.
-    if (report?.handOff?.failed) this.#releaseTicket();
+    // The first token is there, so the pull is over. One that failed, or was not needed, was not acknowledged: its lease would wait.
+    const handOff = report?.handOff ?? null;
+    if (handOff === null || handOff.failed !== null) this.#releaseTicket();
     this.#ticket = null;
     this.#holdings.prefilled(decode);
     if (this.#request.stream && !this.#client.started) this.#client.begin();

@@ -21,6 +21,10 @@ export function readBody(request: IncomingMessage, maxBytes: number, done: (body
     done(body, error);
   };
   const tooLarge = () => settle(null, new SluiceError('body_too_large', `the body is larger than ${maxBytes} bytes`));
+  const gone = () => {
+    // Every request closes at its end: making an error for that would cost more than the rest of this function.
+    if (!settled) settle(null, new SluiceError('client_closed', 'the client went away while it sent the body'));
+  };
   request.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
     if (settled) {
@@ -31,7 +35,7 @@ export function readBody(request: IncomingMessage, maxBytes: number, done: (body
     else chunks.push(chunk);
   });
   request.on('end', () => settle(chunks === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(chunks), null));
-  request.on('error', () => settle(null, new SluiceError('client_closed', 'the client went away while it sent the body')));
-  request.on('close', () => settle(null, new SluiceError('client_closed', 'the client went away while it sent the body')));
+  request.on('error', gone);
+  request.on('close', gone);
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) tooLarge();
 }

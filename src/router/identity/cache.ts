@@ -1,7 +1,7 @@
 /** Least-recently-used map with a byte budget. */
-export class ByteLru<Value> {
+export class ByteLru<Key, Value> {
   readonly #maxBytes: number;
-  readonly #entries = new Map<string, { readonly value: Value; readonly bytes: number }>();
+  readonly #entries = new Map<Key, { readonly value: Value; readonly bytes: number }>();
   #bytes = 0;
 
   constructor(maxBytes: number) {
@@ -12,7 +12,7 @@ export class ByteLru<Value> {
     return this.#bytes;
   }
 
-  get(key: string): Value | undefined {
+  get(key: Key): Value | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
     this.#entries.delete(key);
@@ -20,20 +20,19 @@ export class ByteLru<Value> {
     return entry.value;
   }
 
-  /** @param bytes what the value takes, without the key. An entry larger than the whole budget is not kept. */
-  set(key: string, value: Value, bytes: number): void {
-    const size = bytes + key.length * 2;
-    if (size > this.#maxBytes) return;
+  /** @param bytes what key and value take. An entry larger than the whole budget is not kept. */
+  set(key: Key, value: Value, bytes: number): void {
+    if (bytes > this.#maxBytes) return;
     this.#drop(key);
-    this.#entries.set(key, { value, bytes: size });
-    this.#bytes += size;
+    this.#entries.set(key, { value, bytes });
+    this.#bytes += bytes;
     for (const oldest of this.#entries.keys()) {
       if (this.#bytes <= this.#maxBytes) break;
       this.#drop(oldest);
     }
   }
 
-  #drop(key: string): void {
+  #drop(key: Key): void {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
     this.#entries.delete(key);

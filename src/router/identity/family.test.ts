@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { EngineInfo, Tokenizer } from '../../engines/index.ts';
 import { blockKeys, chainSeed, keyNumbers } from '../../kv/index.ts';
+import type { PromptSource } from '../edge/index.ts';
 import { ByteLru } from './cache.ts';
 import { Family, familyKey } from './family.ts';
 
@@ -44,12 +45,17 @@ function expectedKeys(text: string, salt: string): Float64Array {
   return keyNumbers(blockKeys(chainSeed(INFO.identity, salt), tokens, 4));
 }
 
+/** Asks as the router does: with the body that the prompt came in. */
+function namesOf(family: Family, prompt: PromptSource, salt = '') {
+  return family.namesOf(prompt, Buffer.from(JSON.stringify(prompt)), salt);
+}
+
 describe('Family', () => {
   it('names the full blocks of a text as engines do, and tokenizes it once', () => {
     const tokenizer = new CharacterTokenizer();
     const family = new Family(INFO, tokenizer);
     for (let count = 0; count < 2; count += 1) {
-      const names = family.namesOf({ kind: 'text', text: 'hello world' }, '');
+      const names = namesOf(family, { kind: 'text', text: 'hello world' });
       expect(names.tokens).toBe(11);
       expect(names.keys).toEqual(expectedKeys('hello world', ''));
     }
@@ -59,26 +65,27 @@ describe('Family', () => {
   it('gives token prompts the names of the same text', () => {
     const family = new Family(INFO, new CharacterTokenizer());
     const tokens = Array.from('hello world', (character) => character.charCodeAt(0));
-    expect(family.namesOf({ kind: 'tokens', tokens }, '').keys).toEqual(expectedKeys('hello world', ''));
+    expect(namesOf(family, { kind: 'tokens', tokens }).keys).toEqual(expectedKeys('hello world', ''));
   });
 
-  it('separates salts, and texts that look like another kind', () => {
+  it('separates salts and conversations', () => {
     const family = new Family(INFO, new CharacterTokenizer());
-    const keys = (salt: string) => family.namesOf({ kind: 'text', text: 'hello world' }, salt).keys;
+    const keys = (salt: string) => namesOf(family, { kind: 'text', text: 'hello world' }, salt).keys;
     expect(keys('a')).toEqual(expectedKeys('hello world', 'a'));
     expect(keys('b')).toEqual(expectedKeys('hello world', 'b'));
     expect(keys('a')).not.toEqual(keys('b'));
     const chat = (contents: string[]) =>
-      family.namesOf({ kind: 'chat', messages: contents.map((content) => ({ role: 'user', content })) }, '').keys;
+      namesOf(family, { kind: 'chat', messages: contents.map((content) => ({ role: 'user', content })) }).keys;
     expect(chat(['ab', 'cdef'])).not.toEqual(chat(['abcd', 'ef']));
   });
 
   it('does without names when there is no tokenizer, or it refuses, or the text cannot fit', () => {
-    expect(new Family(INFO, null).namesOf({ kind: 'text', text: 'x'.repeat(40) }, '')).toEqual({ tokens: 10, keys: new Float64Array(0) });
+    const prompt = { kind: 'text', text: 'x'.repeat(40) } as const;
+    expect(new Family(INFO, null).namesOf(prompt, Buffer.alloc(40), '')).toEqual({ tokens: 10, keys: new Float64Array(0) });
     const family = new Family(INFO, new CharacterTokenizer());
-    expect(family.namesOf({ kind: 'chat', messages: [{ role: 'tool', content: 'x' }] }, '').keys.length).toBe(0);
-    expect(family.namesOf({ kind: 'text', text: 'x'.repeat(4096 * 64 + 1) }, '').keys.length).toBe(0);
-    expect(family.namesOf({ kind: 'none' }, '')).toEqual({ tokens: 0, keys: new Float64Array(0) });
+    expect(namesOf(family, { kind: 'chat', messages: [{ role: 'tool', content: 'x' }] }).keys.length).toBe(0);
+    expect(namesOf(family, { kind: 'text', text: 'x'.repeat(4096 * 64 + 1) }).keys.length).toBe(0);
+    expect(namesOf(family, { kind: 'none' })).toEqual({ tokens: 0, keys: new Float64Array(0) });
   });
 
   it('is one for equal identities only', () => {
@@ -92,21 +99,21 @@ describe('Family', () => {
 
 describe('ByteLru', () => {
   it('keeps to its budget and drops what was not used for longest', () => {
-    const cache = new ByteLru<number>(50);
-    cache.set('a', 1, 18);
-    cache.set('b', 2, 18);
+    const cache = new ByteLru<string, number>(50);
+    cache.set('a', 1, 20);
+    cache.set('b', 2, 20);
     expect(cache.get('a')).toBe(1);
-    cache.set('c', 3, 18);
+    cache.set('c', 3, 20);
     expect([cache.get('a'), cache.get('b'), cache.get('c')]).toEqual([1, undefined, 3]);
     expect(cache.bytes).toBe(40);
   });
 
   it('replaces a value without counting it twice, and leaves out what is too large', () => {
-    const cache = new ByteLru<number>(50);
-    cache.set('a', 1, 8);
-    cache.set('a', 2, 18);
+    const cache = new ByteLru<string, number>(50);
+    cache.set('a', 1, 10);
+    cache.set('a', 2, 20);
     expect([cache.get('a'), cache.bytes]).toEqual([2, 20]);
-    cache.set('b', 3, 50);
+    cache.set('b', 3, 51);
     expect([cache.get('b'), cache.get('a')]).toEqual([undefined, 2]);
   });
 });

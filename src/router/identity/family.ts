@@ -2,6 +2,7 @@
  * Instances whose KV is interchangeable: one identity, one tokenizer. Turns prompts into the names of their blocks, with a cache in
  * front, since prompts of one conversation and shared documents come again and again.
  */
+import { crc32 } from 'node:zlib';
 import type { EngineInfo, Tokenizer } from '../../engines/index.ts';
 import { blockKeys, chainSeed, keyNumbers } from '../../kv/index.ts';
 import type { PromptSource } from '../edge/index.ts';
@@ -15,11 +16,12 @@ export interface PromptNames {
 }
 
 const CACHE_BYTES = 64 * 2 ** 20;
+/** What an entry takes beside its keys, about. */
+const ENTRY_BYTES = 200;
 const MAX_SEEDS = 4096;
-/** A text longer than this many characters per token of context cannot fit the context: the engine will say so. */
-const CHARACTERS_PER_TOKEN = 64;
-/** Guess for prompts that are not tokenized here. */
-const GUESSED_CHARACTERS_PER_TOKEN = 4;
+/** A body with more bytes than this per token of context cannot fit the context: the engine will say so. */
+const BYTES_PER_TOKEN = 64;
+const GUESSED_BYTES_PER_TOKEN = 4;
 const NO_KEYS = new Float64Array(0);
 
 /** One string per family of interchangeable instances. */
@@ -34,7 +36,7 @@ export class Family {
   readonly blockTokens: number;
   /** Null when it could not be loaded: prompts are then placed by load alone. */
   readonly tokenizer: Tokenizer | null;
-  readonly #names = new ByteLru<PromptNames>(CACHE_BYTES);
+  readonly #names = new ByteLru<number, PromptNames>(CACHE_BYTES);
   readonly #seeds = new Map<string, Uint32Array>();
 
   constructor(info: EngineInfo, tokenizer: Tokenizer | null) {
@@ -44,25 +46,15 @@ export class Family {
     this.tokenizer = tokenizer;
   }
 
-  namesOf(prompt: PromptSource, salt: string): PromptNames {
-    switch (prompt.kind) {
-      case 'text':
-        return this.#cached(salt === '' ? prompt.text : `\0${salt}\0${prompt.text}`, salt, prompt);
-      case 'chat':
-        return this.#cached(chatKey(prompt.messages, salt), salt, prompt);
-      case 'tokens':
-        return this.#name(Int32Array.from(prompt.tokens), salt);
-      case 'none':
-        return { tokens: 0, keys: NO_KEYS };
-    }
-  }
-
-  #cached(key: string, salt: string, prompt: PromptSource): PromptNames {
+  /** @param body the request that the prompt is of: the same bytes have the same names. */
+  namesOf(prompt: PromptSource, body: Buffer, salt: string): PromptNames {
+    if (prompt.kind === 'none') return { tokens: 0, keys: NO_KEYS };
+    const key = fingerprint(body, salt);
     const known = this.#names.get(key);
     if (known !== undefined) return known;
-    const tokens = key.length > this.info.contextTokens * CHARACTERS_PER_TOKEN ? null : this.#encode(prompt);
-    const names = tokens === null ? guessed(key.length) : this.#name(tokens, salt);
-    this.#names.set(key, names, names.keys.byteLength + 64);
+    const tokens = body.length > this.info.contextTokens * BYTES_PER_TOKEN ? null : this.#encode(prompt);
+    const names = tokens === null ? guessedNames(body) : this.#name(tokens, salt);
+    this.#names.set(key, names, names.keys.byteLength + ENTRY_BYTES);
     return names;
   }
 
@@ -70,8 +62,16 @@ export class Family {
   #encode(prompt: PromptSource): Int32Array | null {
     if (this.tokenizer === null) return null;
     try {
-      if (prompt.kind === 'text') return this.tokenizer.encode(prompt.text);
-      return prompt.kind === 'chat' ? this.tokenizer.encodeChat(prompt.messages) : null;
+      switch (prompt.kind) {
+        case 'text':
+          return this.tokenizer.encode(prompt.text);
+        case 'chat':
+          return this.tokenizer.encodeChat(prompt.messages);
+        case 'tokens':
+          return Int32Array.from(prompt.tokens);
+        case 'none':
+          return null;
+      }
     } catch {
       // The engine tokenizes the same text and tells the client what is wrong with it; here it is only a hint that is missing.
       return null;
@@ -92,13 +92,16 @@ export class Family {
   }
 }
 
-function guessed(characters: number): PromptNames {
-  return { tokens: Math.ceil(characters / GUESSED_CHARACTERS_PER_TOKEN), keys: NO_KEYS };
+/** For prompts that are not tokenized here. */
+export function guessedNames(body: Buffer): PromptNames {
+  return { tokens: Math.ceil(body.length / GUESSED_BYTES_PER_TOKEN), keys: NO_KEYS };
 }
 
-/** Lengths stand before texts, so that no two conversations have one key. */
-function chatKey(messages: readonly { readonly role: string; readonly content: string }[], salt: string): string {
-  let key = `\0chat\0${salt.length}:${salt}`;
-  for (const { role, content } of messages) key += `${role.length}:${role}${content.length}:${content}`;
-  return key;
+/**
+ * Two requests with one fingerprint would be placed by each other's blocks: a worse choice, never a wrong token. So a checksum will do,
+ * and the text itself, which is long, need not be hashed as a string or kept.
+ */
+function fingerprint(body: Buffer, salt: string): number {
+  const checksum = crc32(body, salt === '' ? 0 : crc32(salt));
+  return (body.length & 0xfffff) * 2 ** 32 + checksum;
 }

@@ -1,1 +1,1 @@
-export { Family, familyKey, type PromptNames } from './family.ts';
+export { Family, familyKey, guessedNames, type PromptNames } from './family.ts';

@@ -18,6 +18,7 @@ export type {
   EngineType,
   FinishReason,
   GenerateSink,
+  HandOffReport,
   HandOffTicket,
   PrefillSink,
   PromptReport,

@@ -89,6 +89,18 @@ export interface EngineRequest {
   readonly pullDeadlineMs: number;
 }
 
+/** On a decode leg: blocks pulled and put into place. On a prefill leg: blocks copied out and kept under the lease. */
+export interface HandOffReport {
+  readonly blocks: number;
+  readonly bytes: number;
+  /** All that the hand-off cost here. */
+  readonly ms: number;
+  /** Of it: moving the bytes from process to process, verified. 0 on a prefill leg. */
+  readonly moveMs: number;
+  /** Why fewer blocks than offered came, or found room; null = all did. */
+  readonly failed: string | null;
+}
+
 /** What happened to the prompt before its first token. Token counts; they add up to the prompt with `computed`. */
 export interface PromptReport {
   readonly promptTokens: number;
@@ -96,8 +108,8 @@ export interface PromptReport {
   readonly computed: number;
   readonly queueMs: number;
   readonly prefillMs: number;
-  /** Null when nothing was pulled. `failed` says why fewer blocks than offered came. */
-  readonly handOff: { readonly blocks: number; readonly bytes: number; readonly ms: number; readonly failed: string | null } | null;
+  /** Null when nothing was handed over. */
+  readonly handOff: HandOffReport | null;
 }
 
 export type FinishReason = 'stop' | 'length' | 'cancelled';

@@ -37,7 +37,7 @@ function attempt(change: Partial<AttemptRecord> = {}): AttemptRecord {
     decision: DECISION,
     resumedTokens: 0,
     prefill: { ms: 22, report: REPORT },
-    decode: { ms: 5, report: { ...REPORT, handOff: { blocks: 6, bytes: 98_304, ms: 3, failed: null } } },
+    decode: { ms: 5, report: { ...REPORT, handOff: { blocks: 6, bytes: 98_304, ms: 3, moveMs: 1, failed: null } } },
     error: null,
     ...change,
   };

@@ -1,6 +1,7 @@
 /**
  * What the hand-off is measured against: the same count of bytes between two processes over a plain loopback socket, and within one
- * process by memcpy. Started twice by `copy.ts`: `serve` sends as many bytes as asked for; `pull PORT` asks, receives into memory
+ * process by memcpy. Each round takes another source and another target, as a prompt's KV is somewhere else in memory each time: copying
+ * one buffer again and again would measure the processor's cache. Started twice by `copy.ts`: `serve` sends as many bytes as asked for; `pull PORT` asks, receives into memory
  * laid out before, and times it. No framing, no checksum, no verification, and the connection is already open.
  */
 import net from 'node:net';
@@ -10,6 +11,8 @@ import { monotonicMs } from './ticker.ts';
 const LARGEST_BYTES = 1 << 30;
 const WARM_ROUNDS = 3;
 const ROUNDS = 7;
+/** Together larger than any cache. */
+const REGIONS_BYTES = 256 << 20;
 
 export interface CopyTimes {
   readonly type: 'times';
@@ -18,14 +21,15 @@ export interface CopyTimes {
 }
 
 function serve(): void {
-  let source = Buffer.alloc(0);
+  let sources: Buffer[] = [];
+  let turn = 0;
   const server = net.createServer({ noDelay: true }, (socket) => {
     socket.on('error', () => socket.destroy());
     socket.on('data', (ask) => {
       const bytes = ask.readUInt32LE(0);
       if (bytes > LARGEST_BYTES) return socket.destroy();
-      if (source.length !== bytes) source = Buffer.alloc(bytes, 7);
-      socket.write(source);
+      if (sources[0]?.length !== bytes) sources = regions(bytes, 7);
+      socket.write(sources[turn++ % sources.length] ?? Buffer.alloc(0));
     });
   });
   server.listen(0, '127.0.0.1', () => {
@@ -34,8 +38,16 @@ function serve(): void {
   });
 }
 
+/** Buffers of `bytes` each, written to, so that their pages exist. */
+function regions(bytes: number, fill: number): Buffer[] {
+  const count = Math.min(WARM_ROUNDS + ROUNDS, Math.max(1, Math.ceil(REGIONS_BYTES / bytes)));
+  return Array.from({ length: count }, () => Buffer.alloc(bytes, fill));
+}
+
 async function pull(port: number, bytes: number): Promise<CopyTimes> {
-  const target = Buffer.alloc(bytes);
+  const targets = regions(bytes, 1);
+  const sources = regions(bytes, 3);
+  let target = targets[0] as Buffer;
   const socketTimes: number[] = [];
   const memcpyTimes: number[] = [];
   let at = 0;
@@ -58,8 +70,9 @@ async function pull(port: number, bytes: number): Promise<CopyTimes> {
   socket.on('close', () => broken(new Error('copy server closed the connection')));
   const ask = Buffer.alloc(4);
   ask.writeUInt32LE(bytes);
-  const source = Buffer.alloc(bytes, 3);
   for (let round = 0; round < WARM_ROUNDS + ROUNDS; round += 1) {
+    target = targets[round % targets.length] as Buffer;
+    const source = sources[round % sources.length] as Buffer;
     const began = monotonicMs();
     await new Promise<void>((resolve, reject) => {
       whole = resolve;

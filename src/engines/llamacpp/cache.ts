@@ -70,12 +70,15 @@ export class KvCache {
     slot.busy = true;
     slot.reserved = need;
     sequence.slot = slot;
+    // What has to leave leaves before the clock starts: it is no part of this request's hand-off.
+    this.#shrink(slot, choice.keep);
+    this.#makeRoom(choice.copyFrom);
     const started = this.#options.now();
     this.#load(sequence, choice);
-    this.#makeRoom();
     sequence.loadMs = this.#options.now() - started;
+    this.#makeRoom(null);
     sequence.computed = slot.length;
-    sequence.pulled = new Map();
+    sequence.dropPulled();
     return true;
   }
 
@@ -137,7 +140,6 @@ export class KvCache {
     for (const block of more) sequence.reused[block.tier] += blockTokens;
     const source = copyFrom ?? slot;
     const first = total > keep && inHbm > 0 ? cutBlocks(layout, context.read(source.id), { from: 0, to: inHbm, blockTokens }) : [];
-    this.#shrink(slot, keep);
     if (total > keep) {
       context.write(slot.id, joinBlocks(layout, [...first, ...more.map((block) => block.bytes)], { blockTokens, sequence: slot.id }));
       slot.length = total * blockTokens;
@@ -146,12 +148,12 @@ export class KvCache {
     this.#gain(slot, sequence.keys.slice(keep, total));
   }
 
-  /** Evicts the ends of idle slots, least recently used first, until the budget holds. */
-  #makeRoom(): void {
+  /** Evicts the ends of idle slots, least recently used first, until the budget holds; `spared` is about to be copied. */
+  #makeRoom(spared: Slot | null): void {
     const { budgetTokens, blockTokens } = this.#options;
     const charge = (slot: Slot) => Math.max(slot.length, slot.reserved);
     let excess = this.#slots.reduce((sum, slot) => sum + charge(slot), 0) - budgetTokens;
-    const idle = this.#slots.filter((slot) => !slot.busy && slot.length > 0).sort((a, b) => a.lastUsed - b.lastUsed);
+    const idle = this.#slots.filter((slot) => !slot.busy && slot !== spared && slot.length > 0).sort((a, b) => a.lastUsed - b.lastUsed);
     for (const slot of idle) {
       if (excess <= 0) return;
       const before = slot.length;

@@ -160,7 +160,7 @@ describe('tiers', () => {
     const { tiers } = small.snapshot();
     expect(held.get('hbm')).toEqual(new Set(tiers.hbm));
     expect(held.get('host')).toEqual(new Set(tiers.host));
-    expect(small.load().kv.host.usedBytes).toBe((tiers.host?.length ?? 0) * BLOCK_BYTES);
+    expect(small.load().kv.host.cachedBytes).toBe((tiers.host?.length ?? 0) * BLOCK_BYTES);
     await small.close();
   });
 

@@ -8,6 +8,7 @@ import {
   type KvEventEnvelope,
   type KvIdentity,
   type KvSnapshot,
+  pullSlabBytes,
   TransferPool,
   TransferServer,
 } from '../../kv/index.ts';
@@ -31,8 +32,10 @@ import { CostMeter } from './costs.ts';
 import { loadModel, type Model, ropeSettings, tokenizerFingerprint, weightsFingerprint } from './model.ts';
 import { Scheduler } from './scheduler.ts';
 import { type Leg, Sequence } from './sequence.ts';
+import { Slabs } from './slabs.ts';
 import { layoutName, type StateLayout } from './statelayout.ts';
 import { GgufTokenizer } from './tokenizer.ts';
+import { warmUpTransfer } from './transferwarmup.ts';
 import { warmUp } from './warmup.ts';
 
 export interface LlamaCppOptions {
@@ -54,6 +57,7 @@ export interface LlamaCppOptions {
 
 const MAX_WAITING = 1024;
 const SALTS_KEPT = 1024;
+const SLABS_KEPT_BYTES = 64 << 20;
 
 /** Loads the model, measures it, and starts serving. Throws SluiceError naming the option at fault. */
 export async function createLlamaCppEngine(options: LlamaCppOptions): Promise<EngineCore> {
@@ -70,6 +74,7 @@ export async function createLlamaCppEngine(options: LlamaCppOptions): Promise<En
   const layout = await warmUp(context, costs, { contextTokens: options.contextTokens, clock: options.clock });
   const engine = new LlamaCppEngine(options, { model, context, costs, layout });
   await engine.listen();
+  await warmUpTransfer(costs, { bytesPerBlock: engine.info.bytesPerBlock, blockTokens: options.blockTokens, clock: options.clock });
   if (availableParallelism() < 2) options.onWarning('one processor only: the engine shares it with everything else');
   return engine;
 }
@@ -95,6 +100,7 @@ class LlamaCppEngine implements EngineCore {
   readonly #listeners = new Set<(envelope: KvEventEnvelope) => void>();
   readonly #seeds = new Map<string, Uint32Array>();
   readonly #pulling = new Set<Sequence>();
+  readonly #slabs = new Slabs(SLABS_KEPT_BYTES);
   readonly #counters = {
     promptTokens: 0,
     generationTokens: 0,
@@ -264,6 +270,9 @@ class LlamaCppEngine implements EngineCore {
     const from = this.#cache.residentBlocks(sequence);
     const to = Math.max(from, Math.min(ticket.blocks, sequence.reusableBlocks));
     const { pulled } = sequence;
+    const { bytesPerBlock } = this.#cache;
+    const slab = this.#slabs.take(pullSlabBytes(to - from, blockTokens, bytesPerBlock));
+    sequence.onPulledUsed = () => this.#slabs.release(slab);
     const result = await this.#transfers.pull({
       host: ticket.host,
       port: ticket.port,
@@ -271,7 +280,8 @@ class LlamaCppEngine implements EngineCore {
       keys: sequence.keys.slice(from, to),
       tokens: sequence.tokens.subarray(from * blockTokens, to * blockTokens),
       blockTokens,
-      bytesPerBlock: this.#cache.bytesPerBlock,
+      bytesPerBlock,
+      slab,
       deadlineMs: sequence.request.pullDeadlineMs,
       signal: sequence.abort.signal,
       peer: this.#options.instance,
@@ -301,7 +311,8 @@ class LlamaCppEngine implements EngineCore {
       leaseMs: this.#options.leaseMs,
     };
     const { sink } = sequence.leg;
-    if ('done' in sink) sink.done(ticket, { ...report, handOff: { blocks, bytes, ms: this.#options.clock.now() - started, failed } });
+    if ('done' in sink)
+      sink.done(ticket, { ...report, handOff: { blocks, bytes, ms: this.#options.clock.now() - started, moveMs: 0, failed } });
   }
 
   releaseLease(lease: string): void {

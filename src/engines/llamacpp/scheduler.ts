@@ -205,7 +205,7 @@ export class Scheduler {
       computed: givenTokens - reusedTokens,
       queueMs: sequence.startedAt - sequence.queuedAt,
       prefillMs: this.#options.clock.now() - sequence.startedAt,
-      handOff: pullResult && { ...pullResult, ms: pullResult.ms + sequence.loadMs },
+      handOff: pullResult && { ...pullResult, ms: pullResult.ms + sequence.loadMs, moveMs: pullResult.ms },
     };
   }
 
@@ -223,6 +223,7 @@ export class Scheduler {
 
   #remove(sequence: Sequence): void {
     sequence.phase = 'ended';
+    sequence.dropPulled();
     this.#options.cache.release(sequence);
     for (const list of [this.#running, this.#waiting]) {
       const at = list.indexOf(sequence);

@@ -26,8 +26,10 @@ export class Sequence {
   slot: Slot | null = null;
   /** Keys of all full blocks of the known tokens, hex. */
   readonly keys: string[];
-  /** Blocks that came from the prefill instance, by index; dropped once they are in the slot. */
-  pulled = new Map<number, PulledBlock>();
+  /** Blocks that came from the prefill instance, by index; dropped once they are in the slot. Views of memory that is used again. */
+  readonly pulled = new Map<number, PulledBlock>();
+  /** Gives that memory back. */
+  onPulledUsed: () => void = () => undefined;
   pullResult: { blocks: number; bytes: number; ms: number; failed: string | null } | null = null;
   readonly reused = { hbm: 0, host: 0, peer: 0, store: 0 };
   readonly queuedAt: number;
@@ -63,6 +65,13 @@ export class Sequence {
   /** Tokens to compute before the leg's result. A prefill leg leaves the unfinished block to the decode instance. */
   get prefillTarget(): number {
     return this.leg.kind === 'generate' ? this.givenTokens : this.reusableBlocks * this.blockTokens;
+  }
+
+  /** The pulled blocks are in place, or not needed any more. Idempotent. */
+  dropPulled(): void {
+    this.pulled.clear();
+    this.onPulledUsed();
+    this.onPulledUsed = () => undefined;
   }
 
   get isFull(): boolean {

@@ -108,7 +108,7 @@ export class ScriptedCore implements EngineCore {
   releaseLease(): void {}
 
   load(): EngineLoad {
-    const tier = { usedBytes: 0, capacityBytes: 0 };
+    const tier = { usedBytes: 0, cachedBytes: 0, capacityBytes: 0 };
     const kv = { hbm: tier, host: tier };
     return { running: 0, waiting: 0, pendingPrefillTokens: 0, contextTokens: 0, kv, leases: 0, draining: false, costs: NO_COSTS };
   }

@@ -200,7 +200,7 @@ describe('a stream', () => {
   });
 
   it('says in headers what characters headers do not take', async () => {
-    const handOff = { blocks: 0, bytes: 0, ms: 1, failed: 'peer: ✗\n' };
+    const handOff = { blocks: 0, bytes: 0, ms: 1, moveMs: 1, failed: 'peer: ✗\n' };
     const core = new ScriptedCore((sink) => {
       sink.start({ ...REPORT, handOff });
       sink.end('length');

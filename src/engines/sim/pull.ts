@@ -46,7 +46,7 @@ export class Puller {
     const to = Math.max(local, Math.min(ticket.blocks, sequence.keys.length));
     if (to === local) {
       this.#acknowledge(sequence, local);
-      return { from: local, to: local, report: { blocks: 0, bytes: 0, ms: 0, failed: null } };
+      return { from: local, to: local, report: { blocks: 0, bytes: 0, ms: 0, moveMs: 0, failed: null } };
     }
     const startedAt = clock.now();
     this.#queriedBlocks += to - local;
@@ -57,7 +57,7 @@ export class Puller {
     if (declaredMs > spentMs) await sleep(clock, declaredMs - spentMs, signal);
     this.#pulledBlocks += came.blocks;
     this.#pulledBytes += came.bytes;
-    return { from: local, to: local + came.blocks, report: { ...came, ms: clock.now() - startedAt } };
+    return { from: local, to: local + came.blocks, report: { ...came, ms: clock.now() - startedAt, moveMs: clock.now() - startedAt } };
   }
 
   /** Nothing is lacking: tells the peer, so that its lease need not run out. The request does not wait for it. */
@@ -72,7 +72,7 @@ export class Puller {
   async #fetch(ticket: HandOffTicket, wanted: { sequence: Sequence; from: number; to: number; signal: AbortSignal }): Promise<HandOff> {
     const { clock, blockTokens, bytesPerBlock, transfer, peer } = this.#options;
     const { sequence, from, to, signal } = wanted;
-    if (transfer === 'declared') return { blocks: to - from, bytes: (to - from) * bytesPerBlock, ms: 0, failed: null };
+    if (transfer === 'declared') return { blocks: to - from, bytes: (to - from) * bytesPerBlock, ms: 0, moveMs: 0, failed: null };
     const { blocks, bytes, ms, failed } = await pull({
       host: ticket.host,
       port: ticket.port,
@@ -88,6 +88,6 @@ export class Puller {
       // The bytes say nothing here; what counts is that they came and were verified.
       onBlock: () => {},
     });
-    return { blocks, bytes, ms, failed };
+    return { blocks, bytes, ms, moveMs: ms, failed };
   }
 }

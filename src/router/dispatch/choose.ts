@@ -75,14 +75,14 @@ export class Chooser {
     return decode ? { group, prefill: byId(decision.chosen.prefill) ?? null, decode, decision, prompt } : null;
   }
 
-  /** Those whose breaker is open count only while nobody else can decode: a failing instance is better than a certain refusal. */
+  /** Those that fail or are silent count only while nobody else can decode: a doubtful instance is better than a certain refusal. */
   #eligible(group: Group, { excluded }: Question, now: number): Instance[] {
     const usable: Instance[] = [];
     const healthy: Instance[] = [];
     for (const instance of group.instances) {
       if (!instance.usable || excluded.has(instance)) continue;
       usable.push(instance);
-      if (instance.breaker.allows(now)) healthy.push(instance);
+      if (!instance.silent && instance.breaker.allows(now)) healthy.push(instance);
     }
     return healthy.some((instance) => instance.role !== 'prefill') ? healthy : usable;
   }

@@ -13,24 +13,24 @@ import type { Applicant } from '../admission/admission.ts';
 import type { ParsedRequest } from '../edge/index.ts';
 import type { Instance } from '../instances/instance.ts';
 import type { RequestOutcome, RequestRecord } from '../record/index.ts';
-import { fetchBuffered, type Leg, type ResponseHead, type ResponseSink, type UpstreamFailure } from '../upstream/index.ts';
+import type { Leg, ResponseHead, ResponseSink, UpstreamFailure } from '../upstream/index.ts';
 import { readAnswer } from './answer.ts';
 import type { Choice } from './choose.ts';
 import type { Client } from './client.ts';
 import type { DispatchContext } from './context.ts';
 import type { Stage, Watched } from './deadlines.ts';
 import { EventFilter } from './events.ts';
-import { decodeHead, prefillHead, releaseHead } from './heads.ts';
+import { decodeHead, prefillHead } from './heads.ts';
 import { Holdings } from './holdings.ts';
 import { Ledger } from './ledger.ts';
 import { PrefillLeg } from './prefill-leg.ts';
 import { errorOf, interrupted, isCrowded, messageOf, parseReport, reusedTokens } from './reports.ts';
+import { HeldTicket } from './ticket.ts';
 
 const MAX_RETRIES = 3;
 const MAX_RESUMES = 3;
 /** Their ids go in one header of at most 256 KiB. */
 const MAX_RESUMED_TOKENS = 30_000;
-const RELEASE_TIMEOUT_MS = 1_000;
 /** A whole (not streamed) answer is held until it is complete, so that a broken one can be asked for again. */
 const MAX_ANSWER_BYTES = 32 << 20;
 const EXPECT_MS = 5_000;
@@ -59,10 +59,10 @@ export class Flight implements ResponseSink, Applicant, Watched {
   readonly #filter: EventFilter;
   readonly #excluded = new Set<Instance>();
   readonly #holdings: Holdings;
+  readonly #ticket: HeldTicket;
   #stage: Stage | 'queue' | 'ended' = 'queue';
   #choice: Choice | null = null;
   #leg: Leg | null = null;
-  #ticket: { ticket: HandOffTicket; from: Instance } | null = null;
   #head: ResponseHead | null = null;
   #pieces: Buffer[] = [];
   #bytes = 0;
@@ -87,6 +87,7 @@ export class Flight implements ResponseSink, Applicant, Watched {
     this.#seed = request.hasSeed ? null : context.newSeed();
     this.#filter = new EventFilter();
     this.#holdings = new Holdings(clock, context.held);
+    this.#ticket = new HeldTicket(clock);
   }
 
   get record(): RequestRecord {
@@ -215,7 +216,7 @@ export class Flight implements ResponseSink, Applicant, Watched {
           this.#holdings.letGo(instance);
           instance.breaker.succeeded();
           this.#ledger.prefilled(report);
-          this.#ticket = { ticket, from: instance };
+          this.#ticket.hold(ticket, instance);
           if (this.#choice) this.#decode(this.#choice.decode, ticket);
         },
         rejected: (answer) => {
@@ -255,8 +256,8 @@ export class Flight implements ResponseSink, Applicant, Watched {
     this.#ledger.firstByte(report);
     // The first token is there, so the pull is over. One that failed, or was not needed, was not acknowledged: its lease would wait.
     const handOff = report?.handOff ?? null;
-    if (handOff === null || handOff.failed !== null) this.#releaseTicket();
-    this.#ticket = null;
+    if (handOff === null || handOff.failed !== null) this.#ticket.release();
+    else this.#ticket.taken();
     this.#holdings.prefilled(decode);
     if (this.#request.stream && !this.#client.started) this.#client.begin();
   }
@@ -339,7 +340,7 @@ export class Flight implements ResponseSink, Applicant, Watched {
       this.#excluded.add(culprit);
       if (!innocent) culprit.breaker.failed(this.#context.clock.now());
     }
-    this.#releaseTicket();
+    this.#ticket.release();
     if (!this.#client.started) return this.#retries++ < MAX_RETRIES ? this.#try() : this.#finish('failed', error);
     const spoken = this.#filter.finishReason !== null;
     if (spoken && (!this.#request.includeUsage || this.#filter.usage)) return this.#complete();
@@ -356,19 +357,6 @@ export class Flight implements ResponseSink, Applicant, Watched {
     if (!this.#filter.done) this.#client.write(DONE_EVENT);
     this.#client.end();
     this.#finish('ok', null);
-  }
-
-  #releaseTicket(): void {
-    if (!this.#ticket || this.#ticket.ticket.lease === '') return;
-    const { ticket, from } = this.#ticket;
-    this.#ticket = null;
-    const body = Buffer.from(JSON.stringify({ lease: ticket.lease }));
-    // A lease that cannot be given back ends by itself.
-    fetchBuffered(from.pool, releaseHead(from.host, body.length), body, {
-      clock: this.#context.clock,
-      timeoutMs: RELEASE_TIMEOUT_MS,
-      maxBytes: 4096,
-    }).catch(() => undefined);
   }
 
   #pause(): void {
@@ -393,7 +381,7 @@ export class Flight implements ResponseSink, Applicant, Watched {
     if (this.#stage === 'ended') return;
     this.#stage = 'ended';
     this.#closeLeg(true);
-    this.#releaseTicket();
+    this.#ticket.release();
     this.#holdings.letAllGo();
     const { admission, watchman, onEnd } = this.#context;
     watchman.forget(this);

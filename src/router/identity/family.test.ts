@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { EngineInfo, Tokenizer } from '../../engines/index.ts';
 import { blockKeys, chainSeed, keyNumbers } from '../../kv/index.ts';
 import type { PromptSource } from '../edge/index.ts';
-import { ByteLru } from './cache.ts';
+import { GenerationCache } from './cache.ts';
 import { Family, familyKey } from './family.ts';
 
 const INFO: EngineInfo = {
@@ -97,23 +97,22 @@ describe('Family', () => {
   });
 });
 
-describe('ByteLru', () => {
-  it('keeps to its budget and drops what was not used for longest', () => {
-    const cache = new ByteLru<string, number>(50);
-    cache.set('a', 1, 20);
-    cache.set('b', 2, 20);
-    expect(cache.get('a')).toBe(1);
-    cache.set('c', 3, 20);
-    expect([cache.get('a'), cache.get('b'), cache.get('c')]).toEqual([1, undefined, 3]);
-    expect(cache.bytes).toBe(40);
+describe('GenerationCache', () => {
+  it('keeps to its budget and drops what was not used lately', () => {
+    const cache = new GenerationCache<number, number>(100);
+    for (let key = 0; key < 1000; key += 1) {
+      expect(cache.get(key)).toBeUndefined();
+      cache.set(key, key, 10);
+      expect(cache.get(0)).toBe(0);
+      expect(cache.get(key)).toBe(key);
+      expect(cache.bytes).toBeLessThanOrEqual(100);
+    }
+    expect([cache.get(999), cache.get(500)]).toEqual([999, undefined]);
   });
 
-  it('replaces a value without counting it twice, and leaves out what is too large', () => {
-    const cache = new ByteLru<string, number>(50);
-    cache.set('a', 1, 10);
-    cache.set('a', 2, 20);
-    expect([cache.get('a'), cache.bytes]).toEqual([2, 20]);
-    cache.set('b', 3, 51);
-    expect([cache.get('b'), cache.get('a')]).toEqual([undefined, 2]);
+  it('leaves out what is too large', () => {
+    const cache = new GenerationCache<string, number>(100);
+    cache.set('a', 1, 51);
+    expect([cache.get('a'), cache.bytes]).toEqual([undefined, 0]);
   });
 });

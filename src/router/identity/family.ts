@@ -6,7 +6,7 @@ import { crc32 } from 'node:zlib';
 import type { EngineInfo, Tokenizer } from '../../engines/index.ts';
 import { blockKeys, chainSeed, keyNumbers } from '../../kv/index.ts';
 import type { PromptSource } from '../edge/index.ts';
-import { ByteLru } from './cache.ts';
+import { GenerationCache } from './cache.ts';
 
 /** What placement needs to know of a prompt. */
 export interface PromptNames {
@@ -15,7 +15,7 @@ export interface PromptNames {
   readonly keys: Float64Array;
 }
 
-const CACHE_BYTES = 64 * 2 ** 20;
+const CACHE_BYTES = 16 * 2 ** 20;
 /** What an entry takes beside its keys, about. */
 const ENTRY_BYTES = 200;
 const MAX_SEEDS = 4096;
@@ -36,7 +36,7 @@ export class Family {
   readonly blockTokens: number;
   /** Null when it could not be loaded: prompts are then placed by load alone. */
   readonly tokenizer: Tokenizer | null;
-  readonly #names = new ByteLru<number, PromptNames>(CACHE_BYTES);
+  readonly #names = new GenerationCache<number, PromptNames>(CACHE_BYTES);
   readonly #seeds = new Map<string, Uint32Array>();
 
   constructor(info: EngineInfo, tokenizer: Tokenizer | null) {

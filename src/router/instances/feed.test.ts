@@ -38,6 +38,7 @@ class FakeEngine {
 class Notes implements FeedListener {
   readonly updates: (KvEventEnvelope | KvSnapshot)[] = [];
   readonly losses: string[] = [];
+  readonly silences: boolean[] = [];
   infos = 0;
   loads = 0;
   accepts = true;
@@ -59,6 +60,11 @@ class Notes implements FeedListener {
     this.updates.push(update);
     this.#wake();
     return this.takes;
+  }
+
+  silent(isSilent: boolean): void {
+    this.silences.push(isSilent);
+    this.#wake();
   }
 
   lost(reason: string): void {
@@ -88,7 +94,14 @@ beforeEach(async () => {
   notes = new Notes();
   const port = await engine.listen();
   const pool = new Pool({ host: '127.0.0.1', port, clock: systemClock, connectTimeoutMs: 500, maxConnections: 4, maxIdle: 4 });
-  feed = new Feed({ pool, host: `127.0.0.1:${port}`, clock: systemClock, random: () => 0, listener: notes });
+  feed = new Feed({
+    pool,
+    host: `127.0.0.1:${port}`,
+    clock: systemClock,
+    random: () => 0,
+    listener: notes,
+    silence: { silentMs: 200, lostMs: 600 },
+  });
 });
 
 afterEach(() => {
@@ -128,7 +141,12 @@ describe('Feed', () => {
     expect(notes.updates[2]).toEqual(SNAPSHOT);
   });
 
-  it('does not believe a stream that says nothing', async () => {
+  it('tells when the stream falls silent and when it speaks again, and gives it up after long', async () => {
+    await notes.until(() => notes.silences.length === 1);
+    expect([notes.silences, notes.losses]).toEqual([[true], []]);
+    engine.streams[0]?.write(line({ type: 'load', load: {} }));
+    await notes.until(() => notes.silences.length === 2);
+    expect(notes.silences).toEqual([true, false]);
     await notes.until(() => notes.losses.length === 1);
     expect(notes.losses).toEqual(['it fell silent']);
   });

@@ -14,6 +14,8 @@ export interface FeedListener {
   load(load: EngineLoad): void;
   /** False asks for a fresh snapshot. */
   update(update: KvEventEnvelope | KvSnapshot): boolean;
+  /** It has fallen silent, or speaks again. */
+  silent(isSilent: boolean): void;
   /** Nothing is known any more until the next `info`. */
   lost(reason: string): void;
 }
@@ -25,11 +27,15 @@ export interface FeedOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly listener: FeedListener;
+  readonly silence?: { readonly silentMs: number; readonly lostMs: number };
 }
 
 const RECONNECT: BackoffPolicy = { firstMs: 50, maxMs: 1_000, factor: 2 };
-/** Loads come every 200 ms; an engine that says nothing for this long is taken for gone. */
-const SILENCE_MS = 900;
+/**
+ * Loads come every 200 ms. An engine that says nothing for `silentMs` gets nothing while others can serve; one that says nothing for
+ * `lostMs` is taken for gone. Between the two it may only be starved of CPU, as this process may be.
+ */
+const SILENCE = { silentMs: 800, lostMs: 5_000 };
 const CONNECT_TIMEOUT_MS = 2_000;
 const MAX_INFO_BYTES = 1 << 20;
 /** A snapshot names every block that an instance holds. */
@@ -42,12 +48,15 @@ export class Feed {
   #cancelTimer: Cancel | null = null;
   #attempt = 0;
   #closed = false;
+  readonly #silence: { readonly silentMs: number; readonly lostMs: number };
   #lastLineAt = 0;
+  #isSilent = false;
   #partial: Buffer[] = [];
   #partialBytes = 0;
 
   constructor(options: FeedOptions) {
     this.#options = options;
+    this.#silence = options.silence ?? SILENCE;
     void this.#connect();
   }
 
@@ -93,10 +102,19 @@ export class Feed {
 
   #watch(): void {
     const { clock } = this.#options;
-    this.#cancelTimer = clock.after(SILENCE_MS / 3, () => {
-      if (clock.now() - this.#lastLineAt > SILENCE_MS) this.#broken('it fell silent');
-      else this.#watch();
+    const { silentMs, lostMs } = this.#silence;
+    this.#cancelTimer = clock.after(silentMs / 4, () => {
+      const quietMs = clock.now() - this.#lastLineAt;
+      if (quietMs > lostMs) return this.#broken('it fell silent');
+      this.#hush(quietMs > silentMs);
+      this.#watch();
     });
+  }
+
+  #hush(isSilent: boolean): void {
+    if (this.#isSilent === isSilent) return;
+    this.#isSilent = isSilent;
+    this.#options.listener.silent(isSilent);
   }
 
   #data(piece: Buffer): void {
@@ -118,6 +136,7 @@ export class Feed {
   #line(line: string): void {
     const { listener, clock } = this.#options;
     this.#lastLineAt = clock.now();
+    this.#hush(false);
     this.#attempt = 0;
     let message: { type?: string; load?: EngineLoad } & Partial<KvEventEnvelope & KvSnapshot>;
     try {
@@ -142,6 +161,7 @@ export class Feed {
 
   #retry(reason: string): void {
     if (this.#closed) return;
+    this.#hush(false);
     this.#options.listener.lost(reason);
     this.#cancelTimer?.();
     this.#cancelTimer = this.#options.clock.after(

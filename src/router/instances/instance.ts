@@ -37,6 +37,8 @@ export class Instance implements InstanceView {
   /** Null while the feed is down. */
   info: EngineInfo | null = null;
   load: EngineLoad | null = null;
+  /** Its feed is up but has fallen silent: used only when nobody else is there. */
+  silent = false;
   lostBecause: string | null = 'not connected yet';
   inFlight = 0;
   promptTokens = 0;

@@ -109,6 +109,9 @@ export class Registry {
         const outcome = this.#options.directory.apply(instance.id, update);
         return outcome === 'applied' || outcome === 'stale';
       },
+      silent: (isSilent: boolean) => {
+        instance.silent = isSilent;
+      },
       lost: (reason: string) => this.#lost(instance, reason),
     };
     const member = { instance, feed: new Feed({ pool, host: instance.host, clock, random, listener }) };

@@ -47,7 +47,8 @@ const ROUTER_WORDS: Readonly<Record<string, string>> = {
 export class Narrator {
   readonly #terminal: Terminal;
   readonly #steps: boolean;
-  #lastFailure = '';
+  /** Last told failure of each process and deployment. */
+  readonly #failures = new Map<string, string>();
   #lastReady: boolean | null = null;
 
   constructor(terminal: Terminal, options: { readonly steps: boolean }) {
@@ -60,10 +61,10 @@ export class Narrator {
     for (const { step, outcome } of round.done) {
       const line = this.#steps ? stepLine(step, paint) : null;
       if (line !== null) this.#terminal.print(`${paint.dim(round.desired.name)} ${line}`);
-      if (!outcome.ok) this.#tellFailure(`${round.desired.name}: ${outcome.message}`);
+      if (!outcome.ok) this.#tellFailure(round.desired.name, `${round.desired.name}: ${outcome.message}`);
     }
     for (const member of [...round.observed.instances, ...round.observed.routers]) {
-      if (member.phase === 'failed') this.#tellFailure(`${member.name} ended: ${member.lastError ?? 'without a word'}`);
+      if (member.phase === 'failed') this.#tellFailure(member.name, `${member.name} ended: ${member.lastError ?? 'without a word'}`);
     }
     const ready = round.status.conditions.find((one) => one.type === 'Ready');
     const settled = round.status.conditions.find((one) => one.type === 'Progressing')?.status === false;
@@ -78,9 +79,9 @@ export class Narrator {
     }
   }
 
-  #tellFailure(text: string): void {
-    if (text === this.#lastFailure) return;
-    this.#lastFailure = text;
+  #tellFailure(who: string, text: string): void {
+    if (text === this.#failures.get(who)) return;
+    this.#failures.set(who, text);
     this.#terminal.print(this.#terminal.paint.red(text));
   }
 }

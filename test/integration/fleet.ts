@@ -32,6 +32,8 @@ export interface FleetOptions {
   readonly roles: readonly Role[];
   readonly type?: 'llamacpp' | 'sim';
   readonly engineArgs?: readonly string[];
+  /** Opens every process to V8's inspector, for `liveBytes`. */
+  readonly inspect?: boolean;
   /** JSON of `sluice router --config`. */
   readonly config?: object;
 }
@@ -46,6 +48,7 @@ export class Fleet {
   readonly #options: FleetOptions;
   readonly #folder = mkdtempSync(join(tmpdir(), 'sluice-fleet-'));
   readonly #children: ChildProcess[] = [];
+  readonly #inspectors = new Map<ChildProcess, string>();
   #generation = 0;
 
   constructor(options: FleetOptions) {
@@ -147,6 +150,31 @@ export class Fleet {
     throw new Error('the engine told no load');
   }
 
+  /** Memory that a process really needs: what is on its heap and in its buffers after a full garbage collection. */
+  async liveBytes(child: ChildProcess): Promise<number> {
+    const socket = new WebSocket(this.#inspectors.get(child) ?? '');
+    await new Promise((resolve, reject) => {
+      socket.addEventListener('open', resolve);
+      socket.addEventListener('error', () => reject(new Error('no inspector')));
+    });
+    let id = 0;
+    const call = (method: string, params: object = {}) =>
+      new Promise<{ result?: { result?: { value?: unknown } } }>((resolve) => {
+        const mine = ++id;
+        socket.addEventListener('message', ({ data }) => {
+          const answer = JSON.parse(String(data));
+          if (answer.id === mine) resolve(answer);
+        });
+        socket.send(JSON.stringify({ id: mine, method, params }));
+      });
+    await call('HeapProfiler.collectGarbage');
+    await call('HeapProfiler.collectGarbage');
+    const expression = '(({ heapUsed, external }) => heapUsed + external)(process.memoryUsage())';
+    const answer = await call('Runtime.evaluate', { expression });
+    socket.close();
+    return Number(answer.result?.result?.value);
+  }
+
   async stop(): Promise<void> {
     const ended = this.#children.map(
       (child) =>
@@ -161,11 +189,14 @@ export class Fleet {
 
   #spawn(args: readonly string[]): Promise<{ child: ChildProcess; message: Listening }> {
     return new Promise((resolve, reject) => {
-      const child = fork(MAIN, [...args], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+      const execArgv = this.#options.inspect ? ['--inspect=127.0.0.1:0'] : [];
+      const child = fork(MAIN, [...args], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv });
       this.#children.push(child);
       let said = '';
       child.stderr?.on('data', (chunk: Buffer) => {
         said = (said + chunk.toString('utf8')).slice(-4000);
+        const inspector = /Debugger listening on (ws:\S+)/.exec(said)?.[1];
+        if (inspector !== undefined) this.#inspectors.set(child, inspector);
       });
       child.once('message', (message) => resolve({ child, message: message as Listening }));
       child.once('exit', (code, signal) => reject(new Error(`sluice ${args[0]} ended with ${code ?? signal}: ${said}`)));

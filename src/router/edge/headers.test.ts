@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { requestIdOf, saltOf, tenantOf, traceparentOf } from './headers.ts';
+import { requestIdOf, saltOf, tenantOf } from './headers.ts';
 
 const newId = () => 'fresh';
 
@@ -30,14 +30,5 @@ describe('tenantOf', () => {
     expect(tenantOf({ authorization: 'Bearer k' }, 's')).toBe('s');
     expect(tenantOf({ authorization: 'Bearer k' }, '')).toBe('Bearer k');
     expect(tenantOf({}, '')).toBe('');
-  });
-});
-
-describe('traceparentOf', () => {
-  it('takes only well-formed ones', () => {
-    const good = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
-    expect(traceparentOf({ traceparent: good })).toBe(good);
-    expect(traceparentOf({ traceparent: `${good}\r\nx: y` })).toBeNull();
-    expect(traceparentOf({})).toBeNull();
   });
 });

@@ -4,7 +4,6 @@ import { SluiceError } from '../../shared/index.ts';
 
 const REQUEST_ID = /^[A-Za-z0-9._:/+=@-]{1,128}$/;
 const SALT = /^[\x21-\x7e]{1,128}$/;
-const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** The client's id when it is one that may stand in headers, logs and paths; else a new one. */
 export function requestIdOf(headers: IncomingHttpHeaders, newId: () => string): string {
@@ -26,9 +25,4 @@ export function saltOf(headers: IncomingHttpHeaders, saltHeader: string | null):
 /** Who shares a place in the queue: the salt if there is one, else the credential, else everybody together. */
 export function tenantOf(headers: IncomingHttpHeaders, salt: string): string {
   return salt !== '' ? salt : (headers.authorization ?? '');
-}
-
-export function traceparentOf(headers: IncomingHttpHeaders): string | null {
-  const given = headers['traceparent'];
-  return typeof given === 'string' && TRACEPARENT.test(given) ? given : null;
 }

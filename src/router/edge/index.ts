@@ -1,3 +1,3 @@
 export { readBody } from './body.ts';
-export { requestIdOf, saltOf, tenantOf, traceparentOf } from './headers.ts';
-export { type ParsedRequest, type PromptSource, parseObject, parseRequest, type RequestKind } from './request.ts';
+export { requestIdOf, saltOf, tenantOf } from './headers.ts';
+export { type ParsedRequest, type PromptSource, parseRequest, type RequestKind } from './request.ts';

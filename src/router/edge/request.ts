@@ -49,7 +49,7 @@ export function parseRequest(kind: RequestKind, bytes: Buffer, model: string): P
   };
 }
 
-export function parseObject(bytes: Buffer): Record<string, unknown> {
+function parseObject(bytes: Buffer): Record<string, unknown> {
   if (!isUtf8(bytes)) throw new SluiceError('invalid_json', 'the body is not valid UTF-8');
   let value: unknown;
   try {

@@ -30,5 +30,5 @@ export type {
   TokenizerSource,
   TokenLogprobs,
 } from './port.ts';
-export { createSimEngine, INSTANT_COSTS, type SimOptions, vllmDialect } from './sim/index.ts';
+export { createSimEngine, type SimOptions, vllmDialect } from './sim/index.ts';
 export { loadTokenizer } from './tokenizers.ts';

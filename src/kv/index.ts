@@ -12,7 +12,7 @@ export { holdsTokens, type KvBlock, kvBlock } from './host/block.ts';
 export { type HostChange, HostTier, type HostTierOptions, type Lease } from './host/tier.ts';
 export type { KvIdentity } from './identity/identity.ts';
 export { blockKeys, chainSeed } from './identity/keys.ts';
-export { keyHex, keyHexes, keyNumber, keyNumbers } from './identity/names.ts';
+export { keyHex, keyHexes, keyNumbers } from './identity/names.ts';
 export { pull } from './transfer/client.ts';
 export { TransferPool, type TransferPoolOptions } from './transfer/pool.ts';
 export type { BlockSource, LeaseKeeper, PulledBlock, PullRequest, PullResult } from './transfer/port.ts';

@@ -79,7 +79,11 @@ export class Fleet {
   /** Tells the router which engines there are, with the urls that `relay` put in their place. */
   async publish(): Promise<void> {
     const instances = this.engines.map(({ id, role, url, transfer, incarnation }) => ({
-      ...{ id, role, transfer, incarnation, draining: false },
+      id,
+      role,
+      transfer,
+      incarnation,
+      draining: false,
       url: this.#relayed.get(id) ?? url,
     }));
     const response = await fetch(`${this.adminUrl}/admin/instances`, {

@@ -1,5 +1,5 @@
 /** The embedded engine: llama.cpp on CPU, with blocks, events, hand-off and resumable sampling. */
 export { createLlamaCppEngine, type LlamaCppOptions } from './engine.ts';
 export { readGguf } from './gguf.ts';
-export { ensureTinyModel, TINY_MODEL, type TinyModelOptions, tinyModelBytes } from './tinymodel.ts';
+export { ensureTinyModel } from './tinymodel.ts';
 export { loadGgufTokenizer } from './tokenizer.ts';

@@ -1,4 +1,3 @@
-export { INSTANT_COSTS } from './costs.ts';
 export { vllmDialect } from './dialect.ts';
 export { createSimEngine } from './engine.ts';
 export type { SimOptions } from './options.ts';

@@ -49,7 +49,7 @@ function serve(parts: RouterParts, kind: RequestKind, request: Request, response
       const salt = saltOf(request.headers, parts.config.saltHeader);
       const options = { id, model, tenant: tenantOf(request.headers, salt), salt, probe: false };
       const flight = new Flight(parts.context, parsed, new HttpClient(response, id), options);
-      parts.flights.add(flight);
+      parts.underWay.clients += 1;
       flight.start();
     } catch (thrown) {
       response.setHeader('x-request-id', id);

@@ -3,7 +3,6 @@ import type { Logger } from '../telemetry/index.ts';
 import type { Admission } from './admission/admission.ts';
 import type { RouterConfig } from './config.ts';
 import type { DispatchContext } from './dispatch/context.ts';
-import type { Flight } from './dispatch/flight.ts';
 import type { Registry } from './instances/registry.ts';
 import type { RouterMetrics } from './metrics.ts';
 import type { Prober } from './prober.ts';
@@ -19,7 +18,7 @@ export interface RouterParts {
   readonly metrics: RouterMetrics;
   readonly prober: Prober;
   /** Clients' requests that have not ended. */
-  readonly flights: Set<Flight>;
+  readonly underWay: { clients: number };
   readonly newId: () => string;
   readonly stopping: () => boolean;
   /** Unix milliseconds. */

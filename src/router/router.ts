@@ -12,7 +12,6 @@ import type { RouterConfig } from './config.ts';
 import { Chooser } from './dispatch/choose.ts';
 import type { DispatchContext } from './dispatch/context.ts';
 import { Watchman } from './dispatch/deadlines.ts';
-import type { Flight } from './dispatch/flight.ts';
 import { Registry } from './instances/registry.ts';
 import { RouterMetrics } from './metrics.ts';
 import type { RouterParts } from './parts.ts';
@@ -68,7 +67,7 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
       stop: async (graceMs) => {
         state.stopping = true;
         await onIdle(graceMs);
-        for (const flight of parts.flights) flight.abandon();
+        for (const flight of parts.context.watchman.all) flight.abandon();
         parts.prober.close();
         parts.registry.close();
         await Promise.all([closed(publicServer), closed(adminServer)]);
@@ -90,7 +89,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
   const admission = new Admission(config.limits, clock);
   const records = new RecordRing(RECORDS);
   const metrics = new RouterMetrics(registry, admission);
-  const flights = new Set<Flight>();
+  const underWay = { clients: 0 };
   let idle: (() => void) | null = null;
   const context: DispatchContext = {
     clock,
@@ -104,11 +103,11 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     onEnd: (flight) => {
       const { record } = flight;
       if (record.synthetic) return;
-      flights.delete(flight);
+      underWay.clients -= 1;
       records.add(record);
       metrics.ended(record);
       if (record.outcome === 'failed') log.warn({ requestId: record.id, error: record.error }, 'a request failed');
-      if (flights.size === 0) idle?.();
+      if (underWay.clients === 0) idle?.();
     },
   };
   const prober = new Prober({ context, clock, model: () => registry.model, newId });
@@ -121,14 +120,14 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     records,
     metrics,
     prober,
-    flights,
+    underWay,
     newId,
     stopping,
     startedAt: clock.wall(),
   };
   const onIdle = (graceMs: number) =>
     new Promise<void>((resolve) => {
-      if (flights.size === 0) return resolve();
+      if (underWay.clients === 0) return resolve();
       const cancel = clock.after(graceMs, resolve);
       idle = () => {
         cancel();

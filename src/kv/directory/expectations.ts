@@ -1,11 +1,9 @@
 import { Deadlines } from '../deadlines.ts';
 
-/** (row, slot) pairs as one number. */
-const SLOT_RANGE = 65_536;
-
 interface Expectation {
   readonly endsAt: number;
-  readonly pairs: Float64Array;
+  readonly rows: readonly number[];
+  readonly slot: number;
 }
 
 /**
@@ -14,17 +12,23 @@ interface Expectation {
  *
  * A row or slot may have been given to another block or instance by the time a pair ends; the pair then either ends something that is
  * over as well, or finds a later end and leaves it.
+ *
+ * A pair is one number, and ends are whole milliseconds: with a usual count of blocks both are small integers, which a Map holds
+ * without an object for each.
  */
 export class Expectations {
   readonly #maxPairs: number;
   readonly #clear: (row: number, slot: number) => void;
+  /** More than any row number. */
+  readonly #rowRange: number;
   readonly #ends = new Map<number, number>();
   readonly #queue = new Deadlines<Expectation>();
   #queuedPairs = 0;
 
   /** @param clear called when a pair ends by time or to make room. */
-  constructor(maxPairs: number, clear: (row: number, slot: number) => void) {
-    this.#maxPairs = maxPairs;
+  constructor(options: { readonly maxPairs: number; readonly maxRows: number }, clear: (row: number, slot: number) => void) {
+    this.#maxPairs = options.maxPairs;
+    this.#rowRange = 2 ** Math.ceil(Math.log2(options.maxRows + 1));
     this.#clear = clear;
   }
 
@@ -44,15 +48,18 @@ export class Expectations {
       if (!soonest) break;
       this.#end(soonest, soonest.endsAt);
     }
-    const pairs = Float64Array.from(rows, (row) => row * SLOT_RANGE + slot);
-    for (const pair of pairs) this.#ends.set(pair, Math.max(endsAt, this.#ends.get(pair) ?? endsAt));
-    this.#queue.add(endsAt, { endsAt, pairs });
-    this.#queuedPairs += pairs.length;
+    const whole = Math.ceil(endsAt);
+    for (const row of rows) {
+      const pair = slot * this.#rowRange + row;
+      this.#ends.set(pair, Math.max(whole, this.#ends.get(pair) ?? whole));
+    }
+    this.#queue.add(whole, { endsAt: whole, rows, slot });
+    this.#queuedPairs += rows.length;
   }
 
   /** The block arrived, or went with its row: nothing is expected any more. The caller clears the bit. */
   forget(row: number, slot: number): void {
-    this.#ends.delete(row * SLOT_RANGE + slot);
+    this.#ends.delete(slot * this.#rowRange + row);
   }
 
   expire(now: number): void {
@@ -63,13 +70,14 @@ export class Expectations {
     }
   }
 
-  #end(expectation: Expectation, until: number): void {
-    this.#queuedPairs -= expectation.pairs.length;
-    for (const pair of expectation.pairs) {
+  #end({ rows, slot }: Expectation, until: number): void {
+    this.#queuedPairs -= rows.length;
+    for (const row of rows) {
+      const pair = slot * this.#rowRange + row;
       const endsAt = this.#ends.get(pair);
       if (endsAt === undefined || endsAt > until) continue;
       this.#ends.delete(pair);
-      this.#clear(Math.floor(pair / SLOT_RANGE), pair % SLOT_RANGE);
+      this.#clear(row, slot);
     }
   }
 }

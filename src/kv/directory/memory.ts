@@ -65,7 +65,7 @@ class MemoryDirectory implements Directory {
     this.#clock = clock;
     this.#maxInstances = maxInstances;
     this.#table = new BlockTable(maxBlocks, (row) => this.#forgetExpected(row));
-    this.#expectations = new Expectations(maxExpectations, (row, slot) => this.#clearExpected(row, slot));
+    this.#expectations = new Expectations({ maxPairs: maxExpectations, maxRows: maxBlocks }, (row, slot) => this.#clearExpected(row, slot));
   }
 
   apply(instance: string, update: KvEventEnvelope | KvSnapshot): ApplyOutcome {

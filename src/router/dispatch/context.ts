@@ -11,7 +11,7 @@ export interface DispatchContext {
   readonly chooser: Chooser;
   readonly directory: Directory;
   readonly admission: Admission;
-  readonly watchman: Watchman;
+  readonly watchman: Watchman<Flight>;
   readonly deadlines: Deadlines;
   /** A 32-bit seed for a sampled request that brought none. */
   readonly newSeed: () => number;

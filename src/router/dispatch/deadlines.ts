@@ -1,5 +1,6 @@
 /** Longest times of a request's stages, milliseconds, and one sweep that watches all of them: no timer per request or token. */
 import type { Cancel, Clock } from '../../shared/index.ts';
+import { type Listed, Roster } from './roster.ts';
 
 export interface Deadlines {
   readonly prefillMs: number;
@@ -11,7 +12,7 @@ export interface Deadlines {
 
 export type Stage = 'prefill' | 'firstToken' | 'idle' | 'total';
 
-export interface Watched {
+export interface Watched extends Listed {
   /** Monotonic milliseconds at which `overdue` is due; Infinity = none. */
   deadlineAt: number;
   overdue(): void;
@@ -19,22 +20,27 @@ export interface Watched {
 
 const SWEEP_MS = 50;
 
-export class Watchman {
+export class Watchman<One extends Watched> {
   readonly #clock: Clock;
-  readonly #watched = new Set<Watched>();
+  readonly #watched = new Roster<One>();
   #cancel: Cancel | null = null;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  watch(one: Watched): void {
+  /** All that are watched now. */
+  get all(): Iterable<One> {
+    return this.#watched;
+  }
+
+  watch(one: One): void {
     this.#watched.add(one);
     if (this.#cancel === null) this.#next();
   }
 
-  forget(one: Watched): void {
-    this.#watched.delete(one);
+  forget(one: One): void {
+    this.#watched.remove(one);
   }
 
   #next(): void {

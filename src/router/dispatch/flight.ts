@@ -48,6 +48,7 @@ export interface FlightOptions {
 export class Flight implements ResponseSink, Applicant, Watched {
   readonly tenant: string;
   deadlineAt: number;
+  place = -1;
   readonly #context: DispatchContext;
   readonly #request: ParsedRequest;
   readonly #client: Client;

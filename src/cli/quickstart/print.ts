@@ -29,12 +29,14 @@ export function headline(paint: Paint): string {
 }
 
 export function requestLines(request: ScriptedRequest, report: RequestReport, error: string | null, paint: Paint): string[] {
-  const { name, ttftMs, tokensPerSecond, promptTokens, reusedTokens, handOff, equalsSingleEngine, why } = report;
+  const { name, ttftMs, tokensPerSecond, promptTokens, reusedTokens, handOff, equalsSingleEngine, why, finishReason } = report;
+  // Of a stream that was left after a few tokens there is no pace to tell.
+  const pace = finishReason === 'cancelled' ? null : tokensPerSecond;
   const cells = [
     paint.bold(name),
     pair(report),
     ttftMs === null ? '–' : milliseconds(ttftMs),
-    tokensPerSecond === null ? '–' : count(tokensPerSecond),
+    pace === null ? '–' : count(pace),
     count(promptTokens),
     reused(reusedTokens),
     handedOver(handOff),

@@ -91,6 +91,10 @@ function prefill(face: Face, call: Call, response: ServerResponse): Promise<Pref
 async function prefillLeg(face: Face, call: Call, response: ServerResponse): Promise<void> {
   const prefilled = await prefill(face, call, response);
   if (prefilled === null) return;
+  // An answer that does not get out names a lease that nobody will use.
+  response.on('close', () => {
+    if (!response.writableFinished) face.core.releaseLease(prefilled.ticket.lease);
+  });
   sendJson(response, 200, { object: 'sluice.handoff', ...prefilled }, { 'x-request-id': call.requestId });
 }
 

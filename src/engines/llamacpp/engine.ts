@@ -371,6 +371,7 @@ class LlamaCppEngine implements EngineCore {
     this.#draining = true;
     for (const sequence of this.#pulling) sequence.abort.abort();
     await this.#scheduler.close();
+    this.#transfers.close();
     await this.#server.close();
     this.#parts.context.close();
     this.#parts.model.close();

@@ -3,9 +3,9 @@
  * the reason why no more came; a lost connection is tried again, from the first missing block on, as long as the deadline allows.
  * Only faults of the caller reject: an argument out of range, or an `onBlock` that throws.
  */
-import { connect, type Socket } from 'node:net';
 import { sleep } from '../../shared/index.ts';
 import { isKeyHex } from '../identity/names.ts';
+import { PullConnection } from './connection.ts';
 import { controlFrame, encodeRequest, FRAME, MAX_NAME_BYTES } from './frames.ts';
 import type { PullRequest, PullResult } from './port.ts';
 import { MAX_CONNECTIONS, PullReceiver, pullSlabBytes } from './receiver.ts';
@@ -54,13 +54,14 @@ export async function pull(request: PullRequest): Promise<PullResult> {
   }
 }
 
-/** One connection, from connecting to its end or the deadline. Rejects only with what `onBlock` throws. */
+/** One connection, from taking it to its end or the deadline. Rejects only with what `onBlock` throws. */
 function runConnection(request: PullRequest, receiver: PullReceiver, leftMs: number): Promise<Ending> {
-  const { clock, signal, budget } = request;
+  const { clock, signal, budget, connections } = request;
   return new Promise((resolve, reject) => {
     let open = true;
     let cancelResume: (() => void) | null = null;
-    /** True for the one caller that ends the connection. */
+    const connection = connections?.take(request) ?? new PullConnection(request, () => undefined);
+    /** True for the one caller that ends this use of the connection. */
     const settle = (): boolean => {
       if (!open) return false;
       open = false;
@@ -71,8 +72,8 @@ function runConnection(request: PullRequest, receiver: PullReceiver, leftMs: num
     };
     const end = (ending: Ending) => {
       if (!settle()) return;
-      if (ending.type === 'complete') sayGoodbye(request, socket, receiver.blocks);
-      else socket.destroy();
+      if (ending.type === 'complete') acknowledge(request, connection, receiver);
+      else connection.destroy();
       resolve(ending);
     };
     const onBytes = (count: number): boolean => {
@@ -82,33 +83,22 @@ function runConnection(request: PullRequest, receiver: PullReceiver, leftMs: num
         if (verdict) end(verdict);
       } catch (thrown) {
         settle();
-        socket.destroy();
+        connection.destroy();
         reject(thrown);
       }
       const waitMs = open && budget ? budget.take(count, clock.now()) : 0;
-      if (waitMs > 0) cancelResume = clock.after(waitMs, () => socket.resume());
+      if (waitMs > 0) cancelResume = clock.after(waitMs, () => connection.resume());
       return waitMs === 0;
     };
-    const socket = connect({
-      host: request.host,
-      port: request.port,
-      noDelay: true,
-      onread: { buffer: () => receiver.room(), callback: onBytes },
-    });
     const onAbort = () => end({ type: 'failed', reason: `cancelled after ${receiver.blocks} of ${request.keys.length} blocks` });
     const cancelDeadline = clock.after(leftMs, () => end({ type: 'failed', reason: lateText(request, receiver) }));
     signal?.addEventListener('abort', onAbort, { once: true });
-    let connected = false;
-    socket.once('connect', () => {
-      connected = true;
+    connection.use({
+      room: () => receiver.room(),
+      took: onBytes,
+      lost: (reason, connected) => end({ type: connected ? 'lost' : 'failed', reason }),
     });
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      const reason = connected ? `connection lost (${error.code ?? 'unknown'})` : `cannot connect to the peer (${error.code ?? 'unknown'})`;
-      end({ type: connected ? 'lost' : 'failed', reason });
-    });
-    socket.once('end', () => end({ type: 'lost', reason: 'the peer closed the connection' }));
-    socket.once('close', () => end({ type: 'lost', reason: 'the connection closed' }));
-    socket.write(wantedFrame(request, receiver.blocks));
+    connection.write(wantedFrame(request, receiver.blocks));
   });
 }
 
@@ -117,12 +107,12 @@ function wantedFrame(request: PullRequest, from: number): Buffer {
   return encodeRequest({ lease, peer, from, keys: request.keys.slice(from), blockTokens, bytesPerBlock });
 }
 
-/** Acknowledges and closes. Destroying at once could reset the connection before the peer read the acknowledgement. */
-function sayGoodbye(request: PullRequest, socket: Socket, blocks: number): void {
-  const cancel = request.clock.after(GOODBYE_MS, () => socket.destroy());
-  socket.once('close', cancel);
-  socket.end(controlFrame(FRAME.ack, blocks, 0));
-  socket.resume();
+/** Ends the lease at the peer; the connection is kept for the next pull where there is a store, else closed. */
+function acknowledge(request: PullRequest, connection: PullConnection, receiver: PullReceiver): void {
+  const ack = controlFrame(FRAME.ack, receiver.blocks, 0);
+  const owed = receiver.owedBytes;
+  if (owed >= 0 && request.connections?.keep(request, connection, owed)) connection.write(ack);
+  else connection.endWith(ack, { clock: request.clock, graceMs: GOODBYE_MS });
 }
 
 function lateText(request: PullRequest, receiver: PullReceiver): string {

@@ -5,6 +5,7 @@
 import type { Clock } from '../../shared/index.ts';
 import { PeerBudgets } from './budget.ts';
 import { pull } from './client.ts';
+import { ConnectionStore } from './connection.ts';
 import type { PullRequest, PullResult } from './port.ts';
 
 export interface TransferPoolOptions {
@@ -17,6 +18,9 @@ export interface TransferPoolOptions {
   readonly maxWaiting?: number;
 }
 
+/** Less than a server keeps a connection, so that it is seldom the one that closes. */
+const IDLE_MS = 30_000;
+
 interface Lane {
   running: number;
   readonly waiting: Set<() => void>;
@@ -27,6 +31,7 @@ export class TransferPool {
   readonly #budgets: PeerBudgets | null;
   readonly #pullsPerPeer: number;
   readonly #maxWaiting: number;
+  readonly #connections: ConnectionStore;
   readonly #lanes = new Map<string, Lane>();
   #waiting = 0;
 
@@ -39,6 +44,12 @@ export class TransferPool {
     this.#budgets = bytesPerSecondPerPeer === null ? null : new PeerBudgets(bytesPerSecondPerPeer);
     this.#pullsPerPeer = pullsPerPeer;
     this.#maxWaiting = maxWaiting;
+    this.#connections = new ConnectionStore({ clock, perPeer: pullsPerPeer, idleMs: IDLE_MS });
+  }
+
+  /** Drops idle connections. */
+  close(): void {
+    this.#connections.close();
   }
 
   /** Pulls running and waiting. */
@@ -63,7 +74,7 @@ export class TransferPool {
     try {
       const waitedMs = clock.now() - startedAt;
       const budget = this.#budgets?.of(peer, clock.now());
-      const left = { ...request, clock, deadlineMs: Math.max(0, request.deadlineMs - waitedMs) };
+      const left = { ...request, clock, connections: this.#connections, deadlineMs: Math.max(0, request.deadlineMs - waitedMs) };
       const result = await pull(budget ? { ...left, budget } : left);
       return { ...result, ms: clock.now() - startedAt };
     } finally {

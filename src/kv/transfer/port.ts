@@ -2,6 +2,7 @@
 import type { Clock } from '../../shared/index.ts';
 import type { KvBlock } from '../host/block.ts';
 import type { TokenBucket } from './budget.ts';
+import type { ConnectionStore } from './connection.ts';
 
 /** Where the server gets blocks from. Synchronous: it is asked for a few blocks at a time, right before they are written. */
 export interface BlockSource {
@@ -39,6 +40,8 @@ export interface PullRequest {
   readonly onBlock: (index: number, block: PulledBlock) => void;
   /** Name of this side, for the server's budget per peer. Default: the address it connects from. */
   readonly peer?: string;
+  /** Where open connections are kept between pulls. Default: a connection for this pull alone. */
+  readonly connections?: ConnectionStore;
   /** Byte budget on this side; reading pauses when it is used up. */
   readonly budget?: TokenBucket;
   /**

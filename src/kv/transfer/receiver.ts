@@ -55,6 +55,11 @@ export class PullReceiver {
     return this.#blocks;
   }
 
+  /** After the last block the peer sends one more control frame: so much of it has not come yet. */
+  get owedBytes(): number {
+    return HEADER_BYTES - (this.#filled - this.#parsed);
+  }
+
   /** Where the next bytes belong; never empty. Bytes behind the last block overwrite each other. */
   room(): Uint8Array {
     if (this.#filled >= this.#slab.length) this.#filled = this.#slab.length - TAIL_BYTES;

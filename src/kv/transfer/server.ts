@@ -17,6 +17,8 @@ export interface TransferLimits {
   readonly requestTimeoutMs: number;
   /** Milliseconds without the peer taking any bytes, or acknowledging, after which the connection is dropped. Default 10,000. */
   readonly idleTimeoutMs: number;
+  /** Milliseconds that a connection is kept open between two requests of its peer. Default 60,000. */
+  readonly keepMs: number;
   /** Bytes handed to the socket before it must have taken earlier ones; one block at least. Default 1 MiB. */
   readonly inFlightBytes: number;
   /** Milliseconds between two renewals of the lease while sending. Default 1,000. */
@@ -28,6 +30,7 @@ const DEFAULT_LIMITS: TransferLimits = {
   maxKeys: 16_384,
   requestTimeoutMs: 5_000,
   idleTimeoutMs: 10_000,
+  keepMs: 60_000,
   inFlightBytes: 1_048_576,
   renewEveryMs: 1_000,
 };

@@ -55,6 +55,7 @@ export class ServingSession {
   #next = 0;
   #batchBytes = FIRST_BATCH_BYTES;
   #renewedAt = 0;
+  #endSent = false;
   #ending = false;
   #cancelTimer: Cancel | null = null;
 
@@ -140,7 +141,7 @@ export class ServingSession {
   /** Sends the next batch, and itself again when the socket took it. */
   #send(request: TransferRequest): void {
     const { clock, limits, leases, budgets } = this.#context;
-    if (this.#ending) return;
+    if (this.#ending || request !== this.#request) return;
     const startedAt = clock.now();
     if (startedAt - this.#renewedAt >= limits.renewEveryMs) {
       if (!leases.renew(request.lease)) {
@@ -151,7 +152,7 @@ export class ServingSession {
     }
     this.#watch(limits.idleTimeoutMs);
     if (this.#next === request.keys.length) {
-      this.#socket.write(controlFrame(FRAME.end, request.from + this.#next, 0));
+      this.#sendEnd(request);
       return;
     }
     const sentBefore = this.#context.counts.sentBytes;
@@ -165,6 +166,13 @@ export class ServingSession {
     });
     const sent = this.#context.counts.sentBytes - sentBefore;
     if (refusal !== null) this.#refuse(refusal, request.from + this.#next);
+  }
+
+  /** Once per request. The acknowledgement can come first, since the client has all blocks by then. */
+  #sendEnd(request: TransferRequest): void {
+    if (this.#endSent) return;
+    this.#endSent = true;
+    this.#socket.write(controlFrame(FRAME.end, request.from + request.keys.length, 0));
   }
 
   /**
@@ -204,8 +212,13 @@ export class ServingSession {
     if (header.type !== FRAME.ack || this.#next !== request.keys.length) return 1;
     this.#context.leases.release(request.lease);
     this.#context.counts.acknowledged += 1;
-    this.#ending = true;
-    this.#socket.end();
+    this.#sendEnd(request);
+    // Ready for the next request of this peer.
+    this.#request = null;
+    this.#next = 0;
+    this.#endSent = false;
+    this.#inputBytes = 0;
+    this.#watch(this.#context.limits.keepMs);
     return null;
   }
 

@@ -3,7 +3,7 @@ import { createEngineServer, createSimEngine, type EngineCore, type EngineServer
 import { SluiceError, sleep, systemClock } from '../shared/index.ts';
 import { createLogger, type Logger } from '../telemetry/index.ts';
 import { ENGINE_HELP, type EngineFlags, readEngineFlags } from './engineflags.ts';
-import { listenToSignals } from './signals.ts';
+import { type EndReason, untilEnded } from './lifetime.ts';
 
 const USAGE_ERROR = 2;
 const FAILED = 1;
@@ -31,25 +31,6 @@ export async function engineCommand(argv: string[]): Promise<number> {
   } finally {
     ended.stop();
   }
-}
-
-type EndReason = 'signal' | 'parent';
-
-function untilEnded(): { readonly reason: Promise<EndReason>; stop(): void } {
-  const signals = listenToSignals();
-  const { promise, resolve } = Promise.withResolvers<EndReason>();
-  const orphaned = () => resolve('parent');
-  if (process.send) process.once('disconnect', orphaned);
-  signals.onFurther(() => process.exit(FAILED));
-  return {
-    reason: Promise.race([promise, signals.first.then((): EndReason => 'signal')]),
-    stop() {
-      signals.stop();
-      process.off('disconnect', orphaned);
-      // An open channel would keep the process alive.
-      if (process.connected) process.disconnect();
-    },
-  };
 }
 
 async function serve(flags: EngineFlags, logger: Logger, ended: Promise<EndReason>): Promise<number> {

@@ -4,8 +4,8 @@ import { loadTokenizer } from '../engines/index.ts';
 import { type RunningRouter, startRouter } from '../router/index.ts';
 import { systemClock } from '../shared/index.ts';
 import { createLogger } from '../telemetry/index.ts';
+import { type EndReason, untilEnded } from './lifetime.ts';
 import { ROUTER_HELP, type RouterFlags, readRouterFlags } from './routerflags.ts';
-import { listenToSignals } from './signals.ts';
 
 const USAGE_ERROR = 2;
 const FAILED = 1;
@@ -31,25 +31,6 @@ export async function routerCommand(argv: string[]): Promise<number> {
   } finally {
     ended.stop();
   }
-}
-
-type EndReason = 'signal' | 'parent';
-
-function untilEnded(): { readonly reason: Promise<EndReason>; stop(): void } {
-  const signals = listenToSignals();
-  const { promise, resolve } = Promise.withResolvers<EndReason>();
-  const orphaned = () => resolve('parent');
-  if (process.send) process.once('disconnect', orphaned);
-  signals.onFurther(() => process.exit(FAILED));
-  return {
-    reason: Promise.race([promise, signals.first.then((): EndReason => 'signal')]),
-    stop() {
-      signals.stop();
-      process.off('disconnect', orphaned);
-      // An open channel would keep the process alive.
-      if (process.connected) process.disconnect();
-    },
-  };
 }
 
 async function serve({ model, config, listen, graceMs }: RouterFlags, ended: Promise<EndReason>): Promise<number> {

@@ -64,7 +64,12 @@ export class Prober {
       salt: SALT,
       probe: true,
     });
-    flight.start();
+    try {
+      flight.start();
+    } catch (thrown) {
+      // A fault of ours must show as not ready, and not end the router.
+      this.#ended(thrown instanceof Error ? thrown.message : String(thrown));
+    }
   }
 
   #ended(error: string | null): void {

@@ -14,7 +14,8 @@ export const systemClock: Clock = {
   now: () => performance.now(),
   wall: () => Date.now(),
   after(ms, run) {
-    const timer = setTimeout(run, ms);
+    // Node cuts fractions off: a timer of 29.9 ms would run after 29.
+    const timer = setTimeout(run, Math.ceil(ms));
     timer.unref();
     return () => clearTimeout(timer);
   },

@@ -32,6 +32,28 @@ describe('CostMeter', () => {
     }
   });
 
+  it('keeps what the warm-up found of long prompts while it sees short ones alone, and corrects it by long ones', () => {
+    const meter = new CostMeter();
+    const costOf = (u: number, c: number, speed: number) => speed * (1 + 0.1 * u + 8e-5 * u * (c + u / 2));
+    for (const [u, c] of [
+      [256, 0],
+      [256, 256],
+      [512, 512],
+    ] as const)
+      meter.prefilled(u, c, costOf(u, c, 1));
+    meter.calibrate();
+    const long = () => {
+      const { prefillFixed, prefillPerToken, prefillPerTokenContext } = meter.costs();
+      return prefillFixed + prefillPerToken * 2000 + prefillPerTokenContext * 2000 * 1000;
+    };
+    const found = long();
+    for (let i = 0; i < 500; i++) meter.prefilled(32, 0, 3 * costOf(32, 0, 1));
+    expect(long() / found).toBeGreaterThan(0.8);
+    expect(long() / found).toBeLessThan(1.3);
+    for (let i = 0; i < 40; i++) meter.prefilled(512, 512 * (i % 4), costOf(512, 512 * (i % 4), 2));
+    expect(long() / found).toBeGreaterThan(1.7);
+  });
+
   it('forgets a slow start', () => {
     const meter = new CostMeter();
     meter.stepped(1, 100, 500);

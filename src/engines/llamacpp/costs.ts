@@ -5,13 +5,18 @@ type Triple = readonly [number, number, number];
 
 /** Weight that an old observation keeps when a new one comes. 0.95: the last 20 count, so that a noisy start is soon forgotten. */
 const DECAY = 0.95;
-/** How many observations the start value is worth; it keeps the fit sane while all observations look alike. */
-const PRIOR_WEIGHT = 0.05;
+/**
+ * How many observations the start value is worth. It keeps the fit sane while all observations look alike: readiness probes alone say
+ * nothing of long prompts, and what the warm-up found must not be forgotten for them.
+ */
+const GUESS_WEIGHT = 0.05;
+const CALIBRATED_WEIGHT = 0.5;
 
 /** Fits y ≈ a·x₀ + b·x₁ + c·x₂ with coefficients that are not negative. `scale` gives each x its usual size. */
 class Fit {
   readonly #scale: Triple;
   #prior: Triple;
+  #priorWeight = GUESS_WEIGHT;
   readonly #products = new Float64Array(9);
   readonly #targets = new Float64Array(3);
 
@@ -29,15 +34,23 @@ class Fit {
     }
   }
 
+  /** What is known so far becomes the start value. */
+  calibrate(): void {
+    this.#prior = this.coefficients();
+    this.#priorWeight = CALIBRATED_WEIGHT;
+    this.#products.fill(0);
+    this.#targets.fill(0);
+  }
+
   /** Coordinate descent on the ridge problem: converges for three unknowns and respects zero as the lower bound. */
   coefficients(): Triple {
     const theta = this.#prior.map((value, i) => value * (this.#scale[i] as number));
     const prior = [...theta];
     for (let round = 0; round < 60; round++) {
       for (let i = 0; i < 3; i++) {
-        let rest = (this.#targets[i] as number) + PRIOR_WEIGHT * (prior[i] as number);
+        let rest = (this.#targets[i] as number) + this.#priorWeight * (prior[i] as number);
         for (let j = 0; j < 3; j++) if (j !== i) rest -= (this.#products[3 * i + j] as number) * (theta[j] as number);
-        theta[i] = Math.max(0, rest / ((this.#products[3 * i + i] as number) + PRIOR_WEIGHT));
+        theta[i] = Math.max(0, rest / ((this.#products[3 * i + i] as number) + this.#priorWeight));
       }
     }
     return [(theta[0] as number) / this.#scale[0], (theta[1] as number) / this.#scale[1], (theta[2] as number) / this.#scale[2]];
@@ -64,6 +77,11 @@ export class CostMeter {
   pulled(bytes: number, ms: number): void {
     this.#pull.observe([1, bytes / 2 ** 20, 0], ms);
     this.#current = null;
+  }
+
+  /** The warm-up is over: what it found is what later observations correct. */
+  calibrate(): void {
+    for (const fit of [this.#prefill, this.#step, this.#pull]) fit.calibrate();
   }
 
   costs(): EngineCosts {

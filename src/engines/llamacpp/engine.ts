@@ -75,6 +75,7 @@ export async function createLlamaCppEngine(options: LlamaCppOptions): Promise<En
   const engine = new LlamaCppEngine(options, { model, context, costs, layout });
   await engine.listen();
   await warmUpTransfer(costs, { bytesPerBlock: engine.info.bytesPerBlock, blockTokens: options.blockTokens, clock: options.clock });
+  costs.calibrate();
   if (availableParallelism() < 2) options.onWarning('one processor only: the engine shares it with everything else');
   return engine;
 }

@@ -7,6 +7,7 @@ import type { Clock } from '../../shared/index.ts';
 import { PeerBudgets } from './budget.ts';
 import type { BlockSource, LeaseKeeper } from './port.ts';
 import { ServingSession } from './session.ts';
+import { Staging } from './staging.ts';
 
 export interface TransferLimits {
   /** Connections at one time; more are closed at once. Default 256. */
@@ -34,6 +35,9 @@ const DEFAULT_LIMITS: TransferLimits = {
   inFlightBytes: 1_048_576,
   renewEveryMs: 1_000,
 };
+
+/** Free batch buffers kept, of `inFlightBytes` each. */
+const STAGING_KEPT = 4;
 
 export interface TransferServerOptions {
   readonly source: BlockSource;
@@ -69,12 +73,14 @@ export class TransferServer {
   readonly #limits: TransferLimits;
   readonly #budgets: PeerBudgets | null;
   readonly #server: Server;
+  readonly #staging: Staging;
   readonly #sessions = new Set<ServingSession>();
   readonly #counts = { sentBlocks: 0, sentBytes: 0, acknowledged: 0, refused: 0, timedOut: 0 };
 
   constructor(options: TransferServerOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#staging = new Staging({ bytes: this.#limits.inFlightBytes, kept: STAGING_KEPT });
     this.#budgets = options.bytesPerSecondPerPeer === null ? null : new PeerBudgets(options.bytesPerSecondPerPeer);
     this.#server = createServer({ noDelay: true }, (socket) => this.#serve(socket));
     this.#server.maxConnections = this.#limits.maxConnections;
@@ -118,6 +124,7 @@ export class TransferServer {
       clock,
       limits: this.#limits,
       budgets: this.#budgets,
+      staging: this.#staging,
       counts: this.#counts,
       closed: () => this.#sessions.delete(session),
     });

@@ -77,10 +77,15 @@ describe('sluice start', () => {
     const { requests } = expectReport(sluice.stdout());
     const [cold, again, , long, cancelled] = requests;
     expect(cold?.reusedTokens.hbm).toBe(0);
-    expect(cold?.handOff?.blocks).toBeGreaterThan(10);
+    // Which way a short prompt goes is a matter of measured milliseconds, close to each other: what must hold is that the report agrees with itself.
+    if (cold?.prefill === null) expect(cold.handOff).toBeNull();
+    else expect(cold?.handOff?.blocks).toBeGreaterThan(10);
     expect((again?.reusedTokens.hbm ?? 0) + (again?.reusedTokens.host ?? 0)).toBeGreaterThan(100);
     expect(long?.promptTokens).toBeGreaterThan(3_500);
     expect(long?.promptTokens).toBeLessThan(4_800);
+    // Seconds of prefill between streams cost far more than milliseconds of transfer.
+    expect(long?.prefill).toBe('prefill-0');
+    expect(long?.handOff?.blocks).toBeGreaterThan(200);
     expect(cancelled?.finishReason).toBe('cancelled');
     expect(readdirSync(box.folder).filter((name) => name.startsWith('sluice-'))).toEqual([]);
   });

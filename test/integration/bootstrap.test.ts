@@ -19,11 +19,11 @@ fs.mkdirSync('node_modules', { recursive: true });
 setTimeout(() => {}, 300);
 `;
 const MAIN = `
-console.log(JSON.stringify(process.argv.slice(2)));
 if (process.argv.includes('wait')) {
   process.on('SIGTERM', () => process.exit(9));
   setInterval(() => {}, 1000);
 } else process.exitCode = process.argv.includes('fail') ? 3 : 0;
+console.log(JSON.stringify(process.argv.slice(2)));
 `;
 
 let root: string;

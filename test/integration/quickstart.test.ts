@@ -54,15 +54,6 @@ function expectReport(stdout: string): Report {
   return { readyMs, requests };
 }
 
-/**
- * Who prefills follows from prices that each instance measured while all of them started on the same few cores, so a start now and then
- * prices "decode alone" best. What must hold is that the report agrees with itself: a pair handed its blocks over, one alone none.
- */
-function expectHandOffOf(request: Report['requests'][number] | undefined, moreBlocksThan: number): void {
-  if (request?.prefill === null) expect(request.handOff).toBeNull();
-  else expect(request?.handOff?.blocks).toBeGreaterThan(moreBlocksThan);
-}
-
 const SIMULATED = `apiVersion: serving.sluice.dev/v1alpha1
 kind: ServingDeployment
 metadata: {name: simulated}
@@ -86,11 +77,11 @@ describe('sluice start', () => {
     const { requests } = expectReport(sluice.stdout());
     const [cold, again, , long, cancelled] = requests;
     expect(cold?.reusedTokens.hbm).toBe(0);
-    expectHandOffOf(cold, 10);
+    expect(cold?.handOff?.blocks).toBeGreaterThan(10);
     expect((again?.reusedTokens.hbm ?? 0) + (again?.reusedTokens.host ?? 0)).toBeGreaterThan(100);
     expect(long?.promptTokens).toBeGreaterThan(3_500);
     expect(long?.promptTokens).toBeLessThan(4_800);
-    expectHandOffOf(long, 200);
+    expect(long?.handOff?.blocks).toBeGreaterThan(200);
     expect(cancelled?.finishReason).toBe('cancelled');
     expect(readdirSync(box.folder).filter((name) => name.startsWith('sluice-'))).toEqual([]);
   });

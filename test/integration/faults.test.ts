@@ -103,11 +103,11 @@ describe.each([
 });
 
 /**
- * Streams on each decode instance, past the router: prefilling there would hold them up, so the router prefers the prefill instance.
+ * A stream on each decode instance, past the router: prefilling there would hold it up, so the router prefers the prefill instance.
  * Returns how to end them.
  */
 async function occupyDecode(): Promise<() => void> {
-  const stops = [...fleet.of('decode'), ...fleet.of('decode'), ...fleet.of('decode')].map((engine) => {
+  const stops = fleet.of('decode').map((engine) => {
     const stop = new AbortController();
     const body = JSON.stringify({ model: MODEL, prompt: 'busy', max_tokens: 6000, ignore_eos: true, stream: true });
     // Its end is our doing.
@@ -118,7 +118,7 @@ async function occupyDecode(): Promise<() => void> {
   });
   await until('the decode instances are busy', async () => {
     const loads = await Promise.all(fleet.of('decode').map((engine) => fleet.load(engine)));
-    return loads.every((load) => load.running >= 3);
+    return loads.every((load) => load.running > 0);
   });
   return () => {
     for (const stop of stops) stop.abort();

@@ -9,6 +9,7 @@ export {
 } from './openai/index.ts';
 export type {
   ChatMessage,
+  Dialect,
   EngineCore,
   EngineCosts,
   EngineCounters,

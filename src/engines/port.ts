@@ -11,13 +11,18 @@ import type { KvEventEnvelope, KvIdentity, KvSnapshot, Tier } from '../kv/index.
 import type { SluiceError } from '../shared/index.ts';
 
 export type Role = 'prefill' | 'decode' | 'mixed';
-export type EngineType = 'llamacpp' | 'sim';
+export type EngineType = 'llamacpp' | 'sim' | 'vllm';
+/** How requests and hand-offs are spoken: as docs/engine-protocol.md has it, or as vLLM with its NixlConnector does (`kv_transfer_params`). */
+export type Dialect = 'sluice' | 'nixl';
 
 export interface EngineInfo {
   readonly instance: string;
   readonly incarnation: string;
   readonly role: Role;
   readonly engine: EngineType;
+  readonly dialect: Dialect;
+  /** Where requests go; null = to whoever serves this info. An engine that is not ours is described by an agent beside it. */
+  readonly requestUrl: string | null;
   /** True when no model is run and timings follow declared constants. Shown wherever the model is named. */
   readonly simulated: boolean;
   readonly model: string;
@@ -31,7 +36,11 @@ export interface EngineInfo {
 }
 
 /** How another process of this machine gets the same tokenizer. */
-export type TokenizerSource = { readonly kind: 'gguf'; readonly path: string } | { readonly kind: 'bytes4' };
+export type TokenizerSource =
+  | { readonly kind: 'gguf'; readonly path: string }
+  /** A folder with `tokenizer.json` and `tokenizer_config.json`. */
+  | { readonly kind: 'huggingface'; readonly path: string }
+  | { readonly kind: 'bytes4' };
 
 export interface ChatMessage {
   readonly role: string;

@@ -14,5 +14,7 @@ export async function loadTokenizer(source: TokenizerSource): Promise<Tokenizer>
       const { loadGgufTokenizer } = await import('./llamacpp/index.ts');
       return loadGgufTokenizer(source.path);
     }
+    case 'huggingface':
+      throw new Error('tokenizers of Hugging Face models are not read yet');
   }
 }

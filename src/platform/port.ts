@@ -12,7 +12,7 @@ export type Role = 'prefill' | 'decode' | 'mixed';
 /** All that one instance is started with. Equal specs give interchangeable instances. */
 export interface InstanceSpec {
   readonly role: Role;
-  readonly engine: 'llamacpp' | 'sim';
+  readonly engine: 'llamacpp' | 'sim' | 'vllm';
   readonly modelName: string;
   /** `builtin:tiny` or the path of a GGUF. */
   readonly modelSource: string;

@@ -179,6 +179,8 @@ class LlamaCppEngine implements EngineCore {
       incarnation: this.#incarnation,
       role,
       engine: 'llamacpp',
+      dialect: 'sluice',
+      requestUrl: null,
       simulated: false,
       model: modelName,
       contextTokens,

@@ -15,6 +15,8 @@ const info: EngineInfo = {
   incarnation: 'n',
   role: 'mixed',
   engine: 'sim',
+  dialect: 'sluice',
+  requestUrl: null,
   simulated: true,
   model: 'm',
   contextTokens: 64,

@@ -39,6 +39,8 @@ export class ScriptedCore implements EngineCore {
     incarnation: 'i-1',
     role: 'mixed',
     engine: 'sim',
+    dialect: 'sluice',
+    requestUrl: null,
     simulated: true,
     model: 'scripted',
     contextTokens: 1_000_000,

@@ -100,6 +100,8 @@ class SimEngine implements EngineCore {
       incarnation,
       role,
       engine: 'sim',
+      dialect: 'sluice',
+      requestUrl: null,
       simulated: true,
       model: modelName,
       contextTokens,

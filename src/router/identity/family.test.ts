@@ -10,6 +10,8 @@ const INFO: EngineInfo = {
   incarnation: '1',
   role: 'mixed',
   engine: 'sim',
+  dialect: 'sluice',
+  requestUrl: null,
   simulated: true,
   model: 'm',
   contextTokens: 4096,

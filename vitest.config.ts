@@ -9,7 +9,12 @@ const PROJECTS = [
   { name: 'contract', include: ['test/contract/**/*.test.ts'], timeoutMs: 20_000 },
   { name: 'simulation', include: ['test/simulation/**/*.test.ts'], timeoutMs: 60_000 },
   { name: 'integration', include: ['test/integration/**/*.test.ts'], timeoutMs: 120_000 },
+  // Engines that must be installed first, some of them gigabytes: `npm run test:engines`.
+  ...(process.env['SLUICE_TEST_ENGINES'] === '1' ? [{ name: 'engines', include: ['test/engines/**/*.test.ts'], timeoutMs: 120_000 }] : []),
 ];
+
+/** Their tests start processes that want the whole machine. */
+const ONE_FILE_AT_A_TIME = ['integration', 'engines'];
 
 /** A project without files would make vitest complain; one whose folder is missing is left out instead. */
 function holdsTests(pattern: string): boolean {
@@ -31,7 +36,7 @@ export default defineConfig({
         environment: 'node' as const,
         testTimeout: project.timeoutMs,
         hookTimeout: project.timeoutMs,
-        fileParallelism: project.name !== 'integration',
+        fileParallelism: !ONE_FILE_AT_A_TIME.includes(project.name),
         sequence: { groupOrder: order },
       },
     })),

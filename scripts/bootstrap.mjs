@@ -16,8 +16,17 @@ const VERBS = {
   sluice: { dev: false, run: (args) => exec([MAIN, ...args]) },
   bench: { dev: true, run: (args) => exec([`${ROOT}/test/bench/main.ts`, ...args], { cwd: ROOT }) },
   test: { dev: true, run: (args) => exec([`${ROOT}/node_modules/vitest/vitest.mjs`, 'run', ...args], { cwd: ROOT }) },
+  'test:engines': { dev: true, run: testEngines },
   check: { dev: true, run: () => check() },
 };
+
+/** The tests of engines that are installed apart; arguments that are no flags name the engines, for example `vllm`. */
+function testEngines(args) {
+  const files = args.filter((word) => !word.startsWith('-')).map((engine) => `test/engines/${engine}`);
+  const flags = args.filter((word) => word.startsWith('-'));
+  const command = [`${ROOT}/node_modules/vitest/vitest.mjs`, 'run', '--project', 'engines', ...files, ...flags];
+  return exec(command, { cwd: ROOT, env: { SLUICE_TEST_ENGINES: '1' } });
+}
 
 const USAGE = `usage: node scripts/bootstrap.mjs <${Object.keys(VERBS).join('|')}> [arguments]\n`;
 

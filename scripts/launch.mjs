@@ -24,9 +24,9 @@ export function childEnvironment(plain) {
   return env;
 }
 
-/** Runs the pinned Node on `args` and resolves to the exit code (128 + signal number when a signal ended it). */
-export function exec(args, { cwd } = {}) {
-  const child = spawn(pinnedNode(), args, { cwd, stdio: 'inherit', env: childEnvironment(!process.stdout.isTTY) });
+/** Runs the pinned Node on `args`, with `env` beside its environment, and resolves to the exit code (128 + signal number when a signal ended it). */
+export function exec(args, { cwd, env = {} } = {}) {
+  const child = spawn(pinnedNode(), args, { cwd, stdio: 'inherit', env: { ...childEnvironment(!process.stdout.isTTY), ...env } });
   return withSignals(child, () => exit(child)).then(({ code }) => code);
 }
 

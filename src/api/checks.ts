@@ -2,80 +2,18 @@
  * Checks that look at more than one field. Pure: findings in, nothing else touched. Each expectation says what to do about it.
  */
 import type { z } from 'zod';
+import { engineFindings } from './enginechecks.ts';
+import type { CheckedSpec, CheckedTargets, Finding } from './finding.ts';
+import { ownArguments } from './ownarguments.ts';
 import { durationMs } from './units.ts';
 
-interface Engine {
-  readonly type: 'llamacpp' | 'sim';
-  readonly args: readonly string[];
-  readonly sim?: object | undefined;
-}
-type Targets = { readonly [name in 'p50' | 'p95' | 'p99']?: string | undefined };
-
-/** The part of a parsed spec that the checks read. */
-export interface CheckedSpec {
-  readonly engine: Engine;
-  readonly slo?: { readonly ttft?: Targets | undefined; readonly tpot?: Targets | undefined } | undefined;
-  readonly prefill?: { readonly sim?: object | undefined } | undefined;
-  readonly decode: { readonly sim?: object | undefined };
-  readonly kv: { readonly lease: string };
-  readonly router: {
-    readonly limits: { readonly queueTimeout: string };
-    readonly deadlines: Readonly<Record<'prefill' | 'pull' | 'firstToken' | 'idle' | 'total', string>>;
-  };
-}
-
-export interface Finding {
-  /** From `spec` on. */
-  readonly path: readonly (string | number)[];
-  readonly expected: string;
-}
-
-/** Flags of `sluice engine` that follow from the manifest; a second value would contradict it. */
-const OWN_FLAGS = [
-  'drain-ms',
-  'type',
-  'role',
-  'instance',
-  'model-name',
-  'model',
-  'host',
-  'port',
-  'context',
-  'sequences',
-  'block-tokens',
-  'hbm-bytes',
-  'host-bytes',
-  'lease-ms',
-  'costs',
-];
-
 export function findings(spec: CheckedSpec): Finding[] {
-  return [...simulationOnly(spec), ...ownFlags(spec.engine), ...serviceLevel(spec), ...times(spec)];
+  return [...engineFindings(spec), ...ownArguments(spec.engine), ...serviceLevel(spec), ...times(spec)];
 }
 
 /** Adapter for zod's `superRefine`. */
 export function crossCheck(spec: CheckedSpec, context: z.RefinementCtx): void {
   for (const { path, expected } of findings(spec)) context.addIssue({ code: 'custom', path: [...path], message: expected });
-}
-
-function simulationOnly({ engine, prefill, decode }: CheckedSpec): Finding[] {
-  if (engine.type === 'sim') return [];
-  const places = { engine, prefill, decode };
-  return (['engine', 'prefill', 'decode'] as const)
-    .filter((name) => places[name]?.sim !== undefined)
-    .map((name) => ({
-      path: [name, 'sim'],
-      expected: `no sim block with engine.type ${engine.type}: remove it, or set engine.type to sim`,
-    }));
-}
-
-function ownFlags(engine: Engine): Finding[] {
-  const flag = (text: string) => /^--([a-z-]+)(?:=|$)/.exec(text)?.[1] ?? '';
-  return engine.args.flatMap((text, index) =>
-    OWN_FLAGS.includes(flag(text))
-      ? [{ path: ['engine', 'args', index], expected: `no --${flag(text)}, which Sluice sets from the other fields: remove it` }]
-      : [],
-  );
 }
 
 function serviceLevel({ slo }: CheckedSpec): Finding[] {
@@ -85,7 +23,7 @@ function serviceLevel({ slo }: CheckedSpec): Finding[] {
   return (['ttft', 'tpot'] as const).flatMap((name) => percentileOrder(name, slo[name] ?? {}));
 }
 
-function percentileOrder(name: 'ttft' | 'tpot', targets: Targets): Finding[] {
+function percentileOrder(name: 'ttft' | 'tpot', targets: CheckedTargets): Finding[] {
   const given = (['p50', 'p95', 'p99'] as const).flatMap((percentile) => {
     const value = targets[percentile];
     return value === undefined ? [] : [{ percentile, value, ms: durationMs(value) ?? 0 }];

@@ -1,6 +1,7 @@
 export { type ManifestFile, type ManifestResult, parseManifestFiles, parseManifests } from './manifest.ts';
 export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
 export type {
+  Dtype,
   EngineSpec,
   Percentiles,
   RoleSpec,

@@ -40,10 +40,10 @@ describe('a sound manifest', () => {
       metadata: { name: 'chat', namespace: 'default', labels: {}, annotations: {} },
       spec: {
         model: { name: 'tiny', source: 'builtin:tiny', revision: 'main' },
-        engine: { type: 'sim', args: [], env: {}, contextTokens: 8_192, maxSequences: 16 },
+        engine: { type: 'sim', dtype: null, args: [], env: {}, contextTokens: 8_192, maxSequences: 16 },
         slo: null,
         prefill: null,
-        decode: { replicas: 2, resources: { requests: {}, limits: {} }, costs: null },
+        decode: { replicas: 2, accelerator: null, parallelism: { tensor: 1 }, resources: { requests: {}, limits: {} }, costs: null },
         kv: { blockTokens: 16, hbmBytes: 268_435_456, hostBytes: 268_435_456, leaseMs: 30_000 },
         router: {
           host: '127.0.0.1',
@@ -79,6 +79,20 @@ describe('a sound manifest', () => {
     expect(spec?.router.saltHeader).toBe('x-tenant-id');
   });
 
+  it('runs vLLM in the number format of the model, with blocks that its kernels for the place can work with', () => {
+    const cpu = deployment(MINIMAL.replace('type: sim', 'type: vllm'))?.spec;
+    expect(cpu).toMatchObject({ engine: { dtype: 'auto' }, kv: { blockTokens: 32 } });
+    const gpu = MINIMAL.replace('type: sim', 'type: vllm\n    dtype: bfloat16').replace(
+      'replicas: 2',
+      'accelerator: nvidia-h100\n    parallelism: {tensor: 4}',
+    );
+    expect(deployment(gpu)?.spec).toMatchObject({
+      engine: { dtype: 'bfloat16' },
+      decode: { accelerator: 'nvidia-h100', parallelism: { tensor: 4 } },
+      kv: { blockTokens: 16 },
+    });
+  });
+
   it('reads several documents and skips empty ones', () => {
     const result = parseManifests(`---\n${MINIMAL}---\n---\n${MINIMAL.replace('chat', 'code')}`, 'f.yaml');
     expect(result.ok && result.deployments.map(({ metadata }) => metadata.name)).toEqual(['chat', 'code']);
@@ -104,8 +118,12 @@ describe('a wrong value', () => {
     ['replicas: 2', 'replicas: "2"', 'f.yaml:11:5: spec.decode.replicas is "2": expected a whole number from 1 to 64 (instances)'],
     ['replicas: 2', 'replicas: [2]', 'f.yaml:11:5: spec.decode.replicas is a list: expected a whole number from 1 to 64 (instances)'],
     ['replicas: 2', 'replicas:', 'f.yaml:11:5: spec.decode.replicas is empty: expected a whole number from 1 to 64 (instances)'],
-    ['type: sim', 'type: vllm', 'f.yaml:9:5: spec.engine.type is "vllm": expected one of llamacpp, sim'],
-    ['    name: tiny', '    source: x.bin', 'f.yaml:7:5: spec.model.source is "x.bin": expected builtin:tiny, or the path of a .gguf file'],
+    ['type: sim', 'type: sglang', 'f.yaml:9:5: spec.engine.type is "sglang": expected one of llamacpp, sim, vllm'],
+    [
+      '    name: tiny',
+      '    name: tiny\n    source: x.bin',
+      'f.yaml:8:5: spec.model.source is "x.bin": expected builtin:tiny, or the path of a .gguf file',
+    ],
     [
       '  decode:',
       '  kv: {lease: 5}\n  decode:',
@@ -123,6 +141,17 @@ describe('a wrong value', () => {
       'f.yaml:4:3: metadata.name is "Chat_1": expected a name of at most 53 lower-case letters, digits and "-"',
     ],
     ['name: chat', 'name: chat\n  labels: {"a b": c}', 'metadata.labels["a b"] has a name that cannot be used: expected a key of the form'],
+    [
+      'replicas: 2',
+      'accelerator: h100',
+      'spec.decode.accelerator is "h100": expected the name of an NVIDIA accelerator, such as nvidia-h100',
+    ],
+    [
+      'replicas: 2',
+      'parallelism: {tensor: 65}',
+      'spec.decode.parallelism.tensor is 65: expected a whole number from 1 to 64 (accelerators)',
+    ],
+    ['type: sim', 'type: vllm\n    dtype: int8', 'spec.engine.dtype is "int8": expected one of auto, bfloat16, float16, float32'],
     ['apiVersion: serving.sluice.dev/v1alpha1', 'apiVersion: v1', 'f.yaml:1:1: apiVersion is "v1": expected serving.sluice.dev/v1alpha1'],
     ['  decode:', '  router: {port: 70000}\n  decode:', 'spec.router.port is 70000: expected a whole number from 0 to 65535'],
     [
@@ -173,7 +202,7 @@ describe('fields', () => {
 
   it('that are like no other list the known ones', () => {
     expect(lines(MINIMAL.replace('replicas: 2', 'frobnicate: 2'))).toEqual([
-      'f.yaml:11:5: spec.decode.frobnicate: unknown field; known here: replicas, resources, sim',
+      'f.yaml:11:5: spec.decode.frobnicate: unknown field; known here: replicas, accelerator, parallelism, resources, sim',
     ]);
   });
 

@@ -39,7 +39,7 @@ export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymen
       prefill: spec.prefill ? role(spec.prefill, shared) : null,
       decode: role(spec.decode, shared),
       kv: {
-        blockTokens: spec.kv.blockTokens,
+        blockTokens: spec.kv.blockTokens ?? defaultBlockTokens(spec),
         hbmBytes: bytes(spec.kv.hbm.capacity),
         hostBytes: bytes(spec.kv.host.capacity),
         leaseMs: ms(spec.kv.lease),
@@ -49,13 +49,18 @@ export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymen
   };
 }
 
-function engine({ type, args, env, contextTokens, maxSequences }: Spec['engine']): EngineSpec {
-  return { type, args, env, contextTokens, maxSequences };
+function engine({ type, dtype, args, env, contextTokens, maxSequences }: Spec['engine']): EngineSpec {
+  return { type, dtype: type === 'vllm' ? (dtype ?? 'auto') : null, args, env, contextTokens, maxSequences };
 }
 
-function role({ replicas, resources, sim }: Spec['decode'], shared: Costs | undefined): RoleSpec {
+/** vLLM's kernels for the CPU want multiples of 32. */
+function defaultBlockTokens({ engine: { type }, decode }: Spec): number {
+  return type === 'vllm' && decode.accelerator === undefined ? 32 : 16;
+}
+
+function role({ replicas, accelerator, parallelism, resources, sim }: Spec['decode'], shared: Costs | undefined): RoleSpec {
   const costs = shared || sim ? { ...NO_COST, ...given(shared), ...given(sim?.costs) } : null;
-  return { replicas, resources, costs };
+  return { replicas, accelerator: accelerator ?? null, parallelism: { tensor: parallelism?.tensor ?? 1 }, resources, costs };
 }
 
 function given(costs: Costs | undefined): Partial<SimulatedCosts> {

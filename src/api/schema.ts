@@ -36,12 +36,16 @@ const metadata = block({
 
 const model = block({
   name: printable(256).describe('Name under which clients ask for the model (`model` of an OpenAI request). 1 to 256 characters.'),
-  source: text('builtin:tiny, or the path of a .gguf file', /^(?:builtin:tiny|(?!builtin:)[^\p{Cc}]{1,4090}\.gguf)$/u)
+  source: printable(4_096)
     .default('builtin:tiny')
     .describe(
-      'Where the weights are: `builtin:tiny` (random weights that Sluice writes itself, 6 MB) or the path of a GGUF file. A simulated engine ignores it.',
+      'Where the weights are: `builtin:tiny` (random weights that Sluice writes itself, 6 to 11 MB); with llamacpp else the path of a GGUF file, with vllm a folder that starts with `/`, `./` or `../`, or a name of the Hugging Face hub such as `org/name`. A simulated engine ignores it. 1 to 4,096 characters.',
     ),
-  revision: printable(128).default('main').describe('Version of the weights. KV is never shared between revisions. 1 to 128 characters.'),
+  revision: printable(128)
+    .default('main')
+    .describe(
+      'Version of the weights; of a model of the hub its branch, tag or commit. KV is never shared between revisions. 1 to 128 characters.',
+    ),
 });
 
 const cost = (what: string, unit: string, max: number) =>
@@ -61,12 +65,21 @@ const sim = block({
 });
 
 const engine = block({
-  type: oneOf(['llamacpp', 'sim']).describe('`llamacpp` runs the model on this machine; `sim` runs none and follows declared timings.'),
+  type: oneOf(['llamacpp', 'sim', 'vllm']).describe(
+    '`llamacpp` runs the model on the CPU, built in; `vllm` runs it with vLLM, on the CPU or on accelerators; `sim` runs none and follows declared timings.',
+  ),
+  dtype: oneOf(['auto', 'bfloat16', 'float16', 'float32'])
+    .optional()
+    .describe(
+      'Number format of weights and KV; only with `type: vllm`. Absent or `auto`: as the model says. With float32, greedy answers do not depend on what else is in the batch.',
+    ),
   args: z
     .array(printable(1_024), { error: 'a list of texts' })
     .max(64, { error: 'a list of at most 64 texts' })
     .default([])
-    .describe('More arguments of the engine process, at most 64 of at most 1,024 characters. Flags that Sluice sets itself are refused.'),
+    .describe(
+      'More arguments of the engine process (with vllm those of `vllm serve`), at most 64 of at most 1,024 characters. Flags that Sluice sets itself are refused.',
+    ),
   env: mapping(
     {
       expected: 'the name of an environment variable: letters, digits and "_", not starting with a digit',
@@ -109,9 +122,22 @@ const resources = block({
   limits: mapping(resourceKey, resourceValue, 16).default({}).describe('Resources that each instance may use at most, at most 16 kinds.'),
 });
 
+const accelerator = text('the name of an NVIDIA accelerator, such as nvidia-h100', /^nvidia-[a-z0-9](?:[-a-z0-9]{0,30}[a-z0-9])?$/);
+const parallelism = block({
+  tensor: wholeNumber({ min: 1, max: 64, unit: 'accelerators' })
+    .default(1)
+    .describe('Accelerators of one machine that share every layer of one instance (tensor parallelism), 1 to 64.'),
+});
+
 const role = (what: string, min: number) =>
   block({
     replicas: wholeNumber({ min, max: 64, unit: 'instances' }).default(1).describe(`Number of ${what} instances, ${min} to 64.`),
+    accelerator: accelerator
+      .optional()
+      .describe('Accelerator that an instance runs on, such as `nvidia-h100`; only with `engine.type: vllm`. Absent: the CPU.'),
+    parallelism: parallelism
+      .optional()
+      .describe('How one instance is spread over accelerators; only with `accelerator`. Absent: it runs on one.'),
     resources: resources
       .default({ requests: {}, limits: {} })
       .describe('Compute resources per instance. Used on Kubernetes; the process platform does not enforce them.'),
@@ -121,14 +147,20 @@ const role = (what: string, min: number) =>
 const kv = block({
   blockTokens: z
     .literal([8, 16, 32, 64], { error: 'one of 8, 16, 32, 64 (tokens)' })
-    .default(16)
-    .describe('Tokens per KV block: 8, 16, 32 or 64. Smaller blocks reuse more, larger ones cost less to name and move.'),
+    .optional()
+    .describe(
+      'Tokens per KV block: 8, 16, 32 or 64; vLLM wants 32 or 64 on the CPU, and no 8 on accelerators. Smaller blocks reuse more, larger ones cost less to name and move. Absent: 16, and 32 with vLLM on the CPU.',
+    ),
   hbm: block({ capacity: quantity({ min: MIB, max: TIB }).default('256Mi').describe('Bytes per instance, 1Mi to 1Ti.') })
     .default({ capacity: '256Mi' })
-    .describe("KV memory of the engine itself (the accelerator's memory; with llama.cpp on CPU its context)."),
+    .describe(
+      "KV memory of the engine itself (the accelerator's memory; on the CPU what its context may take). With `parallelism.tensor` per accelerator.",
+    ),
   host: block({ capacity: quantity({ min: MIB, max: TIB }).default('256Mi').describe('Bytes per instance, 1Mi to 1Ti.') })
     .default({ capacity: '256Mi' })
-    .describe('Host memory for blocks evicted from the engine and for blocks kept for a hand-off.'),
+    .describe(
+      'Host memory for blocks evicted from the engine and for blocks kept for a hand-off. vLLM keeps both in its own KV memory and does not use it.',
+    ),
   lease: duration({ min: SECOND, max: HOUR })
     .default('30s')
     .describe('How long a prefill instance keeps the blocks of a hand-off that nobody acknowledges, as a duration, 1s to 1h.'),

@@ -18,7 +18,7 @@ export interface ServingDeploymentSpec {
   readonly model: {
     /** What clients put into `model`. */
     readonly name: string;
-    /** `builtin:tiny`, or the path of a GGUF file as written in the manifest. */
+    /** As written: `builtin:tiny`, the path of a GGUF file, or with vllm a folder or a name of the Hugging Face hub. */
     readonly source: string;
     readonly revision: string;
   };
@@ -36,8 +36,13 @@ export interface ServingDeploymentSpec {
   readonly router: RouterSettings;
 }
 
+/** Number format of weights and KV; `auto` = as the model says. */
+export type Dtype = 'auto' | 'bfloat16' | 'float16' | 'float32';
+
 export interface EngineSpec {
-  readonly type: 'llamacpp' | 'sim';
+  readonly type: 'llamacpp' | 'sim' | 'vllm';
+  /** Null = the engine has no choice. */
+  readonly dtype: Dtype | null;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly contextTokens: number;
@@ -46,6 +51,12 @@ export interface EngineSpec {
 
 export interface RoleSpec {
   readonly replicas: number;
+  /** Such as `nvidia-h100`; null = the CPU. */
+  readonly accelerator: string | null;
+  readonly parallelism: {
+    /** Accelerators that share every layer of one instance. */
+    readonly tensor: number;
+  };
   readonly resources: {
     readonly requests: Readonly<Record<string, string>>;
     readonly limits: Readonly<Record<string, string>>;

@@ -32,6 +32,11 @@ export const COMMANDS: readonly Command[] = [
     run: async (argv, context) => (await import('./top.ts')).topCommand(argv, context),
   },
   {
+    name: 'engines',
+    summary: 'which engines are here, and install vLLM for the CPU',
+    run: async (argv, context) => (await import('./engines.ts')).enginesCommand(argv, context),
+  },
+  {
     name: 'router',
     summary: 'run one router process',
     inner: true,

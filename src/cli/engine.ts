@@ -1,12 +1,16 @@
 /** `sluice engine`: one engine process. */
-import { createEngineServer, createSimEngine, type EngineCore, type EngineServer, vllmDialect } from '../engines/index.ts';
-import { SluiceError, sleep, systemClock } from '../shared/index.ts';
+import { createEngineServer, createSimEngine, type EngineCore, type EngineServer, nixlDialect } from '../engines/index.ts';
+import { SluiceError, systemClock } from '../shared/index.ts';
 import { createLogger, type Logger } from '../telemetry/index.ts';
+import { processContext } from './context.ts';
+import { drained } from './drained.ts';
 import { ENGINE_HELP, type EngineFlags, readEngineFlags } from './engineflags.ts';
 import { type EndReason, untilEnded } from './lifetime.ts';
 
 const USAGE_ERROR = 2;
 const FAILED = 1;
+/** How long a vLLM whose core is dead still answers, before it ends. */
+const DEATH_MS = 1_000;
 
 /** Runs until a signal or the end of the parent process. @returns the exit code */
 export async function engineCommand(argv: string[]): Promise<number> {
@@ -34,49 +38,55 @@ export async function engineCommand(argv: string[]): Promise<number> {
 }
 
 async function serve(flags: EngineFlags, logger: Logger, ended: Promise<EndReason>): Promise<number> {
-  const core = await createCore(flags, logger);
-  const server = createEngineServer({
-    core,
-    logger,
-    clock: systemClock,
-    ...(core.info.simulated ? { dialect: vllmDialect(core.info) } : {}),
-  });
+  const { vllm } = flags;
+  if (vllm !== null) {
+    // Loaded only here: its room brings a native library for sockets.
+    const { serveVllm } = await import('./enginevllm.ts');
+    await serveVllm({ flags: { ...flags, vllm }, context: processContext(), logger, ended });
+    return 0;
+  }
+  const dead = Promise.withResolvers<'dead'>();
+  const { core, server } = await create(flags, logger, () => systemClock.after(DEATH_MS, () => dead.resolve('dead')));
   try {
     const { url } = await server.listen(flags.host, flags.port);
     announce(core, url, logger);
-    if ((await ended) === 'signal') await drain(core, flags, logger);
+    const reason = await Promise.race([ended, dead.promise]);
+    if (reason === 'dead') throw new SluiceError('engine_failed', 'the core is dead: it was given kv_transfer_params that do not fit');
+    if (reason === 'signal') await drained(core, { drainMs: flags.drainMs, logger, clock: systemClock });
     return 0;
   } finally {
     await stop(core, server);
   }
 }
 
-async function createCore(flags: EngineFlags, logger: Logger): Promise<EngineCore> {
-  const { type, modelPath, costs, ...options } = flags;
-  if (type === 'sim') return createSimEngine({ ...options, costs, clock: systemClock });
+interface Created {
+  readonly core: EngineCore;
+  readonly server: EngineServer;
+}
+
+/** @param onDeath called when a simulated vLLM's core is dead */
+async function create(flags: EngineFlags, logger: Logger, onDeath: () => void): Promise<Created> {
+  const { type, modelPath, costs, vllm: _vllm, ...options } = flags;
+  const common = { logger, clock: systemClock };
+  if (type === 'sim') {
+    const core = await createSimEngine({ ...options, costs, clock: systemClock, onDeath });
+    const dialect = flags.dialect === 'nixl' ? { dialect: nixlDialect(core, systemClock) } : {};
+    return { core, server: createEngineServer({ core, ...common, ...dialect }) };
+  }
   const { createLlamaCppEngine } = await import('../engines/llamacpp/index.ts');
-  return createLlamaCppEngine({
+  const core = await createLlamaCppEngine({
     ...options,
     modelPath: modelPath ?? '',
     clock: systemClock,
     onWarning: (message) => logger.warn(message),
   });
+  return { core, server: createEngineServer({ core, ...common }) };
 }
 
 function announce(core: EngineCore, url: string, logger: Logger): void {
   const { instance, incarnation, role, engine, simulated, model, transfer } = core.info;
   logger.info({ url, engine, simulated, role, model, transfer: `${transfer.host}:${transfer.port}` }, `${instance} listens`);
   process.send?.({ type: 'listening', url, transfer: { host: transfer.host, port: transfer.port }, incarnation });
-}
-
-async function drain(core: EngineCore, flags: EngineFlags, logger: Logger): Promise<void> {
-  logger.info({ drainMs: flags.drainMs }, 'drains');
-  const gaveUp = new AbortController();
-  const drained = core.drain().then(() => gaveUp.abort());
-  await Promise.race([drained, sleep(systemClock, flags.drainMs, gaveUp.signal)]);
-  if (gaveUp.signal.aborted) return;
-  const { running, waiting, leases } = core.load();
-  logger.warn({ running, waiting, leases }, 'the drain deadline passed; what still runs is ended');
 }
 
 async function stop(core: EngineCore, server: EngineServer): Promise<void> {

@@ -23,6 +23,9 @@ describe('readEngineFlags', () => {
         leaseMs: 30_000,
         drainMs: 30_000,
         costs: {},
+        dialect: 'sluice',
+        sideChannelTimeoutMs: 5000,
+        vllm: null,
       },
     });
   });
@@ -45,6 +48,33 @@ describe('readEngineFlags', () => {
       },
     });
     expect(read('--type sim --costs {"stepFixed":10}')).toMatchObject({ flags: { costs: { stepFixed: 10 } } });
+    const nixl = { dialect: 'nixl', sideChannelTimeoutMs: 250 };
+    expect(read('--type sim --dialect nixl --side-channel-timeout-ms 250')).toMatchObject({ flags: nixl });
+  });
+
+  it('takes those of vllm', () => {
+    const line =
+      '--type vllm --model org/name --revision v1 --vllm /v/bin/vllm --dtype float16 --accelerator nvidia-h100 --tensor-parallel 2 ' +
+      '--start-ms 5000 --engine-arg=--enforce-eager --engine-arg=--max-num-batched-tokens --engine-arg=512';
+    expect(read(line)).toMatchObject({
+      kind: 'run',
+      flags: {
+        type: 'vllm',
+        instance: 'vllm-mixed',
+        modelPath: null,
+        vllm: {
+          model: 'org/name',
+          revision: 'v1',
+          executable: '/v/bin/vllm',
+          dtype: 'float16',
+          accelerator: 'nvidia-h100',
+          tensorParallel: 2,
+          cores: null,
+          startMs: 5000,
+          extra: ['--enforce-eager', '--max-num-batched-tokens', '512'],
+        },
+      },
+    });
   });
 
   it('helps', () => {
@@ -53,8 +83,14 @@ describe('readEngineFlags', () => {
   });
 
   it.each([
-    ['', /--type must be one of llamacpp, sim; it is missing/],
-    ['--type vllm', /--type .*got "vllm"/],
+    ['', /--type must be one of llamacpp, sim, vllm; it is missing/],
+    ['--type tgi', /--type .*got "tgi"/],
+    ['--type vllm', /--model must be a folder or a name of the Hugging Face hub/],
+    ['--type vllm --model m --dtype fp4', /--dtype must be one of auto, .*got "fp4"/],
+    ['--type vllm --model m --tensor-parallel 0', /--tensor-parallel must be a whole number from 1 to 64/],
+    ['--type vllm --model m --accelerator a --cores 2', /--cores is for engines on a CPU/],
+    ['--type sim --engine-arg=-x', /--engine-arg is for --type vllm/],
+    ['--type sim --dtype auto', /--dtype is for --type vllm/],
     ['--type sim --role king', /--role must be one of prefill, decode, mixed; got "king"/],
     ['--type sim --port -1', /--port/],
     ['--type sim --port 65536', /--port must be a whole number from 0 to 65535; got "65536"/],
@@ -65,8 +101,11 @@ describe('readEngineFlags', () => {
     ['--type sim --instance -x', /--instance/],
     ['--type sim --instance a,b', /--instance must have .*got "a,b"/],
     ['--type llamacpp', /--model must be the path of a GGUF file/],
-    ['--type sim --model m.gguf', /--model is for --type llamacpp/],
+    ['--type sim --model m.gguf', /--model is for real engines/],
     ['--type llamacpp --model m.gguf --costs {}', /--costs is for --type sim/],
+    ['--type sim --dialect zmq', /--dialect must be one of sluice, nixl; got "zmq"/],
+    ['--type llamacpp --model m.gguf --dialect nixl', /--dialect is for --type sim/],
+    ['--type sim --side-channel-timeout-ms 0', /--side-channel-timeout-ms must be a whole number from 1/],
     ['--type sim --costs nonsense', /--costs must be JSON; got "nonsense"/],
     ['--type sim --costs []', /--costs must be a JSON object/],
     ['--type sim --costs {"step":1}', /--costs has no "step"; it has prefillFixed/],

@@ -1,5 +1,6 @@
 /** The flags of `sluice engine`, checked. Pure. */
-import type { EngineCosts, EngineType, Role } from '../engines/index.ts';
+import type { Dialect, EngineCosts, EngineType, Role } from '../engines/index.ts';
+import { VLLM_DEFINITIONS, VLLM_HELP, VLLM_NUMBERS, type VllmFlags, vllmFlagsOf, vllmMistake } from './engineflagsvllm.ts';
 import { type FlagDefinition, parseFlags } from './flags.ts';
 
 export interface EngineFlags {
@@ -7,7 +8,7 @@ export interface EngineFlags {
   readonly role: Role;
   readonly instance: string;
   readonly modelName: string;
-  /** Path to a GGUF; null for a simulated engine. */
+  /** Path to a GGUF; null for other engines. */
   readonly modelPath: string | null;
   readonly host: string;
   readonly port: number;
@@ -20,6 +21,11 @@ export interface EngineFlags {
   /** Longest time that SIGTERM waits for running requests and leases. */
   readonly drainMs: number;
   readonly costs: Partial<EngineCosts>;
+  /** What a simulated engine speaks. */
+  readonly dialect: Dialect;
+  readonly sideChannelTimeoutMs: number;
+  /** Null for other engines. */
+  readonly vllm: VllmFlags | null;
 }
 
 export type EngineArguments =
@@ -44,6 +50,9 @@ const DEFINITIONS = {
   'lease-ms': TEXT,
   'drain-ms': TEXT,
   costs: TEXT,
+  dialect: TEXT,
+  'side-channel-timeout-ms': TEXT,
+  ...VLLM_DEFINITIONS,
   help: { type: 'boolean', short: 'h' },
 } as const satisfies Record<string, FlagDefinition>;
 
@@ -68,6 +77,8 @@ const NUMBERS = {
   'host-bytes': { min: 0, max: 2 ** 46, fallback: 256 * 2 ** 20 },
   'lease-ms': { min: 1, max: 86_400_000, fallback: 30_000 },
   'drain-ms': { min: 0, max: 86_400_000, fallback: 30_000 },
+  'side-channel-timeout-ms': { min: 1, max: 86_400_000, fallback: 5_000 },
+  ...VLLM_NUMBERS,
 } as const;
 
 type NumberFlag = keyof typeof NUMBERS;
@@ -99,7 +110,7 @@ function nameOf(flag: string, text: string | null, fallback: string): string {
 
 function costsOf(text: string | null, type: EngineType): Partial<EngineCosts> {
   if (text === null) return {};
-  if (type !== 'sim') throw new WrongFlag('--costs is for --type sim; llamacpp measures its own');
+  if (type !== 'sim') throw new WrongFlag('--costs is for --type sim; real engines measure their own');
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
@@ -118,6 +129,11 @@ function costsOf(text: string | null, type: EngineType): Partial<EngineCosts> {
   return costs;
 }
 
+function dialectOf(text: string | null, type: EngineType): Dialect {
+  if (text !== null && type !== 'sim') throw new WrongFlag('--dialect is for --type sim; the others have only one');
+  return oneOf('dialect', text ?? 'sluice', ['sluice', 'nixl']);
+}
+
 function isCostName(name: string): name is keyof EngineCosts {
   return Object.hasOwn(COST_NAMES, name);
 }
@@ -125,8 +141,8 @@ function isCostName(name: string): name is keyof EngineCosts {
 function modelPathOf(text: string | null, type: EngineType): string | null {
   if (type === 'llamacpp' && text === null)
     throw new WrongFlag('--model must be the path of a GGUF file for --type llamacpp; it is missing');
-  if (type === 'sim' && text !== null) throw new WrongFlag('--model is for --type llamacpp; a simulated engine runs no model');
-  return text;
+  if (type === 'sim' && text !== null) throw new WrongFlag('--model is for real engines; a simulated engine runs no model');
+  return type === 'llamacpp' ? text : null;
 }
 
 export function readEngineFlags(argv: readonly string[]): EngineArguments {
@@ -136,7 +152,9 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
   if (flags.help) return { kind: 'help' };
   const number = (name: NumberFlag) => wholeNumber(name, flags[name]);
   try {
-    const type = oneOf('type', flags.type, ['llamacpp', 'sim']);
+    const type = oneOf('type', flags.type, ['llamacpp', 'sim', 'vllm']);
+    const mistake = vllmMistake(flags, type);
+    if (mistake !== null) throw new WrongFlag(mistake);
     const role = oneOf('role', flags.role ?? 'mixed', ['prefill', 'decode', 'mixed']);
     return {
       kind: 'run',
@@ -156,6 +174,9 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
         leaseMs: number('lease-ms'),
         drainMs: number('drain-ms'),
         costs: costsOf(flags.costs, type),
+        dialect: dialectOf(flags.dialect, type),
+        sideChannelTimeoutMs: number('side-channel-timeout-ms'),
+        vllm: type === 'vllm' ? vllmFlagsOf(flags, number) : null,
       },
     };
   } catch (thrown) {
@@ -164,12 +185,13 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
   }
 }
 
-export const ENGINE_HELP = `Usage: sluice engine --type llamacpp|sim [flags]
+export const ENGINE_HELP = `Usage: sluice engine --type llamacpp|sim|vllm [flags]
 
-Runs one engine process: OpenAI's HTTP API, vLLM's metrics, and KV hand-off to and from other instances.
+Runs one engine process: OpenAI's HTTP API, vLLM's metrics, and KV hand-off to and from other instances. With --type vllm it starts
+and watches a vLLM, which takes the requests itself, and tells the router what that holds and how loaded it is.
 \`sluice up\` and \`sluice start\` run these for you; by hand it is useful to look at one engine alone.
 
-  --type llamacpp|sim    a real engine on CPU, or a simulated one (no model; declared timings)
+  --type NAME            llamacpp: a real engine on CPU; sim: a simulated one (no model; declared timings); vllm
   --role ROLE            prefill, decode or mixed (default mixed)
   --instance NAME        name in tickets, events and logs (default TYPE-ROLE)
   --model-name NAME      name that requests ask for
@@ -184,7 +206,10 @@ Runs one engine process: OpenAI's HTTP API, vLLM's metrics, and KV hand-off to a
   --lease-ms N           how long finished blocks wait for a peer (default 30000)
   --drain-ms N           how long SIGTERM waits for running requests and leases (default 30000)
   --costs JSON           simulated times in ms: ${Object.keys(COST_NAMES).join(', ')}
+  --dialect NAME         sluice (default), or nixl: the simulated engine speaks and fails like a vLLM with its NixlConnector
+  --side-channel-timeout-ms N  nixl: how long the first contact to another engine may take (default 5000)
   --help                 this text
 
+${VLLM_HELP}
 Example: sluice engine --type sim --port 8001 --costs '{"stepFixed":10}'
 `;

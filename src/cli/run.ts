@@ -69,7 +69,7 @@ export function startRun({ deployment, context, onRound, onLine }: RunOptions): 
     environment: context.env,
     tempRoot: context.tempFolder,
     clock: systemClock,
-    modelPath: (source) => weightsPath(source, context.cacheFolder),
+    modelPath: (source, engine) => weightsPath(source, engine, context.cacheFolder),
     onChange: () => loop?.wake(),
     onLine,
     instanceStopMs: spec.kv.leaseMs + GRACE_MS,

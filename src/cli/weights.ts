@@ -1,13 +1,18 @@
 import { accessSync, constants, statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 
 export const BUILTIN_TINY = 'builtin:tiny';
 
 /**
- * The file that holds the weights of a source. The built-in model is written into the cache folder when it is not there yet.
- * @throws with a message for the user when there is no such file, or it is no whole GGUF.
+ * What an engine is given for a source: the file that holds the weights; for vllm the folder, or the name on the hub as it is. The
+ * built-in model is written into the cache folder when it is not there yet.
+ * @throws with a message for the user when there is no such file or folder, or it is no whole model.
  */
-export async function weightsPath(source: string, cacheFolder: string): Promise<string> {
+export function weightsPath(source: string, engine: 'llamacpp' | 'vllm', cacheFolder: string): Promise<string> {
+  return engine === 'vllm' ? modelFolder(source, cacheFolder) : ggufPath(source, cacheFolder);
+}
+
+async function ggufPath(source: string, cacheFolder: string): Promise<string> {
   if (source === BUILTIN_TINY) {
     const { ensureTinyModel } = await import('../engines/llamacpp/index.ts');
     return ensureTinyModel(cacheFolder);
@@ -20,5 +25,25 @@ export async function weightsPath(source: string, cacheFolder: string): Promise<
   // A damaged file is told here, once, and not by every engine that starts with it.
   const { readGguf } = await import('../engines/llamacpp/index.ts');
   readGguf(path);
+  return path;
+}
+
+/** Without these vLLM reads none of our models. */
+const MODEL_FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
+
+async function modelFolder(source: string, cacheFolder: string): Promise<string> {
+  if (source === BUILTIN_TINY) {
+    const { ensureTinyModelFolder } = await import('../engines/vllm/model/index.ts');
+    return ensureTinyModelFolder(cacheFolder);
+  }
+  if (!/^\.{0,2}\//.test(source)) return source;
+  const path = resolve(source);
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (!stats?.isDirectory()) {
+    const fault = stats ? `${path} is not a folder` : `there is no folder ${path}`;
+    throw new Error(`${fault}: give one with a Hugging Face model, a name of the hub such as org/name, or ${BUILTIN_TINY}`);
+  }
+  const missing = MODEL_FILES.filter((name) => !statSync(join(path, name), { throwIfNoEntry: false })?.isFile());
+  if (missing.length > 0) throw new Error(`${path} has no ${missing.join(', ')}: it is no Hugging Face model, or was not copied whole`);
   return path;
 }

@@ -5,7 +5,7 @@ export {
   type EngineServer,
   type EngineServerLimits,
   type EngineServerOptions,
-  type KvTransferDialect,
+  type HttpDialect,
 } from './openai/index.ts';
 export type {
   ChatMessage,
@@ -31,5 +31,5 @@ export type {
   TokenizerSource,
   TokenLogprobs,
 } from './port.ts';
-export { createSimEngine, type SimOptions, vllmDialect } from './sim/index.ts';
+export { createSimEngine, nixlDialect, type SimCore, type SimOptions } from './sim/index.ts';
 export { loadTokenizer } from './tokenizers.ts';

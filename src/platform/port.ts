@@ -14,9 +14,15 @@ export interface InstanceSpec {
   readonly role: Role;
   readonly engine: 'llamacpp' | 'sim' | 'vllm';
   readonly modelName: string;
-  /** `builtin:tiny` or the path of a GGUF. */
+  /** `builtin:tiny`, the path of a GGUF, or with vllm a folder (it starts with `/`, `./` or `../`) or a name of the Hugging Face hub. */
   readonly modelSource: string;
   readonly modelRevision: string;
+  /** Number format of weights and KV; null = the engine has no choice. */
+  readonly dtype: 'auto' | 'bfloat16' | 'float16' | 'float32' | null;
+  /** What it runs on, such as `nvidia-h100`; null = the CPU. */
+  readonly accelerator: string | null;
+  /** Accelerators that share every layer of the model; null = the engine has no choice. */
+  readonly tensorParallel: number | null;
   readonly contextTokens: number;
   readonly maxSequences: number;
   readonly blockTokens: number;

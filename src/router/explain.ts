@@ -77,17 +77,17 @@ function measured({ decision, prefill, decode }: AttemptRecord): string[] {
   const lines: string[] = [];
   if (prefill) {
     const { reused, computed, prefillMs } = prefill.report;
-    const cached = reused.hbm + reused.host + reused.peer + reused.store;
-    const tokens = `${cached} tokens reused, ${computed} computed`;
-    lines.push(
-      `prefill: predicted ${ms(terms.queueMs + terms.prefillMs)}, measured ${ms(prefill.ms)} (engine ${ms(prefillMs)}); ${tokens}`,
-    );
+    const cached = reused === null ? null : reused.hbm + reused.host + reused.peer + reused.store;
+    const tokens = cached === null ? 'the engine does not say what it reused' : `${cached} tokens reused, ${computed} computed`;
+    const engine = prefillMs === null ? '' : ` (engine ${ms(prefillMs)})`;
+    lines.push(`prefill: predicted ${ms(terms.queueMs + terms.prefillMs)}, measured ${ms(prefill.ms)}${engine}; ${tokens}`);
   }
   const handOff = decode?.report?.handOff ?? null;
   if (handOff !== null) {
     const rest = handOff.failed === null ? '' : `; the rest was recomputed: ${handOff.failed}`;
     const moved = `${blocksText(handOff.blocks)}, ${handOff.bytes} bytes`;
-    lines.push(`hand-off: predicted ${ms(terms.transferMs)}, measured ${ms(handOff.ms)}; ${moved}${rest}`);
+    const took = handOff.ms === null ? 'its time is in that of the first token' : `measured ${ms(handOff.ms)}`;
+    lines.push(`hand-off: predicted ${ms(terms.transferMs)}, ${took}; ${moved}${rest}`);
   }
   if (decode) {
     lines.push(`first token of this attempt: predicted ${ms(ttftMs)}, measured ${ms(decode.ms + (prefill?.ms ?? 0))}`);

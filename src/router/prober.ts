@@ -6,7 +6,7 @@ import type { Cancel, Clock } from '../shared/index.ts';
 import type { Client } from './dispatch/client.ts';
 import type { DispatchContext } from './dispatch/context.ts';
 import { Flight } from './dispatch/flight.ts';
-import type { ParsedRequest } from './edge/index.ts';
+import { type ParsedRequest, PLAIN } from './edge/index.ts';
 
 export interface ProberOptions {
   readonly context: DispatchContext;
@@ -56,7 +56,8 @@ export class Prober {
     const text = `${this.#count++} ${TEXT}`;
     const body = Buffer.from(JSON.stringify({ model: model(), prompt: text, max_tokens: 1, temperature: 0 }));
     const prompt = { kind: 'text', text } as const;
-    const request: ParsedRequest = { kind: 'completion', body, stream: false, includeUsage: false, maxTokens: 1, hasSeed: true, prompt };
+    const whole = { kind: 'completion', stream: false, includeUsage: false } as const;
+    const request: ParsedRequest = { ...whole, body, maxTokens: 1, hasSeed: true, wantsSeed: false, traits: PLAIN, prompt };
     const flight = new Flight(context, request, new Ear((error) => this.#ended(error)), {
       id: newId(),
       model: model(),

@@ -22,8 +22,9 @@ async function ask(parts: RouterParts, body: Buffer, response: Response): Promis
   const { clock } = parts.context;
   const instance = parts.registry.instances.find((one) => one.usable);
   if (!instance) return refuse(response, new SluiceError('unavailable', 'no instance can take the request now', { retryAfterSeconds: 1 }));
-  const head = `POST /tokenize HTTP/1.1\r\nhost: ${instance.host}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
-  const answer = await fetchBuffered(instance.pool, head, body, { clock, timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES });
+  const { pool, host } = instance.requests;
+  const head = `POST /tokenize HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+  const answer = await fetchBuffered(pool, head, body, { clock, timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES });
   response
     .status(answer.status)
     .type(answer.contentType ?? 'application/json')

@@ -18,7 +18,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   kv: { rooms: ['api', 'shared', 'telemetry'], packages: ['@node-rs/crc32'] },
   engines: {
     rooms: ['api', 'shared', 'telemetry', 'kv'],
-    packages: ['koffi', '@huggingface/jinja', '@node-llama-cpp/linux-x64', 'zod'],
+    packages: ['koffi', '@huggingface/jinja', '@huggingface/tokenizers', '@node-llama-cpp/linux-x64', 'zeromq', 'zod'],
   },
   router: { rooms: ['api', 'shared', 'telemetry', 'planner', 'kv', 'engines'], packages: ['express', 'zod'] },
   controller: { rooms: ['api', 'shared', 'telemetry', 'planner', 'autoscaler', 'platform'], packages: [] },
@@ -30,21 +30,30 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 };
 
 /** Test files may use these besides what their room may. */
-export const TEST_PACKAGES = ['vitest', 'fast-check', 'openai'];
+export const TEST_PACKAGES = ['vitest', 'fast-check', 'openai', '@msgpack/msgpack'];
 
-/** Files of a room that others may import. Engines have one face per engine too, so that only the one that runs is loaded. */
-export const FACES: readonly RegExp[] = [/^[a-z]+\/index\.ts$/, /^engines\/[a-z]+\/index\.ts$/];
+/**
+ * Files of a room that others may import. Engines have one face per engine too, so that only the one that runs is loaded; what is there
+ * before vLLM runs, its model and its installation, is used without what running it loads.
+ */
+export const FACES: readonly RegExp[] = [
+  /^[a-z]+\/index\.ts$/,
+  /^engines\/[a-z]+\/index\.ts$/,
+  /^engines\/vllm\/(?:install|model)\/index\.ts$/,
+];
 
 /** The only room that may read the command line and the environment. */
 export const COMPOSITION_ROOT = 'cli';
 
 /** Deciding files: values in, a value out. A pattern that matches no file is an error, so that a renamed file does not slip out. */
 export const DECIDING: readonly RegExp[] = [
-  /^api\/(checks|normalise|fields|issue|suggestion|units)\.ts$/,
+  /^api\/(checks|enginechecks|ownarguments|normalise|fields|issue|suggestion|units)\.ts$/,
   /^shared\/backoff\.ts$/,
   /^kv\/identity\/.*\.ts$/,
   /^controller\/[a-z]+\/(plan|status|desired|leaving|routing|starting|world)\.ts$/,
   /^engines\/llamacpp\/sampling\.ts$/,
+  /^engines\/vllm\/events\/(decode|frames|msgpack|naming)\.ts$/,
+  /^engines\/vllm\/metrics\/(costs|fit|parse|scrape|view)\.ts$/,
   /^router\/placement\/.*\.ts$/,
 ];
 

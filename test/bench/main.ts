@@ -13,6 +13,12 @@ async function runBench(options: BenchOptions, children: Children, progress: Pro
       return (await import('./handoff-bench.ts')).benchHandOff(options, children, progress);
     case 'disagg':
       return (await import('./disagg-bench.ts')).benchDisagg(options, children, progress);
+    case 'vllm':
+      return options.faults
+        ? (await import('./vllm-faults.ts')).benchVllmFaults(options, children, progress)
+        : (await import('./vllm-bench.ts')).benchVllm(options, children, progress);
+    case 'peers':
+      return (await import('./peers-bench.ts')).benchPeers(options, children, progress);
   }
 }
 

@@ -19,6 +19,8 @@ describe('parseOptions', () => {
         against: ['nginx', 'vllmRouter', 'smg'],
         profile: null,
         pinned: true,
+        pools: { prefill: 1, decode: 1 },
+        faults: false,
       },
     });
   });
@@ -40,8 +42,20 @@ describe('parseOptions', () => {
     ];
     expect(parseOptions(argv)).toEqual({
       kind: 'options',
-      options: { bench: 'router', json: 'a.json', runs: 7, seconds: 0.5, against: ['smg', 'nginx'], profile: 'p', pinned: false },
+      options: {
+        bench: 'router',
+        json: 'a.json',
+        runs: 7,
+        seconds: 0.5,
+        against: ['smg', 'nginx'],
+        profile: 'p',
+        pinned: false,
+        pools: { prefill: 1, decode: 1 },
+        faults: false,
+      },
     });
+    const parsed = parseOptions(['vllm', '--faults', '--prefill', '2', '--decode', '3']);
+    expect(parsed).toMatchObject({ kind: 'options', options: { bench: 'vllm', pools: { prefill: 2, decode: 3 }, faults: true } });
   });
 
   it.each([
@@ -55,6 +69,9 @@ describe('parseOptions', () => {
     [['router', '--seconds', '1e9'], "--seconds is '1e9'"],
     [['router', '--against', 'haproxy'], "--against names 'haproxy', expected a list out of nginx,vllmRouter,smg"],
     [['disagg', '--against', 'nginx'], '--against belongs to the router bench, not to disagg'],
+    [['router', '--faults'], '--faults belongs to the vllm bench, not to router'],
+    [['vllm', '--unpinned'], '--unpinned belongs to the router and peers bench, not to vllm'],
+    [['vllm', '--decode', '0'], "--decode is '0', expected a whole number from 1 to 16"],
     [['router', '--json', ''], '--json is empty'],
     [['router', '--what'], "'--what'"],
   ])('refuses %j', (argv, reason) => {

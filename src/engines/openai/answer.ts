@@ -97,8 +97,6 @@ export interface WholeAnswer {
   readonly details: TokenDetails;
   readonly reason: AnswerReason;
   readonly usage: Usage;
-  /** Answer to `kv_transfer_params`; null when none were asked for. */
-  readonly kvTransferParams: unknown;
 }
 
 export function wholeBody(call: Call, answer: WholeAnswer, pieces: PieceTable): string {
@@ -118,6 +116,5 @@ export function wholeBody(call: Call, answer: WholeAnswer, pieces: PieceTable): 
     model: call.model,
     choices: [choice],
     usage: answer.usage,
-    ...(answer.kvTransferParams === null ? {} : { kv_transfer_params: answer.kvTransferParams }),
   });
 }

@@ -1,7 +1,7 @@
 /** What a client asked for, checked: a body and the protocol's headers as one value. Pure. */
 
 import { SluiceError } from '../../shared/index.ts';
-import type { ChatMessage, EngineInfo, HandOffTicket, Sampling, Tokenizer } from '../port.ts';
+import type { ChatMessage, EngineInfo, Sampling, Tokenizer } from '../port.ts';
 import {
   type Body,
   invalid,
@@ -35,9 +35,6 @@ export interface Call {
   /** vLLM's extension: the ids of the generated tokens in the answer. */
   readonly returnTokenIds: boolean;
   readonly directions: Directions;
-  readonly ticket: HandOffTicket | null;
-  /** The body's `kv_transfer_params`, not yet looked at; null when absent. */
-  readonly kvTransferParams: unknown;
 }
 
 export interface CallContext {
@@ -63,6 +60,7 @@ const UNSUPPORTED: Readonly<Record<string, (value: unknown) => boolean>> = {
   guided_json: never,
   guided_regex: never,
   include_stop_str_in_output: (value) => value === false,
+  kv_transfer_params: never,
   logit_bias: isEmpty,
   min_p: (value) => value === 0,
   min_tokens: (value) => value === 0,
@@ -241,7 +239,5 @@ export function parseCall(kind: CallKind, body: Body, context: CallContext): Cal
     ...streaming,
     returnTokenIds,
     directions,
-    ticket: directions.ticket,
-    kvTransferParams: body['kv_transfer_params'] ?? null,
   };
 }

@@ -1,19 +1,14 @@
-/** The seam for `kv_transfer_params`: how another engine's way to hand off is understood by ours. */
-import type { HandOffTicket } from '../port.ts';
+/** The seam for what an engine speaks over HTTP: which paths there are and how it says no. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { SluiceError } from '../../shared/index.ts';
+import { sendError } from './replies.ts';
+import { type Face, route } from './routes.ts';
 
-export type TransferWish =
-  /** Keep the prompt's KV for a peer and tell where it is. */
-  | { readonly kind: 'keep' }
-  /** Take the prompt's KV from there. */
-  | { readonly kind: 'take'; readonly ticket: HandOffTicket }
-  | { readonly kind: 'none' };
-
-export interface KvTransferDialect {
-  /**
-   * Reads a body's `kv_transfer_params`.
-   * @throws SluiceError invalid_request when they are malformed or do not fit a prompt of `promptTokens`
-   */
-  read(params: unknown, promptTokens: number): TransferWish;
-  /** What a `keep` is answered with, as a decode instance of that dialect wants to get it. */
-  answer(ticket: HandOffTicket, promptTokens: number, cachedTokens: number): object;
+export interface HttpDialect {
+  /** Answers one request. @throws what `refuse` tells, while nothing was sent */
+  route(face: Face, request: IncomingMessage, response: ServerResponse): Promise<void>;
+  refuse(response: ServerResponse, error: SluiceError): void;
 }
+
+/** docs/engine-protocol.md. */
+export const sluiceDialect: HttpDialect = { route, refuse: (response, error) => sendError(response, error) };

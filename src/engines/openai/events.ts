@@ -11,6 +11,9 @@ import type { EngineCore } from '../port.ts';
 
 const LOAD_EVERY_MS = 200;
 
+/** The part of an engine that is told here. */
+export type ToldEngine = Pick<EngineCore, 'snapshot' | 'onEvent' | 'load'>;
+
 interface Subscriber {
   readonly response: ServerResponse;
   /** Events up to this one are in the snapshot that it got. */
@@ -18,7 +21,7 @@ interface Subscriber {
 }
 
 export interface EventHubOptions {
-  readonly core: EngineCore;
+  readonly core: ToldEngine;
   readonly clock: Clock;
   readonly bufferedBytes: number;
   readonly maxSubscribers: number;

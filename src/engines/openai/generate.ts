@@ -2,11 +2,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SluiceError } from '../../shared/index.ts';
 import type { EngineRequest, HandOffTicket, PromptReport, Running } from '../port.ts';
-import { cachedTokens } from './answer.ts';
 import { parseBody } from './body.ts';
 import { type Call, type CallKind, parseCall } from './call.ts';
-import type { TransferWish } from './dialect.ts';
-import { unsupported } from './fields.ts';
 import { Generation } from './generation.ts';
 import { readDirections } from './headers.ts';
 import { StreamOutput, WholeOutput } from './output.ts';
@@ -30,7 +27,7 @@ export async function generate(face: Face, kind: CallKind, request: IncomingMess
       fallbackSeed: face.newSeed(),
     });
     if (directions.prefillLeg) await prefillLeg(face, call, response);
-    else await wholeRequest(face, call, response);
+    else run(face, call, response);
   } catch (thrown) {
     // Only here is the request's id known, which every answer carries.
     if (!response.headersSent) response.setHeader('x-request-id', directions.requestId);
@@ -38,7 +35,7 @@ export async function generate(face: Face, kind: CallKind, request: IncomingMess
   }
 }
 
-function engineRequest(face: Face, call: Call, ticket: HandOffTicket | null): EngineRequest {
+function engineRequest(face: Face, call: Call): EngineRequest {
   const { directions } = call;
   // Half of the deadline: what does not come by then can still be recomputed.
   const share = directions.deadlineMs === null ? face.limits.pullMs : Math.min(face.limits.pullMs, directions.deadlineMs / 2);
@@ -48,7 +45,7 @@ function engineRequest(face: Face, call: Call, ticket: HandOffTicket | null): En
     resumed: directions.resumed,
     sampling: call.sampling,
     salt: directions.salt,
-    ticket,
+    ticket: directions.ticket,
     pullDeadlineMs: directions.pullMs ?? share,
   };
 }
@@ -77,7 +74,7 @@ function prefill(face: Face, call: Call, response: ServerResponse): Promise<Pref
     const late = new SluiceError('deadline_exceeded', `the prefill did not end within ${deadlineMs} ms (x-sluice-deadline-ms)`);
     const cancelDeadline = deadlineMs === null ? () => {} : face.clock.after(deadlineMs, () => end(() => reject(late)));
     response.on('close', leave);
-    running = face.core.prefill(engineRequest(face, call, call.ticket), {
+    running = face.core.prefill(engineRequest(face, call), {
       done: (ticket, report) => {
         // Nobody will pull for a client that is gone.
         if (ended) face.core.releaseLease(ticket.lease);
@@ -98,31 +95,7 @@ async function prefillLeg(face: Face, call: Call, response: ServerResponse): Pro
   sendJson(response, 200, { object: 'sluice.handoff', ...prefilled }, { 'x-request-id': call.requestId });
 }
 
-function transferWish(face: Face, call: Call): TransferWish {
-  if (call.kvTransferParams === null) return { kind: 'none' };
-  if (face.dialect === null)
-    throw unsupported('kv_transfer_params', `the ${face.core.info.engine} engine hands off by tickets, not by these`);
-  return face.dialect.read(call.kvTransferParams, call.prompt.length);
-}
-
-async function wholeRequest(face: Face, call: Call, response: ServerResponse): Promise<void> {
-  const wish = transferWish(face, call);
-  let kvTransferParams: object | null = null;
-  // As in vLLM, only whole answers tell where the KV is; a streamed one has nowhere to say it.
-  if (wish.kind === 'keep' && !call.stream) {
-    const prefilled = await prefill(face, call, response);
-    if (prefilled === null) return;
-    kvTransferParams = face.dialect?.answer(prefilled.ticket, call.prompt.length, cachedTokens(prefilled.report)) ?? null;
-  }
-  run(face, call, response, { ticket: wish.kind === 'take' ? wish.ticket : call.ticket, kvTransferParams });
-}
-
-interface Transfer {
-  readonly ticket: HandOffTicket | null;
-  readonly kvTransferParams: object | null;
-}
-
-function run(face: Face, call: Call, response: ServerResponse, transfer: Transfer): void {
+function run(face: Face, call: Call, response: ServerResponse): void {
   const target = { response, call, pieces: face.pieces, bufferedBytes: face.limits.streamBufferedBytes };
   const generation = new Generation({
     call,
@@ -130,7 +103,6 @@ function run(face: Face, call: Call, response: ServerResponse, transfer: Transfe
     output: call.stream ? new StreamOutput(target) : new WholeOutput(target),
     clock: face.clock,
     metrics: face.metrics.request(call),
-    kvTransferParams: transfer.kvTransferParams,
     onSlowClient: () => {
       face.logger.warn({ requestId: call.requestId }, 'a client does not read its stream; the request is cancelled');
       response.destroy();
@@ -141,5 +113,5 @@ function run(face: Face, call: Call, response: ServerResponse, transfer: Transfe
     return;
   }
   response.on('close', () => generation.cancel());
-  generation.run(face.core, engineRequest(face, call, transfer.ticket));
+  generation.run(face.core, engineRequest(face, call));
 }

@@ -16,8 +16,6 @@ export interface GenerationOptions {
   readonly output: Output;
   readonly clock: Clock;
   readonly metrics: RequestMetrics;
-  /** Answer to the body's `kv_transfer_params`; null = none. */
-  readonly kvTransferParams: unknown;
   readonly onSlowClient: () => void;
 }
 
@@ -122,7 +120,7 @@ export class Generation implements GenerateSink {
   #finish(reason: AnswerReason, text: string): void {
     if (!this.#end(reason)) return;
     const usage = usageOf(this.#options.call, this.#completionTokens, this.#report);
-    this.#options.output.finish(text, this.#details, { reason, usage, kvTransferParams: this.#options.kvTransferParams });
+    this.#options.output.finish(text, this.#details, { reason, usage });
   }
 
   #lapse(): void {

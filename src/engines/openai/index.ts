@@ -1,4 +1,4 @@
-export type { KvTransferDialect, TransferWish } from './dialect.ts';
+export type { HttpDialect } from './dialect.ts';
 export {
   createEngineServer,
   type EngineLogger,

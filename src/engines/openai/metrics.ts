@@ -1,9 +1,8 @@
 /** Metrics of an engine under vLLM's names, units and buckets, so that dashboards and autoscalers made for vLLM work unchanged. */
 import type { Clock } from '../../shared/index.ts';
 import { type Count, MetricTable, type Observer } from '../../telemetry/index.ts';
-import type { EngineCore, PromptReport } from '../port.ts';
+import type { EngineCore, PromptReport, Sampling } from '../port.ts';
 import { cachedTokens } from './answer.ts';
-import type { Call } from './call.ts';
 
 const FIRST_TOKEN_SECONDS = [
   0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560,
@@ -37,6 +36,11 @@ type Histograms = Record<keyof typeof HISTOGRAMS, Observer>;
 
 export type Outcome = 'stop' | 'length' | 'abort' | 'error';
 
+/** What is counted of a request before it runs. */
+export interface CountedCall {
+  readonly sampling: Pick<Sampling, 'maxTokens'>;
+}
+
 export class EngineMetrics {
   readonly #core: EngineCore;
   readonly #clock: Clock;
@@ -62,7 +66,7 @@ export class EngineMetrics {
     for (const reason of ['stop', 'length', 'abort', 'error']) this.#success.add(0, { finished_reason: reason });
   }
 
-  request(call: Call): RequestMetrics {
+  request(call: CountedCall): RequestMetrics {
     return new RequestMetrics(call, this.#clock, this);
   }
 
@@ -146,7 +150,7 @@ export class RequestMetrics {
   #lastTokenAt = 0;
   #tokens = 0;
 
-  constructor(call: Call, clock: Clock, engine: EngineMetrics) {
+  constructor(call: CountedCall, clock: Clock, engine: EngineMetrics) {
     this.#engine = engine;
     this.#clock = clock;
     this.#arrivedAt = clock.now();

@@ -15,7 +15,7 @@ export interface Output {
   flush(): void;
   /** False when the client does not read and too much is buffered. */
   emit(text: string, details: TokenDetails): boolean;
-  finish(text: string, details: TokenDetails, ending: { reason: AnswerReason; usage: Usage; kvTransferParams: unknown }): void;
+  finish(text: string, details: TokenDetails, ending: { reason: AnswerReason; usage: Usage }): void;
   fail(error: SluiceError): void;
 }
 
@@ -116,7 +116,7 @@ export class WholeOutput implements Output {
     return true;
   }
 
-  finish(text: string, details: TokenDetails, ending: { reason: AnswerReason; usage: Usage; kvTransferParams: unknown }): void {
+  finish(text: string, details: TokenDetails, ending: { reason: AnswerReason; usage: Usage }): void {
     this.emit(text, details);
     const { response, call, pieces } = this.#target;
     const body = wholeBody(call, { text: this.#text, details: this.#details, ...ending }, pieces);

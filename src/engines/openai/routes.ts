@@ -5,7 +5,6 @@ import { METRICS_CONTENT_TYPE } from '../../telemetry/index.ts';
 import type { EngineCore } from '../port.ts';
 import { type BodyReader, parseBody } from './body.ts';
 import { checkModel, readMessages, readPrompt } from './call.ts';
-import type { KvTransferDialect } from './dialect.ts';
 import type { EventHub } from './events.ts';
 import { type Body, invalid } from './fields.ts';
 import { generate } from './generate.ts';
@@ -20,7 +19,6 @@ export interface Face {
   readonly clock: Clock;
   readonly logger: EngineLogger;
   readonly limits: EngineServerLimits;
-  readonly dialect: KvTransferDialect | null;
   readonly newId: () => string;
   readonly newSeed: () => number;
   readonly bodies: BodyReader;
@@ -29,24 +27,30 @@ export interface Face {
   readonly events: EventHub;
 }
 
-type Handler = (face: Face, request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
+export type Handler = (face: Face, request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
+export type Routes = Readonly<Record<string, { readonly method: 'GET' | 'POST'; readonly handle: Handler }>>;
 
-const ROUTES: Readonly<Record<string, { readonly method: 'GET' | 'POST'; readonly handle: Handler }>> = {
+/** What tells the router about an engine, whatever that speaks. */
+export const FEED: Routes = {
+  '/sluice/info': { method: 'GET', handle: (face, _request, response) => sendJson(response, 200, face.core.info) },
+  '/sluice/events': { method: 'GET', handle: events },
+  '/sluice/drain': { method: 'POST', handle: drain },
+};
+
+const ROUTES: Routes = {
+  ...FEED,
   '/v1/completions': { method: 'POST', handle: (face, request, response) => generate(face, 'completion', request, response) },
   '/v1/chat/completions': { method: 'POST', handle: (face, request, response) => generate(face, 'chat', request, response) },
   '/v1/models': { method: 'GET', handle: models },
   '/tokenize': { method: 'POST', handle: tokenize },
   '/health': { method: 'GET', handle: (_face, _request, response) => sendText(response, 200, '', {}) },
   '/metrics': { method: 'GET', handle: metrics },
-  '/sluice/info': { method: 'GET', handle: (face, _request, response) => sendJson(response, 200, face.core.info) },
-  '/sluice/events': { method: 'GET', handle: events },
   '/sluice/release': { method: 'POST', handle: release },
-  '/sluice/drain': { method: 'POST', handle: drain },
 };
 
 /** @throws SluiceError not_found, method_not_allowed and what the path's handler throws */
 export async function route(face: Face, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
+  const path = pathOf(request);
   const found = Object.hasOwn(ROUTES, path) ? ROUTES[path] : undefined;
   if (found === undefined) throw new SluiceError('not_found', `no such path: ${path.slice(0, 200)}`);
   if (request.method !== found.method) {
@@ -54,6 +58,10 @@ export async function route(face: Face, request: IncomingMessage, response: Serv
     throw new SluiceError('method_not_allowed', `${path} takes ${found.method}, not ${request.method}`);
   }
   await found.handle(face, request, response);
+}
+
+export function pathOf(request: IncomingMessage): string {
+  return (request.url ?? '/').split('?', 1)[0] ?? '/';
 }
 
 async function jsonBody(face: Face, request: IncomingMessage): Promise<Body> {

@@ -4,11 +4,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type Clock, SluiceError, toSluiceError } from '../../shared/index.ts';
 import type { EngineCore } from '../port.ts';
 import { BodyReader } from './body.ts';
-import type { KvTransferDialect } from './dialect.ts';
+import { type HttpDialect, sluiceDialect } from './dialect.ts';
 import { EventHub } from './events.ts';
 import { EngineMetrics } from './metrics.ts';
-import { sendError } from './replies.ts';
-import { type Face, route } from './routes.ts';
+import type { Face } from './routes.ts';
 import { PieceTable } from './text.ts';
 
 export interface EngineServerLimits {
@@ -52,8 +51,8 @@ export interface EngineServerOptions {
   readonly logger: EngineLogger;
   readonly clock: Clock;
   readonly limits?: Partial<EngineServerLimits>;
-  /** How `kv_transfer_params` are understood; without it they are refused. */
-  readonly dialect?: KvTransferDialect;
+  /** What is spoken. Default: docs/engine-protocol.md. */
+  readonly dialect?: HttpDialect;
   /** Ids of requests that bring none. Default: random UUIDs. */
   readonly newId?: () => string;
   /** Seeds (32 bits) of requests that bring none. Default: random. */
@@ -73,13 +72,12 @@ const KEEP_ALIVE_MS = 65_000;
 
 export function createEngineServer(options: EngineServerOptions): EngineServer {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const { core, clock, logger } = options;
+  const { core, clock, logger, dialect = sluiceDialect } = options;
   const face: Face = {
     core,
     clock,
     logger,
     limits,
-    dialect: options.dialect ?? null,
     newId: options.newId ?? randomUUID,
     newSeed: options.newSeed ?? (() => randomInt(0x1_0000_0000)),
     bodies: new BodyReader(limits),
@@ -96,7 +94,7 @@ export function createEngineServer(options: EngineServerOptions): EngineServer {
       connectionsCheckingInterval: Math.min(5_000, limits.headersMs),
       noDelay: true,
     },
-    (request, response) => answer(face, request, response),
+    (request, response) => answer(face, dialect, request, response),
   );
   server.maxConnections = limits.connections;
   return {
@@ -105,12 +103,12 @@ export function createEngineServer(options: EngineServerOptions): EngineServer {
   };
 }
 
-function answer(face: Face, request: IncomingMessage, response: ServerResponse): void {
-  route(face, request, response).catch((thrown: unknown) => {
+function answer(face: Face, dialect: HttpDialect, request: IncomingMessage, response: ServerResponse): void {
+  dialect.route(face, request, response).catch((thrown: unknown) => {
     const error = toSluiceError(thrown);
     if (error.code === 'internal') face.logger.error({ err: error.cause, url: request.url }, 'a request failed unexpectedly');
     if (error.code === 'client_closed' || response.headersSent) response.destroy();
-    else sendError(response, error);
+    else dialect.refuse(response, error);
   });
 }
 

@@ -87,14 +87,19 @@ export class TokenText {
   #held = '';
   /** UTF-16 units decoded so far, held ones included. */
   decodedLength = 0;
-  stopped = false;
+  /** The stop string that is complete; null = none is. */
+  stoppedBy: string | null = null;
 
   constructor(pieces: PieceTable, stops: readonly string[]) {
     this.#pieces = pieces;
     this.#stops = stops.map((stop) => new StopMatcher(stop));
   }
 
-  /** Text that may go out after this token; '' when none may. Sets `stopped` when a stop string is complete. */
+  get stopped(): boolean {
+    return this.stoppedBy !== null;
+  }
+
+  /** Text that may go out after this token; '' when none may. Sets `stoppedBy` when a stop string is complete. */
   push(token: number): string {
     const text = this.#decode(token);
     this.decodedLength += text.length;
@@ -130,14 +135,14 @@ export class TokenText {
   #release(text: string): string {
     const all = this.#held + text;
     for (let index = this.#held.length; index < all.length; index += 1) {
-      let length = 0;
+      let longest = '';
       for (const matcher of this.#stops) {
-        if (matcher.push(all.charCodeAt(index))) length = Math.max(length, matcher.stop.length);
+        if (matcher.push(all.charCodeAt(index)) && matcher.stop.length > longest.length) longest = matcher.stop;
       }
-      if (length > 0) {
-        this.stopped = true;
+      if (longest !== '') {
+        this.stoppedBy = longest;
         this.#held = '';
-        return all.slice(0, index + 1 - length);
+        return all.slice(0, index + 1 - longest.length);
       }
     }
     let keep = 0;

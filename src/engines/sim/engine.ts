@@ -1,6 +1,6 @@
 /** A simulated engine: no model, declared timings, real KV names, events, leases and hand-off. */
 import { randomUUID } from 'node:crypto';
-import { chainSeed, type KvIdentity, TransferServer } from '../../kv/index.ts';
+import { chainSeed, type KvIdentity, TransferServer, type TransferServerOptions } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
 import type {
   EngineCore,
@@ -10,11 +10,13 @@ import type {
   EngineLoad,
   EngineRequest,
   GenerateSink,
+  HandOffTicket,
   PrefillSink,
   Running,
 } from '../port.ts';
 import { DEFAULT_SIM_COSTS } from './costs.ts';
 import { SimKv } from './kv.ts';
+import { NixlPuller } from './nixl/puller.ts';
 import type { SimOptions } from './options.ts';
 import { Puller } from './pull.ts';
 import { Scheduler } from './scheduler.ts';
@@ -22,6 +24,29 @@ import { Sequence, type SequenceEvents } from './sequence.ts';
 import { bytes4Tokenizer, END_TOKEN } from './tokenizer.ts';
 
 type Settings = Required<Omit<SimOptions, 'costs'>> & { readonly costs: EngineCosts };
+
+/** What vLLM's face needs besides. */
+export interface SimCore extends EngineCore {
+  /** As `generate`; with `keepAs` the prompt's HBM stays for a peer, under that name, when the request ends by itself. */
+  generate(request: SimRequest, sink: GenerateSink): Running;
+  /** Tells a peer that nobody is going to read what it keeps. */
+  notify(ticket: HandOffTicket): void;
+  /** Ends the engine's core for good, as params that do not fit do: every request fails from now on. */
+  die(): void;
+  readonly dead: boolean;
+  nixlCounters(): NixlCounters;
+  /** Calls back for every pull: KV bytes and milliseconds. */
+  onPulled(listener: (bytes: number, ms: number) => void): void;
+}
+
+export interface SimRequest extends EngineRequest {
+  readonly keepAs?: string | null;
+}
+
+export interface NixlCounters {
+  readonly failedNotifications: number;
+  readonly notificationsAfterExpiry: number;
+}
 
 const DEFAULTS = {
   host: '127.0.0.1',
@@ -32,6 +57,9 @@ const DEFAULTS = {
   hbmBytes: 64 * 2 ** 20,
   hostBytes: 64 * 2 ** 20,
   leaseMs: 30_000,
+  dialect: 'sluice',
+  sideChannelTimeoutMs: 5_000,
+  onDeath: () => {},
   maxWaiting: 4096,
   chunkTokens: 2048,
   transfer: 'tcp',
@@ -45,22 +73,40 @@ const SEEDS_KEPT = 256;
  * Starts a simulated engine and its transfer server.
  * @throws RangeError when HBM does not hold one whole context
  */
-export async function createSimEngine(options: SimOptions): Promise<EngineCore> {
-  const settings: Settings = { ...DEFAULTS, incarnation: randomUUID(), ...options, costs: { ...DEFAULT_SIM_COSTS, ...options.costs } };
+export async function createSimEngine(options: SimOptions): Promise<SimCore> {
+  const given = { ...DEFAULTS, incarnation: randomUUID(), ...options, costs: { ...DEFAULT_SIM_COSTS, ...options.costs } };
+  const settings: Settings = given.dialect === 'nixl' ? { ...given, hostBytes: 0 } : given;
   const { contextTokens, blockTokens, bytesPerBlock, hbmBytes } = settings;
   const neededBytes = Math.ceil(contextTokens / blockTokens) * bytesPerBlock;
   if (hbmBytes < neededBytes) {
     throw new RangeError(`hbmBytes (--hbm-bytes): one context of ${contextTokens} tokens needs ${neededBytes} bytes, got ${hbmBytes}`);
   }
   const kv = new SimKv(settings);
-  const server = new TransferServer({
-    source: { block: (key) => kv.host.peek(key) },
-    leases: { renew: (id) => kv.host.renew(id), release: (id) => void kv.host.release(id) },
-    clock: settings.clock,
-    bytesPerSecondPerPeer: null,
-  });
+  const server = new TransferServer({ ...served(kv, settings), clock: settings.clock, bytesPerSecondPerPeer: null });
   const transfer = await server.listen({ host: settings.host, port: 0 });
   return new SimEngine(settings, kv, { server, host: transfer.host, port: transfer.port });
+}
+
+/** What peers can read, and how long it stays. */
+function served(kv: SimKv, { dialect, incarnation }: Settings): Pick<TransferServerOptions, 'source' | 'leases'> {
+  if (dialect === 'sluice') {
+    return {
+      source: { block: (key) => kv.host.peek(key) },
+      leases: { renew: (id) => kv.host.renew(id), release: (id) => void kv.host.release(id) },
+    };
+  }
+  const mine = `${incarnation}/`;
+  return {
+    source: { block: (key) => kv.hbm.peek(key) },
+    // As in vLLM, whoever knows this engine may read, in time or not.
+    leases: {
+      renew: (id) => {
+        kv.pins.renew(id.slice(mine.length));
+        return id.startsWith(mine);
+      },
+      release: (id) => kv.pins.release(id.slice(mine.length)),
+    },
+  };
 }
 
 function identityOf(settings: Settings): KvIdentity {
@@ -77,16 +123,23 @@ function identityOf(settings: Settings): KvIdentity {
   };
 }
 
-class SimEngine implements EngineCore {
+/** A request that is not over. */
+interface Active extends Running {
+  fail(error: SluiceError): void;
+}
+
+class SimEngine implements SimCore {
   readonly info: EngineInfo;
   readonly tokenizer = bytes4Tokenizer;
   readonly #settings: Settings;
   readonly #kv: SimKv;
   readonly #server: TransferServer;
   readonly #scheduler: Scheduler;
-  readonly #puller: Puller;
-  readonly #active = new Map<Sequence, Running>();
+  readonly #puller: Puller | NixlPuller;
+  readonly #active = new Map<Sequence, Active>();
   readonly #seeds = new Map<string, Uint32Array>();
+  #onPulled: (bytes: number, ms: number) => void = () => {};
+  dead = false;
   #draining = false;
   #drained: (() => void)[] = [];
 
@@ -94,13 +147,13 @@ class SimEngine implements EngineCore {
     this.#settings = settings;
     this.#kv = kv;
     this.#server = transfer.server;
-    const { instance, incarnation, role, modelName, contextTokens, maxSequences, bytesPerBlock } = settings;
+    const { instance, incarnation, role, dialect, modelName, contextTokens, maxSequences, bytesPerBlock } = settings;
     this.info = {
       instance,
       incarnation,
       role,
       engine: 'sim',
-      dialect: 'sluice',
+      dialect,
       requestUrl: null,
       simulated: true,
       model: modelName,
@@ -112,14 +165,21 @@ class SimEngine implements EngineCore {
       transfer: { host: transfer.host, port: transfer.port },
     };
     this.#scheduler = new Scheduler({ ...settings, kv, onOver: (sequence) => this.#over(sequence) });
-    this.#puller = new Puller({ ...settings, peer: instance });
+    kv.pins.onFreed = () => this.#scheduler.wake();
+    const nixl = { onDeadly: () => this.die(), onPulled: (bytes: number, ms: number) => this.#onPulled(bytes, ms) };
+    this.#puller =
+      dialect === 'nixl' ? new NixlPuller({ ...settings, ...nixl, peer: instance }) : new Puller({ ...settings, peer: instance });
   }
 
-  generate(request: EngineRequest, sink: GenerateSink): Running {
+  generate(request: SimRequest, sink: GenerateSink): Running {
+    const { keepAs = null } = request;
     const events: SequenceEvents = {
       start: (report) => sink.start(report),
       prefilled: () => false,
       token: (token, logprobs) => sink.token(token, logprobs),
+      ending: (sequence) => {
+        if (keepAs !== null) this.#kv.pins.hold(keepAs, sequence.detach(this.#kv));
+      },
       end: (reason) => sink.end(reason),
       error: (error) => sink.error(error),
     };
@@ -134,6 +194,7 @@ class SimEngine implements EngineCore {
         return true;
       },
       token: () => {},
+      ending: () => {},
       end: () => sink.error(new SluiceError('unavailable', 'the prefill was cancelled')),
       error: (error) => sink.error(error),
     };
@@ -142,6 +203,26 @@ class SimEngine implements EngineCore {
 
   releaseLease(lease: string): void {
     this.#kv.host.release(lease);
+  }
+
+  notify(ticket: HandOffTicket): void {
+    if (this.#puller instanceof NixlPuller) this.#puller.notify(ticket);
+  }
+
+  die(): void {
+    if (this.dead) return;
+    this.dead = true;
+    for (const running of this.#active.values()) running.fail(deadError());
+    this.#settings.onDeath();
+  }
+
+  nixlCounters(): NixlCounters {
+    const failedNotifications = this.#puller instanceof NixlPuller ? this.#puller.failedNotifications : 0;
+    return { failedNotifications, notificationsAfterExpiry: this.#kv.pins.late };
+  }
+
+  onPulled(listener: (bytes: number, ms: number) => void): void {
+    this.#onPulled = listener;
   }
 
   load(): EngineLoad {
@@ -163,7 +244,7 @@ class SimEngine implements EngineCore {
         hbm: { usedBytes: hbm.inUse * bytesPerBlock, cachedBytes: hbm.cached * bytesPerBlock, capacityBytes: hbm.capacity * bytesPerBlock },
         host: host.load(),
       },
-      leases: host.leases,
+      leases: this.#leases,
       draining: this.#draining,
       costs,
     };
@@ -171,7 +252,7 @@ class SimEngine implements EngineCore {
 
   counters(): EngineCounters {
     const { promptTokens, generationTokens, prefixQueryTokens, prefixHitTokens, preemptions } = this.#scheduler;
-    const leasesExpired = this.#kv.host.leasesExpired;
+    const leasesExpired = this.#kv.host.leasesExpired + this.#kv.pins.expired;
     return { promptTokens, generationTokens, prefixQueryTokens, prefixHitTokens, preemptions, leasesExpired, ...this.#puller.counters() };
   }
 
@@ -196,6 +277,7 @@ class SimEngine implements EngineCore {
     for (const running of this.#active.values()) running.cancel();
     this.#scheduler.stop();
     this.#kv.host.clear();
+    this.#kv.pins.clear();
     this.#lookDrained();
     await this.#server.close();
   }
@@ -214,14 +296,13 @@ class SimEngine implements EngineCore {
       return { cancel: () => {} };
     }
     const abort = new AbortController();
-    const running = {
-      cancel: () => {
-        if (sequence.over) return;
-        abort.abort();
-        this.#scheduler.remove(sequence);
-        events.end('cancelled');
-      },
+    const stop = (tell: () => void) => {
+      if (sequence.over) return;
+      abort.abort();
+      this.#scheduler.remove(sequence);
+      tell();
     };
+    const running = { cancel: () => stop(() => events.end('cancelled')), fail: (error: SluiceError) => stop(() => events.error(error)) };
     this.#active.set(sequence, running);
     const local = this.#kv.match(sequence.keys, sequence.tokens).length;
     sequence.expect(local);
@@ -249,6 +330,7 @@ class SimEngine implements EngineCore {
 
   #refusal(request: EngineRequest): SluiceError | null {
     const { maxWaiting, contextTokens } = this.#settings;
+    if (this.dead) return deadError();
     if (this.#draining) return new SluiceError('unavailable', 'the engine drains and takes no new requests', { retryAfterSeconds: 1 });
     if (this.#active.size - this.#scheduler.running.length >= maxWaiting) {
       return new SluiceError('queue_full', `${maxWaiting} requests are waiting already`, { retryAfterSeconds: 1 });
@@ -270,6 +352,10 @@ class SimEngine implements EngineCore {
     return { instance, incarnation, ...transfer, lease: lease?.id ?? '', blocks: held, bytes: held * bytesPerBlock, leaseMs };
   }
 
+  get #leases(): number {
+    return this.#kv.host.leases + this.#kv.pins.size;
+  }
+
   #seed(salt: string): Uint32Array {
     const known = this.#seeds.get(salt);
     if (known) return known;
@@ -286,7 +372,7 @@ class SimEngine implements EngineCore {
 
   #lookDrained(): void {
     if (this.#drained.length === 0 || this.#active.size > 0) return;
-    if (this.#kv.host.leases > 0) {
+    if (this.#leases > 0) {
       this.#settings.clock.after(LEASE_LOOK_MS, () => this.#lookDrained());
       return;
     }
@@ -294,4 +380,8 @@ class SimEngine implements EngineCore {
     this.#drained = [];
     for (const resolve of drained) resolve();
   }
+}
+
+function deadError(): SluiceError {
+  return new SluiceError('engine_failed', 'the core of the engine is dead');
 }

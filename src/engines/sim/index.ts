@@ -1,4 +1,4 @@
-export { vllmDialect } from './dialect.ts';
-export { createSimEngine } from './engine.ts';
+export { createSimEngine, type SimCore } from './engine.ts';
+export { nixlDialect } from './nixl/dialect.ts';
 export type { SimOptions } from './options.ts';
 export { bytes4Tokenizer } from './tokenizer.ts';

@@ -11,6 +11,7 @@ import {
 } from '../../kv/index.ts';
 import type { Clock } from '../../shared/index.ts';
 import { HbmBlocks } from './hbm.ts';
+import { Pins } from './nixl/pins.ts';
 
 export interface SimKvOptions {
   readonly incarnation: string;
@@ -18,6 +19,7 @@ export interface SimKvOptions {
   readonly bytesPerBlock: number;
   readonly hbmBytes: number;
   readonly hostBytes: number;
+  readonly leaseMs: number;
   readonly clock: Clock;
 }
 
@@ -27,6 +29,8 @@ export type LocalTier = 'hbm' | 'host';
 export class SimKv {
   readonly hbm: HbmBlocks;
   readonly host: HostTier;
+  /** Finished prompts that wait in HBM, as with vLLM; Sluice's own leases are those of `host`. */
+  readonly pins: Pins;
   readonly #options: SimKvOptions;
   /** All blocks share these bytes and this checksum. */
   readonly #sample: KvBlock;
@@ -37,6 +41,7 @@ export class SimKv {
     this.#options = options;
     this.hbm = new HbmBlocks(Math.floor(options.hbmBytes / options.bytesPerBlock));
     this.host = new HostTier({ capacityBytes: options.hostBytes, clock: options.clock });
+    this.pins = new Pins(options.clock, options.leaseMs);
     this.#sample = kvBlock('', null, new Int32Array(0), new Uint8Array(options.bytesPerBlock).fill(0x5a));
     this.host.onChange((change) => {
       if (change.type === 'cleared') return;

@@ -1,5 +1,5 @@
 import type { Clock } from '../../shared/index.ts';
-import type { EngineCosts, Role } from '../port.ts';
+import type { Dialect, EngineCosts, Role } from '../port.ts';
 
 export interface SimOptions {
   readonly instance: string;
@@ -18,8 +18,14 @@ export interface SimOptions {
   readonly bytesPerBlock?: number;
   /** Default 64 MiB. At least one whole context must fit. */
   readonly hbmBytes?: number;
-  /** Default 64 MiB. */
+  /** Default 64 MiB. vLLM has no such tier: with `nixl` it is 0, whatever is given. */
   readonly hostBytes?: number;
+  /** How hand-offs are made: as docs/engine-protocol.md has it (default), or as vLLM's NixlConnector does. */
+  readonly dialect?: Dialect;
+  /** `nixl`: how long the first contact to another engine may take. Default 5,000, as in vLLM. */
+  readonly sideChannelTimeoutMs?: number;
+  /** `nixl`: the core is dead, for good. */
+  readonly onDeath?: () => void;
   /** How long finished blocks wait for a peer. Default 30,000. */
   readonly leaseMs?: number;
   /** Declared times. Default DEFAULT_SIM_COSTS; a part of them changes only that part. */

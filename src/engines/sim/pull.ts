@@ -15,9 +15,19 @@ export interface PullerOptions {
 }
 
 type HandOff = NonNullable<PromptReport['handOff']>;
-type PullCounters = Pick<EngineCounters, 'externalQueryTokens' | 'externalHitTokens' | 'pulledBytes' | 'pullFailures'>;
+export type PullCounters = Pick<EngineCounters, 'externalQueryTokens' | 'externalHitTokens' | 'pulledBytes' | 'pullFailures'>;
 
-export class Puller {
+/** How a dialect brings a prompt's blocks here. */
+export interface SequencePuller {
+  counters(): PullCounters;
+  /**
+   * Pulls what the request's ticket offers beyond the `local` leading blocks; null when it has no ticket.
+   * @throws what the request fails of
+   */
+  pull(sequence: Sequence, local: number, signal: AbortSignal): Promise<Pulled | null>;
+}
+
+export class Puller implements SequencePuller {
   readonly #options: PullerOptions;
   #queriedBlocks = 0;
   #pulledBlocks = 0;
@@ -38,7 +48,7 @@ export class Puller {
     };
   }
 
-  /** Pulls what the ticket offers beyond the `local` leading blocks; null when the request has no ticket. Never takes longer than the request allows. */
+  /** Never takes longer than the request allows; what does not come is computed. */
   async pull(sequence: Sequence, local: number, signal: AbortSignal): Promise<Pulled | null> {
     const { clock, costs, bytesPerBlock } = this.#options;
     const { ticket, pullDeadlineMs } = sequence.request;

@@ -64,6 +64,11 @@ export class Scheduler {
     this.#kick();
   }
 
+  /** HBM became free. */
+  wake(): void {
+    this.#kick();
+  }
+
   stop(): void {
     this.#cancelTimer?.();
     this.#cancelTimer = null;
@@ -194,6 +199,7 @@ export class Scheduler {
     if (sequence.over) return;
     const ended = token === END_TOKEN && !request.sampling.ignoreEos;
     if (!ended && sequence.generated < request.sampling.maxTokens) return;
+    events.ending(sequence);
     this.remove(sequence);
     events.end(ended ? 'stop' : 'length');
   }

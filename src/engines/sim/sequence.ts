@@ -11,6 +11,8 @@ export interface SequenceEvents {
   /** The prompt is computed; true when that was all that was asked for. */
   prefilled(sequence: Sequence): boolean;
   token(token: number, logprobs: TokenLogprobs | null): void;
+  /** It is about to end by itself; its HBM may be detached now. */
+  ending(sequence: Sequence): void;
   end(reason: FinishReason): void;
   error(error: SluiceError): void;
 }
@@ -154,6 +156,18 @@ export class Sequence {
     this.used = 0;
     this.unfinished = 0;
     this.computed = 0;
+  }
+
+  /** Makes its HBM independent of it. @returns gives it back */
+  detach(kv: SimKv): () => void {
+    const { unfinished } = this;
+    const keys = this.keys.slice(0, this.used);
+    this.used = 0;
+    this.unfinished = 0;
+    return () => {
+      kv.hbm.leave(keys);
+      kv.hbm.unreserve(unfinished);
+    };
   }
 
   report(now: number): PromptReport {

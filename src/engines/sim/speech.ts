@@ -8,6 +8,8 @@ import { END_TOKEN, WORD_TOKENS } from './tokenizer.ts';
 /** An answer may end by itself from here on, at each position with a chance of 1 in `END_EVERY`. */
 const END_FROM = 128;
 const END_EVERY = 256;
+/** No token id. */
+const GARBLED = -1;
 
 function mix(state: number, value: number): number {
   let mixed = Math.imul(state ^ value, 0x9e3779b1);
@@ -16,13 +18,18 @@ function mix(state: number, value: number): number {
   return (mixed ^ (mixed >>> 13)) | 0;
 }
 
+export interface SpeechSampling extends Sampling {
+  /** The answer does not end by itself before so many tokens. Default 0. */
+  readonly minTokens?: number;
+}
+
 export class Speech {
-  readonly #sampling: Sampling;
+  readonly #sampling: SpeechSampling;
   /** Digest of the prompt and of all tokens said so far. */
   #state: number;
   #position = 0;
 
-  constructor(prompt: Int32Array, sampling: Sampling) {
+  constructor(prompt: Int32Array, sampling: SpeechSampling) {
     this.#sampling = sampling;
     let state = prompt.length;
     for (const token of prompt) state = mix(state, token);
@@ -33,6 +40,11 @@ export class Speech {
   hear(token: number): void {
     this.#state = mix(this.#state, token);
     this.#position += 1;
+  }
+
+  /** What it says from now on has nothing to do with the prompt. */
+  garble(): void {
+    this.#state = mix(this.#state, GARBLED);
   }
 
   /** The next token, taken as said. */
@@ -55,9 +67,9 @@ export class Speech {
   }
 
   #choose(rank: number): number {
-    const { temperature, seed, ignoreEos } = this.#sampling;
+    const { temperature, seed, ignoreEos, minTokens = 0 } = this.#sampling;
     const random = mix(mix(this.#state, temperature === 0 ? 0 : seed), this.#position) >>> 0;
-    const ends = !ignoreEos && this.#position >= END_FROM && random % END_EVERY === 0;
+    const ends = !ignoreEos && this.#position >= Math.max(END_FROM, minTokens) && random % END_EVERY === 0;
     if (ends && rank === 0) return END_TOKEN;
     return WORD_TOKENS[((random >>> 8) + rank) % WORD_TOKENS.length] ?? END_TOKEN;
   }

@@ -4,8 +4,7 @@
  * When the parent dies the channel closes and the child ends itself.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { Cancel, Clock } from '../../shared/index.ts';
-import { lineRing } from './ring.ts';
+import { type Cancel, type Clock, type LineRing, lineRing } from '../../shared/index.ts';
 
 export interface ChildOptions {
   readonly executable: string;
@@ -31,6 +30,7 @@ export interface Child {
 const KEPT_LINES = 50;
 const KEPT_LINE_CHARS = 2000;
 const LAST_WORDS = 3;
+const OUR_VERDICT = 'sluice engine: ';
 
 export function startChild(options: ChildOptions): Child {
   const child = spawn(options.executable, options.args, {
@@ -49,7 +49,7 @@ export function startChild(options: ChildOptions): Child {
       if (!running) return;
       running = false;
       cancelKill();
-      options.onExit([how, ...ring.last(LAST_WORDS).map(readable)].join(': '));
+      options.onExit([how, ...lastWords(ring)].join(': '));
       resolve();
     };
     child.on('error', (error) => ended(`could not be started (${error.message})`));
@@ -77,6 +77,13 @@ export function startChild(options: ChildOptions): Child {
 
 function kill(child: ChildProcess): void {
   child.kill('SIGKILL');
+}
+
+/** A command of ours that fails ends with a sentence which says why; what stands before it was only on the way. */
+function lastWords(ring: LineRing): readonly string[] {
+  const lines = ring.last(LAST_WORDS).map(readable);
+  const verdict = lines.at(-1);
+  return verdict?.startsWith(OUR_VERDICT) === true ? [verdict.slice(OUR_VERDICT.length)] : lines;
 }
 
 /** A log line of ours is JSON; its message is what a person wants to read. */

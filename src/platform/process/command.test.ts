@@ -8,6 +8,9 @@ const SPEC: InstanceSpec = {
   modelName: 'm',
   modelSource: 'builtin:tiny',
   modelRevision: 'main',
+  dtype: null,
+  accelerator: null,
+  tensorParallel: null,
   contextTokens: 1024,
   maxSequences: 4,
   blockTokens: 16,
@@ -27,6 +30,26 @@ describe('engineArguments', () => {
     const simulated = engineArguments('prefill-0', '127.0.0.1', { ...SPEC, engine: 'sim', costs: '{"stepFixed":1}' }, '').join(' ');
     expect(simulated).not.toContain('--model ');
     expect(simulated).toContain('--costs {"stepFixed":1}');
+  });
+});
+
+describe('engineArguments for vllm', () => {
+  it("keeps the user's arguments apart, since they are those of another program", () => {
+    const spec: InstanceSpec = {
+      ...SPEC,
+      engine: 'vllm',
+      dtype: 'float32',
+      accelerator: 'nvidia-h100',
+      tensorParallel: 2,
+      args: ['--seed', '7'],
+    };
+    const line = engineArguments('decode-0', '127.0.0.1', spec, '/models/m').join(' ');
+    expect(line).toMatch(
+      /^engine --type vllm .*--model \/models\/m --revision main --drain-ms 30 --dtype float32 --accelerator nvidia-h100 /,
+    );
+    expect(line).toMatch(/ --tensor-parallel 2 --engine-arg=--seed --engine-arg=7$/);
+    const onCpu = engineArguments('decode-0', '127.0.0.1', { ...spec, accelerator: null, dtype: null, args: [] }, 'org/name').join(' ');
+    expect(onCpu).not.toMatch(/accelerator|dtype|engine-arg/);
   });
 });
 

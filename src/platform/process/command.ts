@@ -16,11 +16,24 @@ export function engineArguments(name: string, host: string, spec: InstanceSpec, 
     'host-bytes': spec.hostBytes,
     'lease-ms': spec.leaseMs,
   };
-  const model = spec.engine === 'llamacpp' ? ['--model', modelPath] : [];
+  const model = spec.engine === 'sim' ? [] : ['--model', modelPath];
   const costs = spec.costs === null ? [] : ['--costs', spec.costs];
+  if (spec.engine === 'vllm') return ['engine', ...words(flags), ...model, ...vllmWords(spec)];
   // What is left to wait for when the router has let an instance go is leases; arguments of the user's own win.
   const drain = spec.args.some((argument) => argument.startsWith('--drain-ms')) ? [] : ['--drain-ms', String(spec.leaseMs)];
   return ['engine', ...words(flags), ...model, ...costs, ...drain, ...spec.args];
+}
+
+/** The user's arguments are those of `vllm serve`. */
+function vllmWords({ dtype, accelerator, tensorParallel, modelRevision, leaseMs, args }: InstanceSpec): string[] {
+  const flags = {
+    revision: modelRevision,
+    'drain-ms': leaseMs,
+    ...(dtype === null ? {} : { dtype }),
+    ...(accelerator === null ? {} : { accelerator }),
+    ...(tensorParallel === null ? {} : { 'tensor-parallel': tensorParallel }),
+  };
+  return [...words(flags), ...args.map((argument) => `--engine-arg=${argument}`)];
 }
 
 function words(flags: Readonly<Record<string, string | number>>): string[] {

@@ -4,8 +4,10 @@ import { isRecord, type Member } from './member.ts';
 import { call } from './probe.ts';
 
 export interface ProbeLimits {
-  /** From the start of the process until it must be ready. */
+  /** From the start of the process until it must be ready, or say that its start goes on (`{type: 'starting'}`); then the same again. */
   readonly startMs: number;
+  /** From the start of the process until it must be ready, whatever it says: loading hundreds of gigabytes takes its time. */
+  readonly longestStartMs: number;
   readonly answerMs: number;
   /** Time between probes of a ready member. */
   readonly periodMs: number;
@@ -13,7 +15,7 @@ export interface ProbeLimits {
   readonly misses: number;
 }
 
-export const PROBE_LIMITS: ProbeLimits = { startMs: 60_000, answerMs: 2_000, periodMs: 2_000, misses: 5 };
+export const PROBE_LIMITS: ProbeLimits = { startMs: 60_000, longestStartMs: 3_600_000, answerMs: 2_000, periodMs: 2_000, misses: 5 };
 
 /** Text field of the hello message; null until it came. */
 export function told(member: Member, field: string): string | null {
@@ -42,11 +44,19 @@ export async function judge(member: Member, path: string, clock: Clock, limits: 
   const well = answer?.ok === true && answer.status === 200;
   if (member.phase === 'starting') {
     if (well) member.markReady(clock.now());
-    else if (clock.now() - startedMs > limits.startMs) member.kill(`not ready within ${limits.startMs} ms`);
+    else endLateStart(member, clock.now(), limits);
     return;
   }
   member.silentProbes = well ? 0 : member.silentProbes + 1;
   if (member.silentProbes >= limits.misses) member.kill(`${path} failed ${limits.misses} times in a row`);
+}
+
+function endLateStart(member: Member, nowMs: number, { startMs, longestStartMs }: ProbeLimits): void {
+  const { startedMs, progressMs } = member;
+  if (nowMs - startedMs > longestStartMs) member.kill(`not ready within ${longestStartMs} ms`);
+  else if (nowMs - progressMs <= startMs) return;
+  else if (progressMs === startedMs) member.kill(`not ready within ${startMs} ms`);
+  else member.kill(`not ready, and its start did not go on for ${startMs} ms`);
 }
 
 /** Members that start are asked at every look, ready ones now and then. */

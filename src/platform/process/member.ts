@@ -23,6 +23,8 @@ export class Member {
   readonly revision: string;
   phase: Phase = 'starting';
   startedMs = 0;
+  /** When its start last went on: then it began, or said so. */
+  progressMs = 0;
   readyMs: number | null = null;
   failedMs: number | null = null;
   failures = 0;
@@ -56,6 +58,7 @@ export class Member {
     const { clock, onChange } = options;
     this.phase = 'starting';
     this.startedMs = clock.now();
+    this.progressMs = this.startedMs;
     this.readyMs = null;
     this.failedMs = null;
     this.hello = null;
@@ -65,7 +68,9 @@ export class Member {
     this.#child = startChild({
       ...options,
       onMessage: (message) => {
-        if (!isRecord(message) || message['type'] !== 'listening') return;
+        if (!isRecord(message)) return;
+        if (message['type'] === 'starting') this.progressMs = clock.now();
+        if (message['type'] !== 'listening') return;
         this.hello = message;
         onChange();
       },

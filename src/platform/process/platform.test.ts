@@ -13,11 +13,18 @@ const FAKE_PROCESS = `
   const fs = require('node:fs');
   const flag = (name) => process.argv[process.argv.indexOf('--' + name) + 1];
   const mode = process.env.FAKE ?? '';
+  let list = [];
+  let ready = !['never', 'slow', 'endless'].includes(mode);
   if (mode === 'dies') { console.error('first words'); console.error(JSON.stringify({ msg: 'out of luck' })); process.exit(3); }
   if (mode === 'stubborn') process.on('SIGTERM', () => {});
+  if (mode === 'fails') { console.error('a line'); console.error('sluice engine: there is no such model'); process.exit(1); }
+  if (mode === 'slow') {
+    setInterval(() => process.send({ type: 'starting' }), 100);
+    setTimeout(() => { ready = true; }, 2_500);
+  }
+  if (mode === 'endless') setInterval(() => process.send({ type: 'starting' }), 20);
   if (mode === 'litters') fs.writeFileSync(process.env.TMPDIR + '/left', 'x');
   process.on('disconnect', () => process.exit(0));
-  let list = [];
   const server = http.createServer((request, response) => {
     if (request.method === 'PUT') {
       let text = '';
@@ -27,7 +34,7 @@ const FAKE_PROCESS = `
       });
       return;
     }
-    if (request.url === '/health' && mode === 'never') { response.statusCode = 503; }
+    if (request.url === '/health' && !ready) { response.statusCode = 503; }
     response.end(JSON.stringify({ instances: list }));
   });
   server.listen(Number(flag('port')), '127.0.0.1', () => {
@@ -42,6 +49,9 @@ const INSTANCE: InstanceSpec = {
   modelName: 'm',
   modelSource: 'builtin:tiny',
   modelRevision: 'main',
+  dtype: null,
+  accelerator: null,
+  tensorParallel: null,
   contextTokens: 64,
   maxSequences: 1,
   blockTokens: 16,
@@ -142,14 +152,31 @@ describe('ProcessPlatform', () => {
   });
 
   it('ends a process that is not ready in time, and says so', async () => {
-    await replace({ probes: { startMs: 200, answerMs: 100, periodMs: 50, misses: 2 } });
+    await replace({ probes: { startMs: 200, longestStartMs: 60_000, answerMs: 100, periodMs: 50, misses: 2 } });
     await startInstance('decode-0', { env: { FAKE: 'never' } });
     const { instances } = await until((observed) => observed.instances[0]?.phase === 'failed');
     expect(instances[0]?.lastError).toBe('not ready within 200 ms: killed by SIGKILL');
   });
 
+  it('waits longer for a process that says that its start goes on, but not for ever', async () => {
+    await replace({ probes: { startMs: 2_000, longestStartMs: 60_000, answerMs: 100, periodMs: 50, misses: 2 } });
+    await startInstance('decode-0', { env: { FAKE: 'slow' } });
+    const first = await until(({ instances }) => instances[0]?.phase !== 'starting');
+    expect(first.instances[0]).toMatchObject({ phase: 'ready', lastError: null });
+    await replace({ probes: { startMs: 2_000, longestStartMs: 2_500, answerMs: 100, periodMs: 50, misses: 2 } });
+    await startInstance('decode-0', { env: { FAKE: 'endless' } });
+    const { instances } = await until((observed) => observed.instances[0]?.phase === 'failed');
+    expect(instances[0]?.lastError).toBe('not ready within 2500 ms: killed by SIGKILL');
+  });
+
+  it('tells the sentence with which a command of ours fails, without what was said before it', async () => {
+    await startInstance('decode-0', { env: { FAKE: 'fails' } });
+    const { instances } = await until((observed) => observed.instances[0]?.phase === 'failed');
+    expect(instances[0]?.lastError).toBe('exit code 1: there is no such model');
+  });
+
   it('ends a ready process that does not answer any more', async () => {
-    await replace({ probes: { startMs: 5_000, answerMs: 50, periodMs: 10, misses: 2 } });
+    await replace({ probes: { startMs: 5_000, longestStartMs: 60_000, answerMs: 50, periodMs: 10, misses: 2 } });
     await startInstance('decode-0');
     await until(({ instances }) => instances[0]?.phase === 'ready');
     process.kill(platform.processes()[0]?.pid ?? 0, 'SIGSTOP');

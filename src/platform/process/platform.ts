@@ -29,8 +29,11 @@ export interface ProcessPlatformOptions {
   /** Folder in which the platform makes one of its own. */
   readonly tempRoot: string;
   readonly clock: Clock;
-  /** Path of the weights for a source such as `builtin:tiny`. Throws when there is none. */
-  readonly modelPath: (source: string) => Promise<string>;
+  /**
+   * What the engine is given for a source such as `builtin:tiny`: the path of a GGUF, or for vllm a folder or a name of the hub. Throws
+   * when there is none.
+   */
+  readonly modelPath: (source: string, engine: 'llamacpp' | 'vllm') => Promise<string>;
   /** Something happened that an observation would show. */
   readonly onChange: () => void;
   /** A line of a child's stderr. */
@@ -133,7 +136,7 @@ export class ProcessPlatform implements Platform {
     if (!member) return missing(name);
     const { spec } = member;
     try {
-      const path = spec.engine === 'llamacpp' ? await modelPath(spec.modelSource) : '';
+      const path = spec.engine === 'sim' ? '' : await modelPath(spec.modelSource, spec.engine);
       if (this.#closing) return failure('the platform is closing');
       member.start(this.#memberOptions(name, engineArguments(name, host, spec, path), spec.env));
       return { ok: true };

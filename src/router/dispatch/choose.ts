@@ -6,6 +6,7 @@ import type { Group } from '../instances/group.ts';
 import type { Instance } from '../instances/instance.ts';
 import type { Registry } from '../instances/registry.ts';
 import { type Decision, place } from '../placement/index.ts';
+import type { Speech } from './dialects/index.ts';
 
 export interface Choice {
   readonly group: Group;
@@ -17,9 +18,8 @@ export interface Choice {
 
 export interface Question {
   readonly request: ParsedRequest;
-  readonly salt: string;
-  /** Tokens that an earlier instance already generated. */
-  readonly generated: number;
+  /** How the request is spoken with the instances of a group. */
+  readonly speechFor: (group: Group) => Pick<Speech, 'salt' | 'spared' | 'undivided'>;
   /** Instances that failed this request. */
   readonly excluded: ReadonlySet<Instance>;
   /** Set once a token went out: another group's KV and weights would go on differently. */
@@ -53,15 +53,17 @@ export class Chooser {
   }
 
   #inGroup(group: Group, question: Question, now: number): Choice | null {
-    const instances = this.#eligible(group, question, now);
+    const { request } = question;
+    const { salt, spared, undivided } = question.speechFor(group);
+    const eligible = this.#eligible(group, question, now);
+    const instances = undivided ? eligible.filter((instance) => instance.role !== 'prefill') : eligible;
     if (instances.length === 0) return null;
-    const { request, salt, generated } = question;
     const { identity, bytesPerBlock } = group.info;
     const prompt = group.family?.namesOf(request.prompt, request.body, salt) ?? guessedNames(request.body);
     const maxTokens = request.maxTokens ?? (request.kind === 'chat' ? UNLIMITED_TOKENS : COMPLETION_TOKENS);
     const decision = place({
-      promptTokens: prompt.tokens + generated,
-      maxTokens: Math.max(1, maxTokens - generated),
+      promptTokens: prompt.tokens + spared,
+      maxTokens: Math.max(1, maxTokens - spared),
       blockTokens: identity.blockTokens,
       bytesPerBlock,
       instances,

@@ -50,16 +50,16 @@ describe('EventFilter', () => {
     const filter = new EventFilter();
     const error = 'data: {"error":{"message":"lost","code":"internal"}}\n\n';
     expect(feed(filter, `: 1\n${event('a')}${error}${event('b')}`)).toBe(event('a'));
-    expect(filter.errorEvent).toContain('"lost"');
+    expect(filter.stopped).toMatchObject({ kind: 'error', text: expect.stringContaining('"lost"') });
     filter.restart();
-    expect([filter.errorEvent, feed(filter, event('c'))]).toEqual([null, event('c')]);
+    expect([filter.stopped, feed(filter, event('c'))]).toEqual([null, event('c')]);
   });
 
   it('is not misled by text that looks like the end or an error', () => {
     const filter = new EventFilter();
     const text = event('"finish_reason":"stop" data: [DONE] "error" \n\n "usage":{');
     expect(feed(filter, text)).toBe(text);
-    expect([filter.done, filter.finishReason, filter.errorEvent]).toEqual([false, null, null]);
+    expect([filter.done, filter.finishReason, filter.stopped]).toEqual([false, null, null]);
   });
 
   it('after the finish lets pass only what the client lacks', () => {

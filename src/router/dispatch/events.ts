@@ -2,6 +2,8 @@
  * Server-sent events of an engine on their way to the client: whole events only, so that a stream can be taken up by another
  * instance between two of them, and without the comment lines in which the engine tells the token ids (docs/engine-protocol.md).
  */
+import type { EventReader, StreamStop } from './dialects/index.ts';
+
 const LF = 10;
 const COLON = 58;
 const COMMA = 44;
@@ -9,16 +11,16 @@ const ZERO = 48;
 const BRACKET = 91;
 const QUOTE = 34;
 /** `data: ` comes before the payload. */
-const PAYLOAD_AT = 6;
+export const PAYLOAD_AT = 6;
 const ERROR_START = Buffer.from('data: {"error"');
 const USAGE = Buffer.from('"usage":{');
 const FINISHED = Buffer.from('"finish_reason":"');
 const UNFINISHED = Buffer.from('"finish_reason":null}]}\n\n');
 const UNFINISHED_WITH_USAGE = Buffer.from('"finish_reason":null}],"usage":null}\n\n');
 /** Longest event that is believed. */
-const MAX_EVENT_BYTES = 4 << 20;
+export const MAX_EVENT_BYTES = 4 << 20;
 
-export class EventFilter {
+export class EventFilter implements EventReader {
   /** Ids of all tokens that the forwarded events carry. */
   readonly tokenIds: number[] = [];
   /** `[DONE]` was forwarded. */
@@ -27,36 +29,37 @@ export class EventFilter {
   finishReason: string | null = null;
   /** The event with usage was forwarded. */
   usage = false;
+  /** What this engine sends is never known already. */
+  readonly heard = false;
   /** The engine reported an error in the stream; it is held back. */
-  errorEvent: string | null = null;
+  stopped: StreamStop | null = null;
   #carry: Buffer | null = null;
 
-  /**
-   * Takes the next bytes and returns what goes to the client, in memory of its own; null when no event is complete yet.
-   * @throws RangeError when an event does not end within 4 MiB.
-   */
+  get tokens(): number {
+    return this.tokenIds.length;
+  }
+
   take(piece: Buffer): Buffer | null {
     const all = this.#carry ? Buffer.concat([this.#carry, piece]) : piece;
     this.#carry = null;
     const out = Buffer.allocUnsafe(all.length);
     let written = 0;
     let from = 0;
-    while (from < all.length && this.errorEvent === null) {
+    while (from < all.length && this.stopped === null) {
       const end = endOfEvent(all, from);
       if (end < 0) break;
       const start = all[from] === COLON ? this.#comment(all, from) : from;
-      if (this.#isError(all, start)) this.errorEvent = all.toString('utf8', start + PAYLOAD_AT, end).trimEnd();
+      if (isError(all, start)) this.stopped = { kind: 'error', text: all.toString('utf8', start + PAYLOAD_AT, end).trimEnd() };
       else if (this.#look(all, start, end)) written += all.copy(out, written, start, end);
       from = end;
     }
-    if (from < all.length && this.errorEvent === null) this.#keep(all, from);
+    if (from < all.length && this.stopped === null) this.#keep(all, from);
     return written === 0 ? null : out.subarray(0, written);
   }
 
-  /** Forgets the half event of a stream that broke; the next bytes come from another instance. */
   restart(): void {
     this.#carry = null;
-    this.errorEvent = null;
+    this.stopped = null;
   }
 
   #keep(all: Buffer, from: number): void {
@@ -82,13 +85,6 @@ export class EventFilter {
     }
   }
 
-  #isError(all: Buffer, start: number): boolean {
-    // A cheap look first: an ordinary event has `{"id"` there.
-    return (
-      all[start + PAYLOAD_AT + 2] === ERROR_START[PAYLOAD_AT + 2] && all.subarray(start, start + ERROR_START.length).equals(ERROR_START)
-    );
-  }
-
   /** Notes what the event says of the stream's end; false for one that the client has already (after a resume that only brings usage). */
   #look(all: Buffer, start: number, end: number): boolean {
     if (all[start + PAYLOAD_AT] === BRACKET) {
@@ -108,6 +104,11 @@ export class EventFilter {
   }
 }
 
+export function isError(all: Buffer, start: number): boolean {
+  // A cheap look first: an ordinary event has `{"id"` there.
+  return all[start + PAYLOAD_AT + 2] === ERROR_START[PAYLOAD_AT + 2] && all.subarray(start, start + ERROR_START.length).equals(ERROR_START);
+}
+
 /**
  * True for nearly every event of a stream: its last choice ends in `null}` (the finish reason), with or without `"usage":null` after
  * it. Only a quick look, as this is done for every token; false means nothing.
@@ -124,7 +125,7 @@ function endsWith(all: Buffer, end: number, tail: Buffer): boolean {
 }
 
 /** Position after the empty line that ends the event at `from`; -1 when it has not come yet. */
-function endOfEvent(all: Buffer, from: number): number {
+export function endOfEvent(all: Buffer, from: number): number {
   for (let at = all.indexOf(LF, from); at >= 0 && at + 1 < all.length; at = all.indexOf(LF, at + 1)) {
     if (all[at + 1] === LF) return at + 2;
   }

@@ -7,32 +7,26 @@
  *   from the tokens that the client already has (MAX_RESUMES). Both count down, so a flight cannot go round for ever.
  * - Every stage has a deadline.
  */
-import type { HandOffTicket } from '../../engines/index.ts';
 import { SluiceError } from '../../shared/index.ts';
 import type { Applicant } from '../admission/admission.ts';
 import type { ParsedRequest } from '../edge/index.ts';
+import type { Group } from '../instances/group.ts';
 import type { Instance } from '../instances/instance.ts';
-import type { RequestOutcome, RequestRecord } from '../record/index.ts';
-import type { Leg, ResponseHead, ResponseSink, UpstreamFailure } from '../upstream/index.ts';
-import { readAnswer } from './answer.ts';
+import type { LegReport, RequestOutcome, RequestRecord } from '../record/index.ts';
+import type { Leg, ResponseHead, ResponseSink } from '../upstream/index.ts';
 import type { Choice } from './choose.ts';
 import type { Client } from './client.ts';
 import type { DispatchContext } from './context.ts';
 import type { Stage, Watched } from './deadlines.ts';
-import { EventFilter } from './events.ts';
-import { decodeHead, prefillHead } from './heads.ts';
+import { DecodeLeg } from './decode-leg.ts';
+import { type Message, type PrefillAnswer, type Speech, type StreamStop, type Subject, speechOf } from './dialects/index.ts';
 import { Holdings } from './holdings.ts';
 import { Ledger } from './ledger.ts';
 import { PrefillLeg } from './prefill-leg.ts';
-import { errorOf, interrupted, isCrowded, messageOf, parseReport, reusedTokens } from './reports.ts';
-import { HeldTicket } from './ticket.ts';
+import { errorOf, interrupted, isCrowded, messageOf } from './reports.ts';
 
 const MAX_RETRIES = 3;
 const MAX_RESUMES = 3;
-/** Their ids go in one header of at most 256 KiB. */
-const MAX_RESUMED_TOKENS = 30_000;
-/** A whole (not streamed) answer is held until it is complete, so that a broken one can be asked for again. */
-const MAX_ANSWER_BYTES = 32 << 20;
 const EXPECT_MS = 5_000;
 const DONE_EVENT = Buffer.from('data: [DONE]\n\n');
 
@@ -45,7 +39,16 @@ export interface FlightOptions {
   readonly probe: boolean;
 }
 
-export class Flight implements ResponseSink, Applicant, Watched {
+/** Why an attempt is lost. */
+interface Fault {
+  /** Left out of the attempts to come. */
+  readonly culprit: Instance | null;
+  readonly error: SluiceError;
+  /** No fault of the culprit: it has no room, or ends on purpose. */
+  readonly innocent?: boolean;
+}
+
+export class Flight implements Applicant, Watched {
   readonly tenant: string;
   deadlineAt: number;
   place = -1;
@@ -55,18 +58,13 @@ export class Flight implements ResponseSink, Applicant, Watched {
   readonly #options: FlightOptions;
   readonly #ledger: Ledger;
   readonly #totalAt: number;
-  readonly #created: number;
-  readonly #seed: number | null;
-  readonly #filter: EventFilter;
+  readonly #subject: Subject;
   readonly #excluded = new Set<Instance>();
   readonly #holdings: Holdings;
-  readonly #ticket: HeldTicket;
+  #speech: Speech | null = null;
   #stage: Stage | 'queue' | 'ended' = 'queue';
   #choice: Choice | null = null;
   #leg: Leg | null = null;
-  #head: ResponseHead | null = null;
-  #pieces: Buffer[] = [];
-  #bytes = 0;
   #retries = 0;
   #paused = false;
   /** Admission turned it away, so that there is no place to give back. */
@@ -83,12 +81,11 @@ export class Flight implements ResponseSink, Applicant, Watched {
     this.#ledger = new Ledger(request, clock, options);
     this.#totalAt = this.#ledger.receivedAt + deadlines.totalMs;
     this.deadlineAt = this.#totalAt;
-    this.#created = Math.floor(this.record.startedAt / 1000);
-    // Harmless for greedy requests; for sampled ones it is what makes them resumable.
-    this.#seed = request.hasSeed ? null : context.newSeed();
-    this.#filter = new EventFilter();
+    const { id, salt } = options;
+    // A seed is harmless for greedy requests; for sampled ones it is what makes them resumable.
+    const seed = request.hasSeed ? null : context.newSeed();
+    this.#subject = { request, id, salt, created: Math.floor(this.record.startedAt / 1000), seed, deadlines, clock };
     this.#holdings = new Holdings(clock, context.held);
-    this.#ticket = new HeldTicket(clock);
   }
 
   get record(): RequestRecord {
@@ -127,8 +124,9 @@ export class Flight implements ResponseSink, Applicant, Watched {
       );
     }
     const names = { prefill: 'prefill', firstToken: 'the first token', idle: 'the next token' };
-    const late = new SluiceError('deadline_exceeded', `${names[stage]} did not come within its deadline`);
-    this.#failed(stage === 'prefill' ? this.#choice?.prefill : this.#choice?.decode, late, true);
+    const error = new SluiceError('deadline_exceeded', `${names[stage]} did not come within its deadline`);
+    if (stage === 'prefill') this.#failed({ culprit: this.#choice?.prefill ?? null, error });
+    else this.#decodeFailed(error, null);
   }
 
   #enter(stage: Stage, ms: number): void {
@@ -136,25 +134,32 @@ export class Flight implements ResponseSink, Applicant, Watched {
     this.deadlineAt = Math.min(this.#totalAt, this.#context.clock.now() + ms);
   }
 
+  /** Kept while the groups asked are of one dialect; once a token went out, only one group is asked. */
+  #speechFor(group: Group): Speech {
+    const { dialect } = group.info;
+    if (this.#speech?.dialect !== dialect) this.#speech = speechOf(dialect, this.#subject);
+    return this.#speech;
+  }
+
   #try(): void {
     const { chooser, clock } = this.#context;
-    const generated = this.#filter.tokenIds.length;
-    const { salt, probe } = this.#options;
-    const group = generated > 0 ? (this.#choice?.group ?? null) : null;
-    const question = { request: this.#request, salt, generated, excluded: this.#excluded, group, pairOnly: probe };
+    const group = this.#client.started ? (this.#choice?.group ?? null) : null;
+    const speechFor = (each: Group) => this.#speechFor(each);
+    const question = { request: this.#request, speechFor, excluded: this.#excluded, group, pairOnly: this.#options.probe };
     const choice = chooser.choose(question, clock.now());
-    if (!choice && this.#filter.finishReason !== null) return this.#complete();
+    if (!choice && this.#spoken) return this.#complete();
     if (!choice)
       return this.#finish(
         'failed',
         this.#lastError ?? new SluiceError('unavailable', 'no instance can take the request now', { retryAfterSeconds: 1 }),
       );
     this.#choice = choice;
-    this.#ledger.placed(choice.decision, choice.prompt.tokens, generated);
-    this.#reserve(choice);
+    const speech = this.#speechFor(choice.group);
+    this.#ledger.placed(choice.decision, choice.prompt.tokens, speech.events.tokens);
+    this.#reserve(choice, speech);
     this.#expect(choice);
-    if (choice.prefill) this.#prefill(choice.prefill);
-    else this.#decode(choice.decode, null);
+    if (choice.prefill) this.#prefill(choice.prefill, speech);
+    else this.#decode(choice, speech);
   }
 
   /** Tells the directory what the chosen instances will soon hold beside what they have. */
@@ -168,172 +173,151 @@ export class Flight implements ResponseSink, Applicant, Watched {
     expect(decode, prefill ? Math.max(0, prompt.keys.length - pulledBlocks) : cachedBlocks);
   }
 
-  #reserve({ prefill, decode, prompt, decision, group }: Choice): void {
+  #reserve({ prefill, decode, prompt, decision, group }: Choice, speech: Speech): void {
     const cached = decision.chosen.cachedBlocks * group.info.identity.blockTokens;
     const uncached = Math.max(0, prompt.tokens - cached);
     if (prefill) this.#holdings.hold(prefill, { prefillTokens: uncached, contextTokens: 0 });
-    this.#holdings.hold(decode, { prefillTokens: prefill ? 0 : uncached, contextTokens: prompt.tokens + this.#filter.tokenIds.length });
+    this.#holdings.hold(decode, { prefillTokens: prefill ? 0 : uncached, contextTokens: prompt.tokens + speech.spared });
   }
 
-  #headFields(instance: Instance, deadlineMs: number) {
-    const { kind, body } = this.#request;
-    const path = kind === 'chat' ? '/v1/chat/completions' : '/v1/completions';
-    const { id, salt } = this.#options;
-    return {
-      host: instance.host,
-      path,
-      id,
-      bytes: body.length,
-      created: this.#created,
-      salt,
-      seed: this.#seed,
-      deadlineMs: Math.min(deadlineMs, this.#totalAt - this.#context.clock.now()),
-    };
-  }
-
-  #open(instance: Instance, head: string, sink: ResponseSink): void {
+  #open(instance: Instance, message: Message, sink: ResponseSink): void {
     this.#context.held.legs += 1;
-    this.#leg = instance.pool.request(head, this.#request.body, sink);
+    this.#leg = instance.requests.pool.request(message.head, message.body, sink);
   }
 
-  #closeLeg(abort: boolean): void {
+  /** Gives a leg that is not complete up. */
+  #closeLeg(): void {
     if (!this.#leg) return;
     this.#context.held.legs -= 1;
-    if (abort) this.#leg.abort();
+    this.#leg.abort();
     this.#leg = null;
   }
 
-  #prefill(instance: Instance): void {
-    const { deadlines } = this.#context;
-    this.#enter('prefill', deadlines.prefillMs);
+  #msLeft(stageMs: number): number {
+    return Math.min(stageMs, this.#totalAt - this.#context.clock.now());
+  }
+
+  #prefill(instance: Instance, speech: Speech): void {
+    const { prefillMs } = this.#context.deadlines;
+    this.#enter('prefill', prefillMs);
     this.#ledger.legBegan();
-    const head = prefillHead({ ...this.#headFields(instance, deadlines.prefillMs), resumed: this.#filter.tokenIds });
+    const failed = (message: string) =>
+      this.#failed({ culprit: instance, error: new SluiceError('engine_failed', `prefill failed: ${message}`) });
+    const done = (answer: PrefillAnswer) => {
+      const report = speech.prefilled(instance, answer);
+      if (typeof report === 'string') return failed(report);
+      this.#closeLeg();
+      this.#holdings.letGo(instance);
+      instance.breaker.succeeded();
+      this.#ledger.prefilled(report);
+      if (this.#choice) this.#decode(this.#choice, speech);
+    };
+    const rejected = ({ head, body }: { head: ResponseHead; body: Buffer }) => {
+      if (speech.suspect(body.toString('utf8')) === 'dead') instance.breaker.broke();
+      if (!this.#refusedBy(head, body)) this.#failed({ culprit: instance, error: errorOf(head, body), innocent: isCrowded(head.status) });
+    };
     this.#open(
       instance,
-      head,
-      new PrefillLeg({
-        done: (ticket, report) => {
-          this.#closeLeg(false);
-          this.#holdings.letGo(instance);
-          instance.breaker.succeeded();
-          this.#ledger.prefilled(report);
-          this.#ticket.hold(ticket, instance);
-          if (this.#choice) this.#decode(this.#choice.decode, ticket);
-        },
-        rejected: (answer) => {
-          this.#closeLeg(false);
-          this.#answered(instance, answer.head, answer.body);
-        },
-        failed: (message) => this.#failed(instance, new SluiceError('engine_failed', `prefill failed: ${message}`), true),
-      }),
+      speech.prefill(instance, this.#msLeft(prefillMs)),
+      new PrefillLeg({ done, rejected, failed }, this.#context.clock),
     );
   }
 
-  #decode(instance: Instance, ticket: HandOffTicket | null): void {
-    const { deadlines } = this.#context;
-    this.#enter('firstToken', deadlines.firstTokenMs);
+  #decode(choice: Choice, speech: Speech): void {
+    const ms = speech.firstTokenMs(choice);
+    this.#enter('firstToken', ms);
     this.#ledger.legBegan();
-    this.#head = null;
-    this.#pieces = [];
-    this.#bytes = 0;
-    const report = this.#ledger.prefillReport;
-    const fields = {
-      ...this.#headFields(instance, deadlines.firstTokenMs),
-      stream: this.#request.stream,
-      ticket,
-      pullMs: deadlines.pullMs,
-      resumed: this.#filter.tokenIds,
-      cachedTokens: report ? reusedTokens(report) : null,
+    const events = {
+      spoke: (report: LegReport | null) => this.#spoke(report),
+      events: (bytes: Buffer) => this.#forward(bytes),
+      skipped: () => this.#alive(),
+      stopped: (stop: StreamStop) => this.#stopped(stop),
+      ended: () => this.#streamEnded(),
+      answered: (head: ResponseHead, body: Buffer) => this.#answered(head, body),
+      lost: (error: SluiceError) =>
+        error.code === 'internal' ? this.#finish('failed', error) : this.#failed({ culprit: choice.decode, error }),
     };
-    this.#open(instance, decodeHead(fields), this);
+    this.#open(choice.decode, speech.decode(choice, this.#msLeft(ms)), new DecodeLeg(speech, this.#request.stream, events));
   }
 
-  head(head: ResponseHead): void {
-    this.#head = head;
-    if (head.status !== 200) return;
-    const { decode } = this.#choice as Choice;
+  #spoke(report: LegReport | null): void {
     this.#enter('idle', this.#context.deadlines.idleMs);
-    const report = head.report === null ? null : parseReport(head.report);
     this.#ledger.firstByte(report);
-    // The first token is there, so the pull is over. One that failed, or was not needed, was not acknowledged: its lease would wait.
-    const handOff = report?.handOff ?? null;
-    if (handOff === null || handOff.failed !== null) this.#ticket.release();
-    else this.#ticket.taken();
-    this.#holdings.prefilled(decode);
+    if (this.#choice) this.#holdings.prefilled(this.#choice.decode);
     if (this.#request.stream && !this.#client.started) this.#client.begin();
   }
 
-  data(piece: Buffer): void {
-    if (this.#head?.status === 200 && this.#request.stream) {
-      const events = this.#filter.take(piece);
-      if (events) this.#pieces.push(events);
-      return;
-    }
-    this.#bytes += piece.length;
-    if (this.#bytes <= MAX_ANSWER_BYTES) this.#pieces.push(Buffer.from(piece));
+  #forward(bytes: Buffer): void {
+    this.#ledger.spoke(this.#alive());
+    if (!this.#client.write(bytes)) this.#pause();
   }
 
-  flush(): void {
-    if (this.#head?.status !== 200 || !this.#request.stream) return;
+  /** The instance sends something. @returns the time */
+  #alive(): number {
     const now = this.#context.clock.now();
-    const [first, ...more] = this.#pieces;
-    if (first) {
-      this.#pieces = [];
-      this.#ledger.spoke(now);
-      this.deadlineAt = Math.min(this.#totalAt, now + this.#context.deadlines.idleMs);
-      if (!this.#client.write(more.length === 0 ? first : Buffer.concat([first, ...more]))) this.#pause();
-    }
-    if (this.#filter.errorEvent !== null)
-      this.#failed(this.#choice?.decode, new SluiceError('engine_failed', 'the engine reported an error in the stream'), true);
+    this.deadlineAt = Math.min(this.#totalAt, now + this.#context.deadlines.idleMs);
+    return now;
   }
 
-  end(): void {
-    this.#closeLeg(false);
-    const { decode } = this.#choice as Choice;
-    const head = this.#head as ResponseHead;
-    if (head.status !== 200 || !this.#request.stream) {
-      if (this.#bytes > MAX_ANSWER_BYTES)
-        return this.#finish('failed', new SluiceError('internal', `the answer is larger than ${MAX_ANSWER_BYTES} bytes`));
-      return this.#answered(decode, head, this.#pieces.length === 1 && this.#pieces[0] ? this.#pieces[0] : Buffer.concat(this.#pieces));
+  #stopped({ kind, text }: StreamStop): void {
+    if (kind === 'diverged') return this.#spoken ? this.#complete() : this.#finish('failed', new SluiceError('engine_failed', text));
+    if (kind === 'aborted') {
+      const error = new SluiceError('engine_failed', 'the engine gave the request up');
+      return this.#failed({ culprit: this.#choice?.decode ?? null, error, innocent: true });
     }
-    if (!this.#filter.done) return this.#failed(decode, new SluiceError('engine_failed', 'the stream ended too early'), false);
-    decode.breaker.succeeded();
+    this.#decodeFailed(new SluiceError('engine_failed', 'the engine reported an error in the stream'), text);
+  }
+
+  #streamEnded(): void {
+    const decode = this.#choice?.decode ?? null;
+    if (!this.#speech?.events.done)
+      return this.#failed({ culprit: decode, error: new SluiceError('engine_failed', 'the stream ended too early') });
+    decode?.breaker.succeeded();
     this.#client.end();
     this.#finish('ok', null);
   }
 
-  fail(failure: UpstreamFailure): void {
-    const what =
-      failure.kind === 'connect'
-        ? 'the instance cannot be reached'
-        : failure.kind === 'overload'
-          ? failure.message
-          : 'the connection to the instance broke';
-    this.#failed(this.#choice?.decode, new SluiceError('engine_failed', what), false);
+  /** A complete answer of the decode instance, good or not. What is the client's fault is handed on; what is the instance's is tried elsewhere. */
+  #answered(head: ResponseHead, body: Buffer): void {
+    const decode = this.#choice?.decode ?? null;
+    if (head.status !== 200) {
+      if (this.#refusedBy(head, body)) return;
+      const error = errorOf(head, body);
+      if (isCrowded(head.status)) this.#failed({ culprit: decode, error, innocent: true });
+      else this.#decodeFailed(error, body.toString('utf8'));
+      return;
+    }
+    const answer = this.#speech?.whole(body) ?? new SluiceError('internal', 'an answer that nobody asked for');
+    if (answer instanceof SluiceError) return this.#failed({ culprit: decode, error: answer });
+    decode?.breaker.succeeded();
+    Object.assign(this.record, { outputTokens: answer.outputTokens, finishReason: answer.finishReason });
+    this.#client.answer(200, head.contentType ?? 'application/json', answer.body);
+    this.#finish('ok', null);
   }
 
-  /** A complete answer, good or not. What is the client's fault is handed on; what is the instance's is tried elsewhere. */
-  #answered(instance: Instance, head: ResponseHead, body: Buffer): void {
-    const contentType = head.contentType ?? 'application/json';
-    if (head.status === 200) {
-      instance.breaker.succeeded();
-      Object.assign(this.record, readAnswer(body));
-      this.#client.answer(200, contentType, body);
-      return this.#finish('ok', null);
-    }
-    if (head.status < 500 && head.status !== 429 && !this.#client.started) {
-      this.record.status = head.status;
-      this.record.error = messageOf(body);
-      this.#client.answer(head.status, contentType, body, head.retryAfter);
-      return this.#finish('refused', null);
-    }
-    this.#failed(instance, errorOf(head, body), false, isCrowded(head.status));
+  /** True when it is the client's fault, and the client was told. */
+  #refusedBy(head: ResponseHead, body: Buffer): boolean {
+    if (head.status >= 500 || head.status === 429 || this.#client.started || this.#speech === null) return false;
+    this.record.status = head.status;
+    this.record.error = messageOf(body);
+    const refusal = this.#speech.refusal(head, body);
+    this.#client.answer(head.status, refusal.contentType, refusal.body, head.retryAfter);
+    this.#finish('refused', null);
+    return true;
   }
 
-  /** An attempt is lost with `culprit`; the next one goes elsewhere, while there is one. */
-  #failed(culprit: Instance | null | undefined, error: SluiceError, abort: boolean, innocent = false): void {
+  /** The decode leg failed though the instance could be reached. @param said what the engine said of it */
+  #decodeFailed(error: SluiceError, said: string | null): void {
+    const { prefill = null, decode = null } = this.#choice ?? {};
+    const suspect = this.#speech?.suspect(said);
+    if (suspect === 'dead') decode?.breaker.broke();
+    this.#failed({ culprit: suspect === 'prefill' ? prefill : decode, error });
+  }
+
+  /** An attempt is lost; the next one goes elsewhere, while there is one. */
+  #failed({ culprit, error, innocent = false }: Fault): void {
     if (this.#stage === 'ended') return;
-    this.#closeLeg(abort);
+    this.#closeLeg();
     this.#lastError = error;
     this.#ledger.failed(error.message);
     this.#holdings.letAllGo();
@@ -341,21 +325,32 @@ export class Flight implements ResponseSink, Applicant, Watched {
       this.#excluded.add(culprit);
       if (!innocent) culprit.breaker.failed(this.#context.clock.now());
     }
-    this.#ticket.release();
+    this.#speech?.dropHandOff();
+    this.#speech?.events.restart();
     if (!this.#client.started) return this.#retries++ < MAX_RETRIES ? this.#try() : this.#finish('failed', error);
-    const spoken = this.#filter.finishReason !== null;
-    if (spoken && (!this.#request.includeUsage || this.#filter.usage)) return this.#complete();
-    this.#filter.restart();
-    this.#pieces = [];
-    const resumable = this.record.resumes < MAX_RESUMES && this.#filter.tokenIds.length <= MAX_RESUMED_TOKENS;
-    if (!resumable) return spoken ? this.#complete() : this.#finish('failed', error);
+    this.#resume(error);
+  }
+
+  #resume(error: SluiceError): void {
+    const speech = this.#speech as Speech;
+    if (this.#spoken && (!this.#request.includeUsage || speech.events.usage)) return this.#complete();
+    const why = this.record.resumes < MAX_RESUMES ? speech.whyNotResumed() : `it was resumed ${MAX_RESUMES} times already`;
+    if (why !== null) {
+      if (this.#spoken) return this.#complete();
+      return this.#finish('failed', new SluiceError(error.code, `${error.message}; ${why}`));
+    }
     this.record.resumes += 1;
     this.#try();
   }
 
-  /** All tokens went out; only the end mark was lost with the instance. */
+  /** All tokens went out. */
+  get #spoken(): boolean {
+    return (this.#speech?.events.finishReason ?? null) !== null;
+  }
+
+  /** Only the end mark was lost with the instance. */
   #complete(): void {
-    if (!this.#filter.done) this.#client.write(DONE_EVENT);
+    if (!this.#speech?.events.done) this.#client.write(DONE_EVENT);
     this.#client.end();
     this.#finish('ok', null);
   }
@@ -381,14 +376,14 @@ export class Flight implements ResponseSink, Applicant, Watched {
   #finish(outcome: RequestOutcome, error: SluiceError | null): void {
     if (this.#stage === 'ended') return;
     this.#stage = 'ended';
-    this.#closeLeg(true);
-    this.#ticket.release();
+    this.#closeLeg();
+    this.#speech?.dropHandOff();
     this.#holdings.letAllGo();
     const { admission, watchman, onEnd } = this.#context;
     watchman.forget(this);
     if (!this.#refused) admission.leave(this);
     const final = error && this.#client.started && outcome === 'failed' ? interrupted(error) : error;
-    this.#ledger.conclude(outcome, final, this.#filter);
+    this.#ledger.conclude(outcome, final, this.#speech);
     if (outcome === 'ok' && this.#choice) this.#ledger.credit(this.#choice);
     if (final && outcome !== 'cancelled') this.#client.fail(final);
     onEnd(this);

@@ -1,11 +1,15 @@
-/** Request heads for engines (docs/engine-protocol.md). Pure. */
+/** Request heads for engines: plain ones, and those of ours (docs/engine-protocol.md). Pure. */
 import type { HandOffTicket } from '../../engines/index.ts';
+import type { RequestKind } from '../edge/index.ts';
 
-export interface HeadFields {
+export interface PlainFields {
   readonly host: string;
-  readonly path: string;
+  readonly kind: RequestKind;
   readonly id: string;
   readonly bytes: number;
+}
+
+export interface HeadFields extends PlainFields {
   readonly created: number;
   readonly salt: string;
   /** Null: the body has one, or none is needed. */
@@ -13,10 +17,20 @@ export interface HeadFields {
   readonly deadlineMs: number;
 }
 
+/** What any OpenAI server understands, without the empty line at the end. */
+function openAi({ host, kind, id, bytes }: PlainFields): string {
+  const path = kind === 'chat' ? '/v1/chat/completions' : '/v1/completions';
+  return `POST ${path} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\nx-request-id: ${id}\r\n`;
+}
+
+export function plainHead(fields: PlainFields): string {
+  return `${openAi(fields)}\r\n`;
+}
+
 function common(fields: HeadFields): string {
-  const { host, path, id, bytes, created, salt, seed, deadlineMs } = fields;
+  const { created, salt, seed, deadlineMs } = fields;
   return (
-    `POST ${path} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\nx-request-id: ${id}\r\n` +
+    openAi(fields) +
     `x-sluice-created: ${created}\r\nx-sluice-deadline-ms: ${Math.max(1, Math.ceil(deadlineMs))}\r\n` +
     (salt === '' ? '' : `x-sluice-salt: ${salt}\r\n`) +
     (seed === null ? '' : `x-sluice-seed: ${seed}\r\n`)

@@ -1,11 +1,10 @@
 /** Writes a flight's record, and credits the instances with what they did for it. */
-import type { PromptReport } from '../../engines/index.ts';
 import type { Clock, SluiceError } from '../../shared/index.ts';
 import type { ParsedRequest } from '../edge/index.ts';
 import type { Decision } from '../placement/index.ts';
-import type { AttemptRecord, RequestOutcome, RequestRecord } from '../record/index.ts';
+import type { AttemptRecord, LegReport, RequestOutcome, RequestRecord } from '../record/index.ts';
 import type { Choice } from './choose.ts';
-import type { EventFilter } from './events.ts';
+import type { Speech } from './dialects/index.ts';
 
 export class Ledger {
   readonly record: RequestRecord;
@@ -47,11 +46,6 @@ export class Ledger {
     return this.#clock.now() - this.receivedAt;
   }
 
-  /** What the prefill instance of the present attempt said. */
-  get prefillReport(): PromptReport | null {
-    return this.#attempt?.prefill?.report ?? null;
-  }
-
   placed(decision: Decision, promptTokens: number, resumedTokens: number): void {
     this.record.promptTokens = promptTokens;
     this.#attempt = { atMs: this.elapsedMs, decision, resumedTokens, prefill: null, decode: null, error: null };
@@ -62,11 +56,11 @@ export class Ledger {
     this.#legAt = this.#clock.now();
   }
 
-  prefilled(report: PromptReport): void {
+  prefilled(report: LegReport): void {
     if (this.#attempt) this.#attempt.prefill = { ms: this.#clock.now() - this.#legAt, report };
   }
 
-  firstByte(report: PromptReport | null): void {
+  firstByte(report: LegReport | null): void {
     const now = this.#clock.now();
     if (this.#attempt) this.#attempt.decode = { ms: now - this.#legAt, report };
     this.#firstAt ||= now;
@@ -82,13 +76,15 @@ export class Ledger {
     if (this.#attempt) this.#attempt.error = reason;
   }
 
-  conclude(outcome: RequestOutcome, error: SluiceError | null, filter: EventFilter): void {
+  conclude(outcome: RequestOutcome, error: SluiceError | null, speech: Speech | null): void {
     const { record } = this;
     record.outcome = outcome;
     record.totalMs = this.elapsedMs;
-    if (record.stream) {
-      record.outputTokens = filter.tokenIds.length;
-      record.finishReason = filter.finishReason;
+    const report = speech?.decoded() ?? null;
+    if (report !== null) this.#decoded(report);
+    if (record.stream && speech !== null) {
+      record.outputTokens = speech.events.tokens;
+      record.finishReason = speech.events.finishReason;
       if (record.outputTokens > 1) record.tpotMs = (this.#lastAt - this.#firstAt) / (record.outputTokens - 1);
     }
     if (error) {
@@ -97,14 +93,21 @@ export class Ledger {
     } else if (record.status === 0) record.status = 200;
   }
 
+  #decoded(report: LegReport): void {
+    if (this.#attempt?.decode) this.#attempt.decode = { ms: this.#attempt.decode.ms, report };
+  }
+
   /** Into the tables of the instances that served it. */
   credit({ prefill, decode }: Choice): void {
     const { ttftMs, tpotMs, synthetic } = this.record;
     if (synthetic) return;
     if (ttftMs !== null) decode.ttft.add(ttftMs);
     if (tpotMs !== null) decode.tpot.add(tpotMs);
-    for (const [instance, report] of [[prefill, this.prefillReport] as const, [decode, this.#attempt?.decode?.report] as const]) {
-      if (!instance || !report) continue;
+    for (const [instance, report] of [
+      [prefill, this.#attempt?.prefill?.report] as const,
+      [decode, this.#attempt?.decode?.report] as const,
+    ]) {
+      if (!instance || !report?.reused) continue;
       instance.promptTokens += report.promptTokens;
       instance.reusedTokens += report.reused.hbm + report.reused.host;
     }

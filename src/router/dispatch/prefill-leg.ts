@@ -1,9 +1,11 @@
-/** Takes the prefill instance's answer: a ticket and a report. */
-import type { HandOffTicket, PromptReport } from '../../engines/index.ts';
+/** Collects the prefill instance's answer. */
+import type { Clock } from '../../shared/index.ts';
 import type { ResponseHead, ResponseSink, UpstreamFailure } from '../upstream/index.ts';
+import type { PrefillAnswer } from './dialects/index.ts';
 
 export interface PrefillLegEvents {
-  done(ticket: HandOffTicket, report: PromptReport): void;
+  /** A 200. */
+  done(answer: PrefillAnswer): void;
   /** Any status but 200. */
   rejected(answer: { readonly head: ResponseHead; readonly body: Buffer }): void;
   failed(message: string): void;
@@ -13,15 +15,19 @@ const MAX_BYTES = 1 << 20;
 
 export class PrefillLeg implements ResponseSink {
   readonly #events: PrefillLegEvents;
+  readonly #clock: Clock;
+  #headAt = 0;
   #head: ResponseHead | null = null;
   #pieces: Buffer[] = [];
   #bytes = 0;
 
-  constructor(events: PrefillLegEvents) {
+  constructor(events: PrefillLegEvents, clock: Clock) {
     this.#events = events;
+    this.#clock = clock;
   }
 
   head(head: ResponseHead): void {
+    this.#headAt = this.#clock.now();
     this.#head = head;
   }
 
@@ -36,25 +42,11 @@ export class PrefillLeg implements ResponseSink {
     const head = this.#head as ResponseHead;
     const body = Buffer.concat(this.#pieces);
     if (head.status !== 200) return this.#events.rejected({ head, body });
-    const answer = this.#bytes <= MAX_BYTES ? readAnswer(body) : null;
-    if (answer) this.#events.done(answer.ticket, answer.report);
-    else this.#events.failed('its answer is no hand-off');
+    if (this.#bytes > MAX_BYTES) this.#events.failed('its answer is too long');
+    else this.#events.done({ body, ageMs: this.#clock.now() - this.#headAt });
   }
 
   fail(failure: UpstreamFailure): void {
     this.#events.failed(failure.kind === 'connect' ? 'the instance cannot be reached' : 'the connection broke');
-  }
-}
-
-function readAnswer(body: Buffer): { ticket: HandOffTicket; report: PromptReport } | null {
-  try {
-    const { object, ticket, report } = JSON.parse(body.toString('utf8')) as {
-      object?: string;
-      ticket?: HandOffTicket;
-      report?: PromptReport;
-    };
-    return object === 'sluice.handoff' && ticket && report ? { ticket, report } : null;
-  } catch {
-    return null; // said as a failure by the caller
   }
 }

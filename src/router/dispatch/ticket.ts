@@ -30,7 +30,7 @@ export class HeldTicket {
     const held = this.#held;
     this.#held = null;
     if (held === null || held.ticket.lease === '') return;
-    const { pool, host } = held.from;
+    const { pool, host } = held.from.requests;
     const body = Buffer.from(JSON.stringify({ lease: held.ticket.lease }));
     const options = { clock: this.#clock, timeoutMs: RELEASE_TIMEOUT_MS, maxBytes: MAX_ANSWER_BYTES };
     // A lease that cannot be given back ends by itself.

@@ -1,3 +1,4 @@
 export { readBody } from './body.ts';
 export { requestIdOf, saltOf, tenantOf } from './headers.ts';
 export { type ParsedRequest, type PromptSource, parseRequest, type RequestKind } from './request.ts';
+export { PLAIN, type Traits } from './traits.ts';

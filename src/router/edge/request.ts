@@ -4,6 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { SluiceError } from '../../shared/index.ts';
+import { type Traits, traitsOf, wantsSeed } from './traits.ts';
 
 export type RequestKind = 'chat' | 'completion';
 
@@ -23,10 +24,16 @@ export interface ParsedRequest {
   /** Null when the client did not say. */
   readonly maxTokens: number | null;
   readonly hasSeed: boolean;
+  /** The client asks that a seed is made up where it gave none. */
+  readonly wantsSeed: boolean;
+  readonly traits: Traits;
   readonly prompt: PromptSource;
 }
 
-const ROUTING_FIELD = /^(?:kv_transfer_params|disaggregated_params|bootstrap_.*)$/;
+/** They name hosts to connect to, or, malformed, end an engine; `sluice` is for the router alone. */
+const ROUTING_FIELD = /^(?:(?:kv|ec)_transfer_params|disaggregated_params|bootstrap_.*|sluice)$/;
+/** vLLM's free parameters stand beside its own ones and reach the same place. */
+const FREE_FIELDS = 'vllm_xargs';
 const NONE: PromptSource = { kind: 'none' };
 
 /**
@@ -37,6 +44,7 @@ export function parseRequest(kind: RequestKind, bytes: Buffer, model: string): P
   const body = parseObject(bytes);
   checkModel(body['model'], model);
   const stream = body['stream'] === true;
+  const seedWish = wantsSeed(body['sluice']);
   const options = body['stream_options'];
   return {
     kind,
@@ -45,6 +53,8 @@ export function parseRequest(kind: RequestKind, bytes: Buffer, model: string): P
     includeUsage: isObject(options) && options['include_usage'] === true,
     maxTokens: tokensOf((kind === 'chat' ? body['max_completion_tokens'] : undefined) ?? body['max_tokens']),
     hasSeed: typeof body['seed'] === 'number',
+    wantsSeed: seedWish,
+    traits: traitsOf(kind, body),
     prompt: kind === 'chat' ? chatOf(body['messages']) : promptOf(body['prompt']),
   };
 }
@@ -73,13 +83,20 @@ function checkModel(given: unknown, model: string): void {
 }
 
 function withoutRoutingFields(body: Record<string, unknown>, bytes: Buffer): Buffer {
+  const free = body[FREE_FIELDS];
+  const found = withoutFields(body);
+  return (isObject(free) && withoutFields(free)) || found ? written(body) : bytes;
+}
+
+/** True when there were any. */
+function withoutFields(fields: Record<string, unknown>): boolean {
   let found = false;
-  for (const name in body) {
+  for (const name in fields) {
     if (!isRoutingField(name)) continue;
-    delete body[name];
+    delete fields[name];
     found = true;
   }
-  return found ? written(body) : bytes;
+  return found;
 }
 
 function written(body: Record<string, unknown>): Buffer {
@@ -94,7 +111,7 @@ function written(body: Record<string, unknown>): Buffer {
 /** The first letter decides for nearly every field, so that the pattern seldom runs. */
 function isRoutingField(name: string): boolean {
   const first = name.charCodeAt(0);
-  return (first === 107 || first === 98 || first === 100) && ROUTING_FIELD.test(name);
+  return (first === 107 || first === 98 || first === 100 || first === 101 || first === 115) && ROUTING_FIELD.test(name);
 }
 
 function tokensOf(value: unknown): number | null {

@@ -9,13 +9,21 @@ export class Breaker {
   #failures = 0;
   #openUntil = 0;
   #trying = false;
+  #broken = false;
+
+  /** The instance will never serve again in this life of it. */
+  get broken(): boolean {
+    return this.#broken;
+  }
 
   /** Whether a request may go there now. */
   allows(now: number): boolean {
+    if (this.#broken) return false;
     return this.#failures < FAILURES_TO_OPEN || (now >= this.#openUntil && !this.#trying);
   }
 
   state(now: number): BreakerState {
+    if (this.#broken) return 'open';
     if (this.#failures < FAILURES_TO_OPEN) return 'closed';
     return now < this.#openUntil ? 'open' : 'trying';
   }
@@ -35,6 +43,11 @@ export class Breaker {
     this.#failures += 1;
     const beyond = this.#failures - FAILURES_TO_OPEN;
     if (beyond >= 0) this.#openUntil = now + Math.min(MAX_MS, FIRST_MS * 2 ** beyond);
+  }
+
+  /** Its engine said that it is dead. Another life of the instance has a breaker of its own. */
+  broke(): void {
+    this.#broken = true;
   }
 
   /** The request ended without saying anything of the instance's health. */

@@ -1,8 +1,8 @@
 /** One instance as the router knows it: published by the controller, described and measured by its feed, loaded by our own requests. */
 import type { EngineCosts, EngineInfo, EngineLoad, Role } from '../../engines/index.ts';
 import type { InstanceView } from '../placement/index.ts';
-import type { Pool } from '../upstream/index.ts';
 import { Breaker } from './breaker.ts';
+import type { Endpoint } from './endpoint.ts';
 import { Recent } from './recent.ts';
 
 /** What one request takes of an instance while it is on it. */
@@ -27,9 +27,8 @@ export class Instance implements InstanceView {
   readonly incarnation: string;
   readonly role: Role;
   readonly url: string;
-  /** `host:port` for the Host header. */
-  readonly host: string;
-  readonly pool: Pool;
+  /** Where its feed is. */
+  readonly published: Endpoint;
   readonly breaker = new Breaker();
   readonly ttft = new Recent();
   readonly tpot = new Recent();
@@ -43,25 +42,43 @@ export class Instance implements InstanceView {
   inFlight = 0;
   promptTokens = 0;
   reusedTokens = 0;
+  #requests: Endpoint;
   #reservedPrefill = 0;
   #reservedContext = 0;
 
-  constructor(options: { id: string; incarnation: string; role: Role; url: string; pool: Pool }) {
+  constructor(options: { id: string; incarnation: string; role: Role; url: string; published: Endpoint }) {
     this.id = options.id;
     this.incarnation = options.incarnation;
     this.role = options.role;
     this.url = options.url;
-    this.host = new URL(options.url).host;
-    this.pool = options.pool;
+    this.published = options.published;
+    this.#requests = options.published;
+  }
+
+  /** Where its requests go. */
+  get requests(): Endpoint {
+    return this.#requests;
+  }
+
+  /** @param endpoint the engine's own; null = requests go where the feed is. */
+  servedBy(endpoint: Endpoint | null): void {
+    if (this.#requests !== this.published) this.#requests.pool.close();
+    this.#requests = endpoint ?? this.published;
+  }
+
+  /** Idle connections are closed; requests that are still on it keep theirs. */
+  closeEndpoints(): void {
+    this.published.pool.close();
+    this.#requests.pool.close();
   }
 
   get connected(): boolean {
     return this.info !== null && this.load !== null;
   }
 
-  /** There and not draining. Whether it fails too often is the breaker's word. */
+  /** There, alive and not draining. Whether it fails too often is the breaker's word. */
   get usable(): boolean {
-    return this.connected && !this.draining && this.load?.draining !== true;
+    return this.connected && !this.draining && this.load?.draining !== true && !this.breaker.broken;
   }
 
   get costs(): EngineCosts {

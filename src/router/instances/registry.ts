@@ -1,9 +1,9 @@
 /** All instances of the served model: what the controller published, kept in step with what each engine says. */
-import type { EngineInfo, Tokenizer, TokenizerSource } from '../../engines/index.ts';
+import type { Dialect, EngineInfo, Role, Tokenizer, TokenizerSource } from '../../engines/index.ts';
 import type { Directory } from '../../kv/index.ts';
 import type { Clock } from '../../shared/index.ts';
 import { Family, familyKey } from '../identity/index.ts';
-import { Pool } from '../upstream/index.ts';
+import { openEndpoint, originOf } from './endpoint.ts';
 import { Feed } from './feed.ts';
 import type { Group } from './group.ts';
 import { Instance } from './instance.ts';
@@ -21,19 +21,22 @@ export interface RegistryOptions {
 export interface InstanceStatus {
   readonly id: string;
   readonly incarnation: string;
+  readonly role: Role;
   readonly draining: boolean;
   readonly connected: boolean;
   readonly inFlight: number;
+  /** Null until it has told. */
+  readonly dialect: Dialect | null;
+  /** Where its feed is. */
+  readonly url: string;
+  /** Where requests go: elsewhere when an agent stands beside the engine. */
+  readonly requestUrl: string;
 }
 
 interface Member {
   readonly instance: Instance;
   readonly feed: Feed;
 }
-
-const CONNECT_TIMEOUT_MS = 1_000;
-const MAX_CONNECTIONS = 8_192;
-const MAX_IDLE = 256;
 
 export class Registry {
   readonly #options: RegistryOptions;
@@ -81,7 +84,9 @@ export class Registry {
   }
 
   status(): InstanceStatus[] {
-    return this.instances.map(({ id, incarnation, draining, connected, inFlight }) => ({ id, incarnation, draining, connected, inFlight }));
+    return this.instances.map(({ id, incarnation, role, draining, connected, inFlight, info, url, requests }) => {
+      return { id, incarnation, role, draining, connected, inFlight, dialect: info?.dialect ?? null, url, requestUrl: requests.url };
+    });
   }
 
   close(): void {
@@ -90,16 +95,8 @@ export class Registry {
 
   #add(published: PublishedInstance): Member {
     const { clock, random } = this.#options;
-    const { hostname, port } = new URL(published.url);
-    const pool = new Pool({
-      host: hostname,
-      port: Number(port || 80),
-      clock,
-      connectTimeoutMs: CONNECT_TIMEOUT_MS,
-      maxConnections: MAX_CONNECTIONS,
-      maxIdle: MAX_IDLE,
-    });
-    const instance = new Instance({ ...published, pool });
+    const instance = new Instance({ ...published, published: openEndpoint(published.url, clock) });
+    const { pool, host } = instance.published;
     const listener = {
       info: (info: EngineInfo) => this.#described(instance, info),
       load: (load: Instance['load']) => {
@@ -114,7 +111,7 @@ export class Registry {
       },
       lost: (reason: string) => this.#lost(instance, reason),
     };
-    const member = { instance, feed: new Feed({ pool, host: instance.host, clock, random, listener }) };
+    const member = { instance, feed: new Feed({ pool, host, clock, random, listener }) };
     this.#members.set(published.id, member);
     return member;
   }
@@ -126,7 +123,7 @@ export class Registry {
     member.feed.close();
     this.#lost(member.instance, 'removed from the list');
     // Requests that are still on it keep their connections; idle ones are closed.
-    member.instance.pool.close();
+    member.instance.closeEndpoints();
   }
 
   #described(instance: Instance, info: EngineInfo): boolean {
@@ -134,6 +131,13 @@ export class Registry {
       this.#options.onNotice(`it lives its life ${info.incarnation}, published was ${instance.incarnation}`, instance.id);
       return false;
     }
+    const { requestUrl } = info;
+    const origin = requestUrl === null ? instance.url : originOf(requestUrl);
+    if (origin === null) {
+      this.#options.onNotice(`its requestUrl must be like http://host:port; got ${String(requestUrl).slice(0, 80)}`, instance.id);
+      return false;
+    }
+    if (origin !== instance.requests.url) instance.servedBy(origin === instance.url ? null : openEndpoint(origin, this.#options.clock));
     instance.info = info;
     instance.lostBecause = null;
     this.#groupOf(info).instances.add(instance);
@@ -153,7 +157,7 @@ export class Registry {
   }
 
   #groupOf(info: EngineInfo): Group {
-    const key = familyKey(info);
+    const key = `${info.dialect} ${familyKey(info)}`;
     const known = this.#groups.get(key);
     if (known) return known;
     const group: Group = { info, family: null, instances: new Set() };

@@ -3,7 +3,7 @@ import type { EngineCosts } from '../../engines/index.ts';
 import type { InstanceView, PlacementRequest, Terms } from './decision.ts';
 
 /** Output that is priced when the client allows more: a stream's real length is not known, and long ones must not drown TTFT. */
-const PRICED_OUTPUT_TOKENS = 64;
+export const PRICED_OUTPUT_TOKENS = 64;
 /** What the second leg of a pair costs beside work and bytes. */
 const HAND_OFF_MS = 1;
 /**

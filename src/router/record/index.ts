@@ -1,2 +1,10 @@
-export { type AttemptRecord, type RecordSummary, type RequestOutcome, type RequestRecord, summaryOf } from './record.ts';
+export {
+  type AttemptRecord,
+  type LegHandOff,
+  type LegReport,
+  type RecordSummary,
+  type RequestOutcome,
+  type RequestRecord,
+  summaryOf,
+} from './record.ts';
 export { RecordRing } from './ring.ts';

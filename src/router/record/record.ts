@@ -5,6 +5,26 @@
 import type { PromptReport } from '../../engines/index.ts';
 import type { Decision } from '../placement/index.ts';
 
+/** What an instance did with the prompt on one leg: an engine's own report, or what is known of an engine that gives none. Null = not known. */
+export interface LegReport {
+  readonly promptTokens: number;
+  readonly reused: PromptReport['reused'] | null;
+  readonly computed: number | null;
+  readonly queueMs: number | null;
+  readonly prefillMs: number | null;
+  /** Null when nothing was handed over. */
+  readonly handOff: LegHandOff | null;
+}
+
+export interface LegHandOff {
+  readonly blocks: number;
+  readonly bytes: number;
+  readonly ms: number | null;
+  readonly moveMs: number | null;
+  /** Why fewer blocks than offered came; null = all did. */
+  readonly failed: string | null;
+}
+
 /** `refused`: an engine's 4xx, passed on; `rejected`: by the router itself, before an engine had it. */
 export type RequestOutcome = 'ok' | 'refused' | 'rejected' | 'cancelled' | 'failed';
 
@@ -15,9 +35,9 @@ export interface AttemptRecord {
   /** Tokens that were already generated when the attempt began: more than 0 for a resumed stream. */
   readonly resumedTokens: number;
   /** Null until the prefill leg answered. */
-  prefill: { readonly ms: number; readonly report: PromptReport } | null;
+  prefill: { readonly ms: number; readonly report: LegReport } | null;
   /** What the decode instance did with the prompt; null until its first token. */
-  decode: { readonly ms: number; readonly report: PromptReport | null } | null;
+  decode: { readonly ms: number; readonly report: LegReport | null } | null;
   /** Why it ended before its time; null when it did not. */
   error: string | null;
 }
@@ -56,7 +76,7 @@ export interface RecordSummary {
   readonly why: string;
   /** Tokens of the prompt that nobody had to compute, by the tier they came from. */
   readonly reusedTokens: { readonly hbm: number; readonly host: number; readonly peer: number; readonly store: number };
-  readonly handOff: { readonly blocks: number; readonly bytes: number; readonly ms: number } | null;
+  readonly handOff: { readonly blocks: number; readonly bytes: number; readonly ms: number | null } | null;
 }
 
 const NOTHING_REUSED = { hbm: 0, host: 0, peer: 0, store: 0 };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { lineRing } from './ring.ts';
+import { lineRing } from './lines.ts';
 
 describe('lineRing', () => {
   it('puts lines together from pieces and keeps the newest', () => {

@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest';
+import { engineFindings } from './enginechecks.ts';
+import type { CheckedSpec } from './finding.ts';
+import { formatPath } from './manifest-error.ts';
+
+const ENGINE = { type: 'llamacpp', args: [], env: {}, contextTokens: 8_192 } as const;
+const SOUND: CheckedSpec = {
+  model: { source: 'builtin:tiny' },
+  engine: ENGINE,
+  decode: {},
+  kv: { lease: '30s' },
+  router: {
+    limits: { queueTimeout: '10s' },
+    deadlines: { prefill: '30s', pull: '5s', firstToken: '60s', idle: '30s', total: '10m' },
+  },
+};
+const VLLM: CheckedSpec = { ...SOUND, engine: { ...ENGINE, type: 'vllm' } };
+const H100 = { accelerator: 'nvidia-h100' };
+const paths = (spec: CheckedSpec) => engineFindings(spec).map(({ path }) => formatPath(path));
+
+describe('engineFindings', () => {
+  it.each([SOUND, VLLM, { ...VLLM, prefill: H100, decode: { ...H100, parallelism: { tensor: 8 } } }])(
+    'has none for a sound spec',
+    (spec) => {
+      expect(engineFindings(spec)).toEqual([]);
+    },
+  );
+
+  it('allows simulated costs on a simulated engine', () => {
+    expect(engineFindings({ ...SOUND, engine: { ...ENGINE, type: 'sim', sim: {} }, prefill: { sim: {} }, decode: { sim: {} } })).toEqual(
+      [],
+    );
+  });
+
+  it('refuses simulated costs on a real engine, wherever they stand', () => {
+    const spec = { ...SOUND, engine: { ...ENGINE, sim: {} }, prefill: { sim: {} }, decode: { sim: {} } };
+    expect(paths(spec)).toEqual(['engine.sim', 'prefill.sim', 'decode.sim']);
+  });
+
+  it('refuses what only vLLM has on other engines', () => {
+    const spec = { ...SOUND, engine: { ...ENGINE, dtype: 'auto' }, prefill: H100, decode: { parallelism: { tensor: 1 } } };
+    expect(paths(spec)).toEqual(['engine.dtype', 'prefill.accelerator', 'decode.parallelism']);
+  });
+
+  it.each([
+    ['llamacpp', '/models/a.gguf', true],
+    ['llamacpp', 'a.gguf', true],
+    ['llamacpp', './folder', false],
+    ['llamacpp', 'org/name', false],
+    ['sim', 'x.bin', false],
+    ['vllm', '/models/qwen', true],
+    ['vllm', './qwen', true],
+    ['vllm', '../qwen', true],
+    ['vllm', 'Qwen/Qwen3-8B', true],
+    ['vllm', 'meta-llama/Llama-3.1-8B-Instruct', true],
+    ['vllm', 'qwen', false],
+    ['vllm', 'builtin:small', false],
+    ['vllm', 'org/name/more', false],
+    ['vllm', '.../qwen', false],
+  ] as const)('for %s takes the source %s: %s', (type, source, taken) => {
+    expect(paths({ ...SOUND, engine: { ...ENGINE, type }, model: { source } })).toEqual(taken ? [] : ['model.source']);
+  });
+
+  it.each([
+    [8, {}, false],
+    [16, {}, false],
+    [32, {}, true],
+    [64, {}, true],
+    [8, H100, false],
+    [16, H100, true],
+  ])('of %i tokens in a block with vLLM on %j says: sound is %s', (blockTokens, decode, sound) => {
+    expect(paths({ ...VLLM, decode, kv: { lease: '30s', blockTokens } })).toEqual(sound ? [] : ['kv.blockTokens']);
+  });
+
+  it('wants an accelerator for more than one of them', () => {
+    expect(paths({ ...VLLM, decode: { parallelism: { tensor: 2 } } })).toEqual(['decode.parallelism.tensor']);
+  });
+
+  it('does not pair a pool on accelerators with one on the CPU', () => {
+    expect(paths({ ...VLLM, prefill: H100 })).toEqual(['decode.accelerator']);
+    expect(paths({ ...VLLM, prefill: {}, decode: H100 })).toEqual(['prefill.accelerator']);
+  });
+
+  it('wants a context that the built-in model has', () => {
+    const engine = { ...ENGINE, type: 'vllm', contextTokens: 8_193 } as const;
+    expect(paths({ ...VLLM, engine })).toEqual(['engine.contextTokens']);
+    expect(paths({ ...VLLM, engine, model: { source: 'org/name' } })).toEqual([]);
+  });
+
+  it('says what to do', () => {
+    const spec = { ...VLLM, prefill: H100, kv: { lease: '30s', blockTokens: 16 } };
+    expect(engineFindings(spec).map(({ expected }) => expected)).toEqual([
+      'an accelerator, since the other pool runs on nvidia-h100 and cannot hand KV over to or from a CPU: set it, or remove it there',
+      '32 or 64 (tokens) with vLLM on the CPU: change it, or leave it out',
+    ]);
+  });
+});

@@ -1,0 +1,97 @@
+/** `sluice engine --type vllm`: one vLLM and the agent beside it. */
+import {
+  explainOverride,
+  findOverrides,
+  findVllm,
+  openView,
+  pickPorts,
+  takeDevice,
+  VllmAgent,
+  type VllmSpec,
+} from '../engines/vllm/index.ts';
+import { SluiceError, systemClock } from '../shared/index.ts';
+import type { Logger } from '../telemetry/index.ts';
+import type { Context } from './context.ts';
+import { drained } from './drained.ts';
+import type { EngineFlags } from './engineflags.ts';
+import type { VllmFlags } from './engineflagsvllm.ts';
+import type { EndReason } from './lifetime.ts';
+
+/** From SIGTERM to SIGKILL, below what those who end us wait. */
+const STOP_MS = 5_000;
+/** Nobody is left who waits for answers. */
+const ORPHAN_STOP_MS = 1_000;
+
+export interface VllmEngineOptions {
+  readonly flags: EngineFlags & { readonly vllm: VllmFlags };
+  readonly context: Context;
+  readonly logger: Logger;
+  readonly ended: Promise<EndReason>;
+}
+
+/**
+ * Runs until a signal, or the end of the parent process.
+ * @throws SluiceError with the reason when vLLM does not come up, or ends by itself
+ */
+export async function serveVllm(options: VllmEngineOptions): Promise<void> {
+  const { flags, logger, ended } = options;
+  const agent = await createAgent(options);
+  let stopMs = STOP_MS;
+  try {
+    const url = await agent.listen();
+    announce(agent, { url, flags });
+    const lost = agent.ended.then((why): never => {
+      throw new SluiceError('engine_failed', why);
+    });
+    const started = await Promise.race([ended, lost, agent.start()]);
+    if (started === undefined) logger.info({ url, requestUrl: agent.info?.requestUrl, role: flags.role }, `${flags.instance} serves`);
+    const reason = await Promise.race([ended, lost]);
+    if (reason === 'parent') stopMs = ORPHAN_STOP_MS;
+    else if (agent.info !== null) await drained(agent, { drainMs: flags.drainMs, logger, clock: systemClock });
+  } finally {
+    await agent.close(stopMs);
+  }
+}
+
+async function createAgent({ flags, context, logger }: VllmEngineOptions): Promise<VllmAgent> {
+  const { vllm, host, instance } = flags;
+  const { env } = context;
+  const wrong = findOverrides(vllm.extra, env);
+  if (wrong.length > 0) throw new SluiceError('invalid_request', wrong.map(explainOverride).join('; '));
+  const { device, warning } = await takeDevice({ ...vllm, cores: coresOf(env, vllm.cores), env });
+  if (warning !== null) logger.warn({}, warning);
+  return new VllmAgent({
+    spec: specOf(flags, vllm),
+    instance,
+    host,
+    port: flags.port,
+    ports: await pickPorts(host),
+    device,
+    executable: vllm.executable ?? findVllm({ cacheFolder: context.cacheFolder, env, accelerator: vllm.accelerator }),
+    env,
+    startMs: vllm.startMs,
+    clock: systemClock,
+    openView,
+    warn: (text) => logger.warn({}, text),
+    onLine: (line) => process.stderr.write(`${line}\n`),
+    onProgress: () => process.send?.({ type: 'starting' }),
+  });
+}
+
+function specOf(flags: EngineFlags, { model, revision, dtype, tensorParallel, extra }: VllmFlags): VllmSpec {
+  const { role, modelName, contextTokens, maxSequences, blockTokens, hbmBytes, leaseMs } = flags;
+  return { role, model, revision, modelName, dtype, tensorParallel, contextTokens, maxSequences, blockTokens, hbmBytes, leaseMs, extra };
+}
+
+/** The flag is what was asked for; the variable is for those who only write the resource. */
+function coresOf(env: Context['env'], flag: number | null): number {
+  if (flag !== null) return flag;
+  const text = env['SLUICE_CORES'] ?? '1';
+  if (/^[1-9]\d{0,3}$/.test(text)) return Number(text);
+  throw new SluiceError('invalid_request', `SLUICE_CORES must be a whole number from 1 to 9999; got "${text.slice(0, 100)}"`);
+}
+
+/** Before vLLM is up: whoever started us waits for it at this address. */
+function announce(agent: VllmAgent, { url, flags }: { url: string; flags: EngineFlags }): void {
+  process.send?.({ type: 'listening', url, transfer: { host: flags.host, port: agent.ports.sideChannel }, incarnation: agent.incarnation });
+}

@@ -1,0 +1,110 @@
+/** What vLLM's `/health` says over time, and what follows from it. */
+import { type Cancel, type Clock, sleep } from '../../shared/index.ts';
+import type { Reply, VllmClient } from './client.ts';
+
+/** Well, or why it is not (yet), or that it will never be again. */
+export type Health =
+  | { readonly state: 'well' }
+  | { readonly state: 'silent'; readonly why: string }
+  | { readonly state: 'dead'; readonly why: string };
+
+/** Four and more a second, so that a dead engine is known within a second. */
+export const HEALTH_EVERY_MS = 200;
+const ANSWER_MS = 2_000;
+/** Longer than the longest step that keeps a well API server from answering. */
+const HUNG_MS = 15_000;
+/** From here on the agent does not call itself well any more. */
+const DOUBTFUL_MS = 3_000;
+
+/** @param quietMs since the last good answer. Pure. */
+export function judgeHealth(reply: Reply, quietMs: number): Health {
+  if (reply.ok && reply.status === 200) return { state: 'well' };
+  if (reply.ok && reply.status === 503) return { state: 'dead', why: "vLLM's engine core is dead: /health answers 503" };
+  const why = reply.ok ? `/health answers ${reply.status}` : reply.why;
+  if (quietMs < HUNG_MS) return { state: 'silent', why };
+  return { state: 'dead', why: `vLLM hangs: /health has not answered well for ${Math.round(quietMs / 1000)} s (${why})` };
+}
+
+export interface HealthWatchOptions {
+  readonly client: VllmClient;
+  readonly clock: Clock;
+  /** Once; nothing is asked any more. */
+  readonly onDead: (why: string) => void;
+}
+
+/** Asks a vLLM that has been well once, until it is dead or `stop` is called. */
+export class HealthWatch {
+  readonly #options: HealthWatchOptions;
+  #wellAtMs: number;
+  #cancel: Cancel = () => {};
+  #stopped = false;
+
+  constructor(options: HealthWatchOptions) {
+    this.#options = options;
+    this.#wellAtMs = options.clock.now();
+    this.#later();
+  }
+
+  get well(): boolean {
+    return !this.#stopped && this.#options.clock.now() - this.#wellAtMs < DOUBTFUL_MS;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancel();
+  }
+
+  #later(): void {
+    this.#cancel = this.#options.clock.after(HEALTH_EVERY_MS, () => void this.#ask());
+  }
+
+  async #ask(): Promise<void> {
+    const { client, clock, onDead } = this.#options;
+    const reply = await client.get('/health', ANSWER_MS);
+    if (this.#stopped) return;
+    const health = judgeHealth(reply, clock.now() - this.#wellAtMs);
+    if (health.state === 'well') this.#wellAtMs = clock.now();
+    if (health.state !== 'dead') return this.#later();
+    this.stop();
+    onDead(health.why);
+  }
+}
+
+export interface StartWatchOptions {
+  readonly client: VllmClient;
+  readonly clock: Clock;
+  /** Grows while the start goes on: output, processor time. */
+  readonly effort: () => number;
+  /** Something has been done since the last call; at most every few seconds. */
+  readonly onProgress: () => void;
+  readonly signal: AbortSignal;
+  /** Longest time for the whole start. */
+  readonly startMs: number;
+}
+
+const PROGRESS_EVERY_MS = 3_000;
+const START_POLL_MS = 200;
+
+/** Resolves null when vLLM serves (or the signal aborts), else with why it will not. */
+export async function untilServing(options: StartWatchOptions): Promise<string | null> {
+  const { client, clock, effort, onProgress, signal, startMs } = options;
+  const startedAt = clock.now();
+  let seen = effort();
+  let toldAt = startedAt;
+  while (!signal.aborted) {
+    const reply = await client.get('/health', ANSWER_MS);
+    const health = judgeHealth(reply, 0);
+    if (health.state === 'well') return null;
+    if (health.state === 'dead') return health.why;
+    const now = clock.now();
+    if (now - startedAt > startMs) return `vLLM was not ready within ${Math.round(startMs / 1000)} s: give it longer with --start-ms`;
+    if (now - toldAt >= PROGRESS_EVERY_MS) {
+      toldAt = now;
+      const done = effort();
+      if (done > seen) onProgress();
+      seen = done;
+    }
+    await sleep(clock, START_POLL_MS, signal);
+  }
+  return null;
+}

@@ -1,0 +1,116 @@
+/** First requests to a fresh vLLM: they show that it works, and what work costs here. */
+import { randomInt, randomUUID } from 'node:crypto';
+import type { Clock } from '../../shared/index.ts';
+import type { EngineCosts } from '../port.ts';
+import type { VllmClient } from './client.ts';
+
+export interface WarmUpOptions {
+  readonly client: VllmClient;
+  readonly clock: Clock;
+  readonly modelName: string;
+  readonly contextTokens: number;
+  /** How many token ids the model has. */
+  readonly vocabulary: number;
+  /** Longest time for one request. */
+  readonly requestMs: number;
+}
+
+export type WarmUp = { readonly ok: true; readonly costs: EngineCosts } | { readonly ok: false; readonly why: string };
+
+/** Milliseconds that were measured: prompts of two lengths, and the longer one again with and without `steps` more tokens. */
+export interface Measured {
+  readonly shortTokens: number;
+  readonly shortMs: number;
+  readonly longTokens: number;
+  readonly longMs: number;
+  readonly knownMs: number;
+  readonly steps: number;
+  readonly steppedMs: number;
+}
+
+const SHORT_TOKENS = 64;
+const LONG_TOKENS = 512;
+const STEPS = 8;
+/** Of two measurements the faster one is nearer to the truth. */
+const ROUNDS = 2;
+/** What a pull costs is only known after the first one: about what a network of 10 Gbit/s takes. */
+const PULL = { pullFixed: 2, pullPerMiB: 1 };
+/** Share of a step that each of its sequences costs: the step reads the weights once for all of them. A start value. */
+const STEP_SHARE_OF_SEQUENCE = 0.05;
+
+/** Takes below a second on a small model. */
+export async function warmUp(options: WarmUpOptions): Promise<WarmUp> {
+  // The first request pays for what is loaded and compiled late.
+  const first = await timed(options, fresh(options, SHORT_TOKENS), 2);
+  if (typeof first === 'string') return { ok: false, why: first };
+  let best: Measured | null = null;
+  for (let round = 0; round < ROUNDS; round++) {
+    const measured = await measure(options);
+    if (typeof measured === 'string') return { ok: false, why: measured };
+    best = best === null ? measured : faster(best, measured);
+  }
+  return best === null ? { ok: false, why: 'nothing was measured' } : { ok: true, costs: costsOf(best) };
+}
+
+/** Pure. Differences that noise made negative count as next to nothing. */
+export function costsOf({ shortTokens, shortMs, longTokens, longMs, knownMs, steps, steppedMs }: Measured): EngineCosts {
+  const prefillPerToken = Math.max(0.001, (longMs - shortMs) / Math.max(1, longTokens - shortTokens));
+  const step = Math.max(0.01, (steppedMs - knownMs) / steps);
+  const stepPerSequence = step * STEP_SHARE_OF_SEQUENCE;
+  return {
+    prefillFixed: Math.max(0, shortMs - prefillPerToken * shortTokens),
+    prefillPerToken,
+    prefillPerTokenContext: 0,
+    stepFixed: step - stepPerSequence,
+    stepPerSequence,
+    stepPerContextToken: 0,
+    ...PULL,
+  };
+}
+
+async function measure(options: WarmUpOptions): Promise<Measured | string> {
+  const longTokens = Math.min(LONG_TOKENS, Math.floor(options.contextTokens / 2));
+  const shortTokens = Math.min(SHORT_TOKENS, Math.floor(longTokens / 2));
+  const long = fresh(options, longTokens);
+  const shortMs = await timed(options, fresh(options, shortTokens), 1);
+  const longMs = await timed(options, long, 1);
+  const knownMs = await timed(options, long, 1);
+  const steppedMs = await timed(options, long, 1 + STEPS);
+  const times = [shortMs, longMs, knownMs, steppedMs];
+  const wrong = times.find((time) => typeof time === 'string');
+  if (wrong !== undefined) return wrong;
+  const [short = 0, whole = 0, known = 0, stepped = 0] = times.map(Number);
+  return { shortTokens, shortMs: short, longTokens, longMs: whole, knownMs: known, steps: STEPS, steppedMs: stepped };
+}
+
+function faster(a: Measured, b: Measured): Measured {
+  const stepsOf = ({ steppedMs, knownMs }: Measured) => steppedMs - knownMs;
+  const steps = stepsOf(a) < stepsOf(b) ? a : b;
+  return {
+    ...steps,
+    shortMs: Math.min(a.shortMs, b.shortMs),
+    longMs: Math.min(a.longMs, b.longMs),
+  };
+}
+
+interface Prompt {
+  readonly tokens: readonly number[];
+  readonly salt: string;
+}
+
+/** The salt makes sure that nothing of it is known, and that nobody else meets what it leaves behind. */
+function fresh({ vocabulary }: WarmUpOptions, count: number): Prompt {
+  const ids = Math.max(1, Math.min(vocabulary, 250));
+  return { tokens: Array.from({ length: count }, () => randomInt(ids)), salt: `sluice-warm-up-${randomUUID()}` };
+}
+
+/** Milliseconds, or what went wrong. */
+async function timed(options: WarmUpOptions, { tokens, salt }: Prompt, maxTokens: number): Promise<number | string> {
+  const { client, clock, modelName, requestMs } = options;
+  const body = { model: modelName, prompt: tokens, max_tokens: maxTokens, ignore_eos: true, temperature: 0, cache_salt: salt };
+  const startedAt = clock.now();
+  const reply = await client.post('/v1/completions', body, requestMs);
+  const ms = clock.now() - startedAt;
+  if (!reply.ok) return `its first requests failed: ${reply.why}`;
+  return reply.status === 200 ? ms : `its first requests were answered with ${reply.status}: ${reply.text.slice(0, 300)}`;
+}

@@ -1,0 +1,15 @@
+import type { Dialect } from '../../../engines/index.ts';
+import { NixlSpeech } from '../nixl/speech.ts';
+import { SluiceSpeech } from './sluice.ts';
+import type { Speech, Subject } from './speech.ts';
+
+export type { EventReader, Message, PrefillAnswer, Speech, StreamStop, Subject, Suspect, WholeAnswer } from './speech.ts';
+
+export function speechOf(dialect: Dialect, subject: Subject): Speech {
+  switch (dialect) {
+    case 'sluice':
+      return new SluiceSpeech(subject);
+    case 'nixl':
+      return new NixlSpeech(subject);
+  }
+}

@@ -1,0 +1,126 @@
+/** Engines of ours (docs/engine-protocol.md): all that disaggregation needs is in headers, the body goes byte for byte. */
+import type { HandOffTicket, PromptReport } from '../../../engines/index.ts';
+import type { Instance } from '../../instances/instance.ts';
+import type { LegReport } from '../../record/index.ts';
+import type { ResponseHead } from '../../upstream/index.ts';
+import { readAnswer } from '../answer.ts';
+import type { Choice } from '../choose.ts';
+import { EventFilter } from '../events.ts';
+import { decodeHead, prefillHead } from '../heads.ts';
+import { parseReport, reusedTokens } from '../reports.ts';
+import { HeldTicket } from '../ticket.ts';
+import type { Message, PrefillAnswer, Speech, Subject, WholeAnswer } from './speech.ts';
+
+/** Their ids go in one header of at most 256 KiB. */
+const MAX_RESUMED_TOKENS = 30_000;
+
+export class SluiceSpeech implements Speech {
+  readonly dialect = 'sluice';
+  readonly undivided = false;
+  readonly headSpeaks = true;
+  readonly events = new EventFilter();
+  readonly #subject: Subject;
+  readonly #ticket: HeldTicket;
+  #ticketInHand: HandOffTicket | null = null;
+  #prefillReport: PromptReport | null = null;
+
+  constructor(subject: Subject) {
+    this.#subject = subject;
+    this.#ticket = new HeldTicket(subject.clock);
+  }
+
+  get salt(): string {
+    return this.#subject.salt;
+  }
+
+  get spared(): number {
+    return this.events.tokens;
+  }
+
+  prefill(instance: Instance, deadlineMs: number): Message {
+    const head = prefillHead({ ...this.#fields(instance, deadlineMs), resumed: this.events.tokenIds });
+    return { head, body: this.#subject.request.body };
+  }
+
+  prefilled(from: Instance, { body }: PrefillAnswer): LegReport | string {
+    const answer = readHandOff(body);
+    if (answer === null) return 'its answer is no hand-off';
+    this.#ticket.hold(answer.ticket, from);
+    this.#ticketInHand = answer.ticket;
+    this.#prefillReport = answer.report;
+    return answer.report;
+  }
+
+  decode({ decode }: Choice, deadlineMs: number): Message {
+    const { request, deadlines } = this.#subject;
+    const report = this.#prefillReport;
+    const fields = {
+      ...this.#fields(decode, deadlineMs),
+      stream: request.stream,
+      ticket: this.#ticketInHand,
+      pullMs: deadlines.pullMs,
+      resumed: this.events.tokenIds,
+      cachedTokens: report ? reusedTokens(report) : null,
+    };
+    return { head: decodeHead(fields), body: request.body };
+  }
+
+  firstTokenMs(): number {
+    return this.#subject.deadlines.firstTokenMs;
+  }
+
+  spoken(head: ResponseHead): LegReport | null {
+    const report = head.report === null ? null : parseReport(head.report);
+    // The pull is over. One that failed, or was not needed, was not acknowledged: its lease would wait.
+    const handOff = report?.handOff ?? null;
+    if (handOff === null || handOff.failed !== null) this.#ticket.release();
+    else this.#ticket.taken();
+    return report;
+  }
+
+  decoded(): null {
+    return null;
+  }
+
+  dropHandOff(): void {
+    this.#ticket.release();
+    this.#ticketInHand = null;
+    this.#prefillReport = null;
+  }
+
+  whole(body: Buffer): WholeAnswer {
+    return { body, ...readAnswer(body) };
+  }
+
+  refusal(head: ResponseHead, body: Buffer): { contentType: string; body: Buffer } {
+    return { contentType: head.contentType ?? 'application/json', body };
+  }
+
+  /** A pull that fails is the engine's own affair: it recomputes. */
+  suspect(): 'decode' {
+    return 'decode';
+  }
+
+  whyNotResumed(): string | null {
+    const { tokens } = this.events;
+    return tokens <= MAX_RESUMED_TOKENS ? null : `more than ${MAX_RESUMED_TOKENS} tokens went out`;
+  }
+
+  #fields(instance: Instance, deadlineMs: number) {
+    const { request, id, salt, created, seed } = this.#subject;
+    return { host: instance.requests.host, kind: request.kind, id, bytes: request.body.length, created, salt, seed, deadlineMs };
+  }
+}
+
+function readHandOff(body: Buffer): { ticket: HandOffTicket; report: PromptReport } | null {
+  try {
+    const { object, ticket, report } = JSON.parse(body.toString('utf8')) as {
+      object?: string;
+      ticket?: HandOffTicket;
+      report?: PromptReport;
+    };
+    return object === 'sluice.handoff' && ticket && report ? { ticket, report } : null;
+  } catch {
+    return null; // said as a failure by the caller
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * vLLM with its NixlConnector: the hand-off travels in bodies. The prefill instance answers where its blocks are
+ * (`kv_transfer_params`); the decode instance gets that with the client's request and pulls what it lacks.
+ *
+ * Invariants
+ * - Params go to one decode leg of the request that they were given for, once, within `HAND_OFF_MS`: the prefill instance keeps its
+ *   blocks for 30 s, and a later pull may read those of another prompt.
+ * - Params that do not fit the prompt are never sent: they would end the decode instance's engine.
+ */
+import type { SluiceError } from '../../../shared/index.ts';
+import type { Instance } from '../../instances/instance.ts';
+import { PRICED_OUTPUT_TOKENS } from '../../placement/index.ts';
+import type { LegReport } from '../../record/index.ts';
+import type { ResponseHead } from '../../upstream/index.ts';
+import type { Choice } from '../choose.ts';
+import type { Message, PrefillAnswer, Speech, Subject, Suspect, WholeAnswer } from '../dialects/index.ts';
+import { plainHead } from '../heads.ts';
+import { decodeBody, prefillBody } from './bodies.ts';
+import { NixlEvents, type StreamUsage } from './events.ts';
+import { type HandOff, readHandOff } from './hand-off.ts';
+import { joinedSalt } from './salt.ts';
+import { readRefusal, readWhole } from './whole.ts';
+
+const HAND_OFF_MS = 20_000;
+/** What vLLM says of an engine core that ended. */
+const DEAD = /EngineDeadError|EngineCore encountered an issue/;
+/** A whole answer comes with its last token; decoding may take this much longer than predicted. */
+const SLACK = 4;
+const JSON_TYPE = 'application/json';
+
+export class NixlSpeech implements Speech {
+  readonly dialect = 'nixl';
+  readonly salt: string;
+  readonly undivided: boolean;
+  readonly events: NixlEvents;
+  /** The whole text is generated again. */
+  readonly spared = 0;
+  readonly headSpeaks: boolean;
+  readonly #subject: Subject;
+  readonly #seed: number | null;
+  /** Given, and not yet known to be used. */
+  #handOff: HandOff | null = null;
+  #handOffReport: LegReport['handOff'] = null;
+  #wholeUsage: StreamUsage | null = null;
+
+  constructor(subject: Subject) {
+    const { request, salt, seed } = subject;
+    const { traits } = request;
+    this.#subject = subject;
+    this.salt = joinedSalt(salt, traits.cacheSalt);
+    this.undivided = traits.undivided;
+    this.headSpeaks = !request.stream;
+    this.#seed = request.wantsSeed ? seed : null;
+    this.events = new NixlEvents({ choices: traits.choices, includeUsage: request.includeUsage });
+  }
+
+  prefill(instance: Instance): Message {
+    return this.#message(instance, prefillBody(this.#subject.request, this.salt));
+  }
+
+  prefilled(from: Instance, { body, ageMs }: PrefillAnswer): LegReport | string {
+    if (ageMs > HAND_OFF_MS) return `its hand-off is ${Math.round(ageMs)} ms old`;
+    const handOff = readHandOff(body, from.info?.identity.blockTokens ?? 0);
+    if (typeof handOff === 'string') return handOff;
+    this.#handOff = handOff;
+    this.events.prefillCached = handOff.cachedTokens;
+    return reportOf(handOff.promptTokens, handOff.cachedTokens, null);
+  }
+
+  decode(choice: Choice): Message {
+    const { request } = this.#subject;
+    this.#handOffReport = this.#handOff && handOffOf(this.#handOff, choice);
+    const fields = { salt: this.salt, seed: this.#seed, params: this.#handOff?.params ?? null };
+    return this.#message(choice.decode, decodeBody(request, fields));
+  }
+
+  /**
+   * After a hand-off, a stream's first token is soon there or the pull hangs. Whole answers and whole requests take their time.
+   */
+  firstTokenMs({ decision, group }: Choice): number {
+    const { request, deadlines } = this.#subject;
+    const { transferMs, admitMs, tailMs, decodeMs } = decision.chosen.terms;
+    if (request.stream) {
+      const pull = deadlines.pullMs + transferMs + admitMs + tailMs;
+      return this.#handOff === null ? deadlines.firstTokenMs : Math.min(deadlines.firstTokenMs, pull);
+    }
+    const tokens = request.maxTokens ?? group.info.contextTokens;
+    return deadlines.firstTokenMs + (SLACK * decodeMs * tokens) / Math.max(1, Math.min(tokens, PRICED_OUTPUT_TOKENS));
+  }
+
+  spoken(): LegReport | null {
+    this.#handOff = null;
+    return null;
+  }
+
+  decoded(): LegReport | null {
+    const usage = this.events.engineUsage ?? this.#wholeUsage;
+    if (usage === null) return null;
+    return reportOf(usage.promptTokens, usage.cachedTokens, this.#handOffReport);
+  }
+
+  /** The prefill instance frees the blocks by itself, after its lease. */
+  dropHandOff(): void {
+    this.#handOff = null;
+    this.events.prefillCached = null;
+  }
+
+  whole(body: Buffer): WholeAnswer | SluiceError {
+    const answer = readWhole(body, this.events.prefillCached);
+    if ('usage' in answer) this.#wholeUsage = answer.usage;
+    return answer;
+  }
+
+  refusal({ status }: ResponseHead, body: Buffer): { contentType: string; body: Buffer } {
+    return { contentType: JSON_TYPE, body: readRefusal(status, body) };
+  }
+
+  suspect(said: string | null): Suspect {
+    if (said !== null && DEAD.test(said)) return 'dead';
+    return this.#handOff === null ? 'decode' : 'prefill';
+  }
+
+  whyNotResumed(): string | null {
+    const { traits } = this.#subject.request;
+    if (traits.repeatable || this.#seed !== null) return null;
+    return 'a sampled request without a seed would go on with other tokens; with {"sluice": {"resume": "exact"}} it is given one';
+  }
+
+  #message(instance: Instance, body: Buffer): Message {
+    const { id, request } = this.#subject;
+    return { head: plainHead({ host: instance.requests.host, kind: request.kind, id, bytes: body.length }), body };
+  }
+}
+
+function reportOf(promptTokens: number, cachedTokens: number | null, handOff: LegReport['handOff']): LegReport {
+  const reused = cachedTokens === null ? null : { hbm: cachedTokens, host: 0, peer: 0, store: 0 };
+  const computed = cachedTokens === null ? null : promptTokens - cachedTokens;
+  return { promptTokens, reused, computed, queueMs: null, prefillMs: null, handOff };
+}
+
+/** What there is to pull: all blocks but those that the decode instance had, as far as the directory knew. */
+function handOffOf({ blocks }: HandOff, { decision, group }: Choice): LegReport['handOff'] {
+  // Placement prices full blocks before the last token; the one with the last token is pulled too.
+  const pulled = Math.min(blocks, decision.chosen.pulledBlocks + 1);
+  return { blocks: pulled, bytes: pulled * group.info.bytesPerBlock, ms: null, moveMs: null, failed: null };
+}

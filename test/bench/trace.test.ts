@@ -39,8 +39,14 @@ describe('scaleTrace', () => {
     expect(scaled[2]?.blocks).toEqual([0, 1, 4, 5, 6, 7]);
   });
 
+  it('counts a block of which less than a token is left', () => {
+    expect(scaleTrace(readTrace(line(0, 1025, 16, [0, 1, 2])), DIVISOR, 1)[0]?.promptTokens).toBe(65);
+  });
+
   it('knows the turn before: the latest that was extended, never one that shares only the first block', () => {
     expect(scaled.map(({ after }) => after)).toEqual([null, null, 0, 2]);
+    const strangers = scaleTrace(readTrace([line(0, 600, 16, [0, 3]), line(9, 1500, 16, [0, 4, 5])].join('\n')), DIVISOR, 1);
+    expect(strangers.map(({ after }) => after)).toEqual([null, null]);
   });
 
   it('spreads clumps but not pauses, in order', () => {
@@ -95,6 +101,12 @@ describe('cacheableShare', () => {
     const scaled = scaleTrace(readTrace(TURNS), DIVISOR, 1);
     // 93 tokens new; 32 of 37; 64 of 162; 160 of 193.
     expect(cacheableShare(scaled, BLOCK)).toBeCloseTo((32 + 64 + 160) / (93 + 37 + 162 + 193));
+  });
+
+  it('does not count a last block that is not full', () => {
+    const [, request] = scaleTrace(readTrace(TURNS), DIVISOR, 1);
+    if (!request) throw new Error('no request');
+    expect(cacheableShare([request, request], BLOCK)).toBeCloseTo(32 / 74);
   });
 });
 

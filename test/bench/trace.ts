@@ -109,7 +109,7 @@ function predecessors(lists: readonly (readonly number[])[]): (number | null)[] 
   const lastFull = new Map<number, number>();
   return lists.map((ids, index) => {
     let found: number | null = null;
-    for (let at = ids.length - 2; at >= 1 && found === null; at -= 1) found = lastFull.get(ids[at] ?? -1) ?? null;
+    for (let at = ids.length - 2; at >= 0 && found === null; at -= 1) found = lastFull.get(ids[at] ?? -1) ?? null;
     const full = ids.at(-2);
     if (full !== undefined && ids.length > 2) lastFull.set(full, index);
     return found;

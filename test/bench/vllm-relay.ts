@@ -52,16 +52,11 @@ export class Relay {
       [upstream, client],
     ] as const) {
       this.#sockets.add(from);
-      from.on('data', (part: Buffer) => {
-        if (!to.write(part)) from.pause();
-      });
-      from.on('drain', () => to.resume());
-      // Closed any way: the other side sees the end of what it had.
-      from.on('error', () => to.destroy());
-      from.on('end', () => to.end());
+      from.pipe(to);
+      from.on('error', () => from.destroy());
       from.on('close', () => {
         this.#sockets.delete(from);
-        to.destroy();
+        to.destroySoon();
       });
     }
   }

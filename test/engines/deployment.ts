@@ -104,6 +104,11 @@ ${router}`,
     return tree;
   }
 
+  /** The processes of an instance that are vLLM. */
+  vllmOf(id: string): number[] {
+    return this.treeOf(id).filter((pid) => nameOf(pid) === 'vllm' || nameOf(pid).startsWith('VLLM::'));
+  }
+
   /** vLLM's engine core of an instance. */
   coreOf(id: string): number {
     const core = this.treeOf(id).find((pid) => nameOf(pid).startsWith('VLLM::EngineCor'));

@@ -191,11 +191,12 @@ describe('in the middle of a stream', () => {
   });
 
   it('says so when nobody can go on: an error event, no [DONE], a broken body', async () => {
+    let met = false;
     for (const gate of gates('decode')) {
-      let met = false;
-      gate.fault = () => {
-        const fault: Fault =
-          met || gates('decode').some((other) => other !== gate && other.seen.length > 0) ? { kind: 'drop' } : { kind: 'cut', bytes: 1500 };
+      gate.fault = (seen) => {
+        // The router's own probe must not be the one that is cut.
+        if (seen.head.includes('sluice opens')) return PASS;
+        const fault: Fault = met ? { kind: 'drop' } : { kind: 'cut', bytes: 1500 };
         met = true;
         return fault;
       };

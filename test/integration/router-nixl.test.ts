@@ -96,6 +96,13 @@ describe('a pair', () => {
   });
 });
 
+it('shows where requests go, beside where the feed is', async () => {
+  const { instances } = (await bed.admin('GET', '/admin/instances')) as { instances: readonly Json[] };
+  const shown = instances.map(({ id, role, dialect, requestUrl }) => ({ id, role, dialect, requestUrl }));
+  expect(shown).toEqual(bed.engines.map(({ id, role, engineHost }) => ({ id, role, dialect: 'nixl', requestUrl: `http://${engineHost}` })));
+  for (const { url, requestUrl } of instances) expect(url).not.toBe(requestUrl);
+});
+
 describe('a request that one instance has to do', () => {
   it.each<[string, Json]>([
     ['n', { n: 2 }],

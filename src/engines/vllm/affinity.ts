@@ -3,10 +3,10 @@
  * first of them to the last processor of the machine (of all instances the same one!) and leaves the thread that moves KV on the one it
  * computes on. Seen in 0.32.0; where nothing of it is so, nothing is changed.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import koffi from 'koffi';
 import { allowedCores } from './claims.ts';
-import { groupMembers } from './effort.ts';
+import { readText, workersOf } from './effort.ts';
 
 export interface Thread {
   readonly id: number;
@@ -14,8 +14,6 @@ export interface Thread {
   readonly cores: readonly number[];
 }
 
-/** What its processes that compute call themselves, cut to 15 characters by the kernel; a rank may follow. */
-const WORKER = /^VLLM::Worker/;
 const MASK_BYTES = 128;
 
 /**
@@ -42,8 +40,7 @@ export function misplaced(process: number, threads: readonly Thread[], own: read
  */
 export function bindThreads(group: number, cores: readonly (readonly number[])[]): string | null {
   const allowed = allowedCores();
-  const workers = groupMembers(group).filter((id) => WORKER.test(readText(`/proc/${id}/comm`)));
-  for (const worker of workers) {
+  for (const worker of workersOf(group)) {
     const own = cores[rankOf(worker)] ?? [];
     for (const thread of misplaced(worker, threadsOf(worker), own, allowed)) {
       if (!setAffinity(thread)) return `thread ${thread.id} of vLLM cannot be bound to processor ${thread.cores.join(', ')}`;
@@ -62,15 +59,6 @@ function threadsOf(process: number): Thread[] {
 /** `VLLM::Worker_TP1` is the second; without a number it is the only one. */
 function rankOf(worker: number): number {
   return Number(/_TP(\d+)/.exec(readText(`/proc/${worker}/cmdline`))?.[1] ?? 0);
-}
-
-/** Empty when it ended meanwhile. */
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }
 
 /** True also for a thread that ended meanwhile. */

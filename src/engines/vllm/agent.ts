@@ -15,7 +15,7 @@ import { bindThreads } from './affinity.ts';
 import { VllmClient } from './client.ts';
 import { coresOfRanks, isLocal, type VllmDevice, type VllmPorts, type VllmSpec, vllmCommand } from './command.ts';
 import { describeModel, identityOf, type ModelDescription } from './describe.ts';
-import { groupTicks } from './effort.ts';
+import { computeMs, groupTicks } from './effort.ts';
 import { createFace, type Face, type Shown, urlOf } from './face.ts';
 import { hubSnapshot } from './hub.ts';
 import { HealthWatch, untilServing } from './readiness.ts';
@@ -159,7 +159,7 @@ export class VllmAgent {
 
   /** @returns why it cannot be used; null = it serves, or has ended */
   async #start(): Promise<string | null> {
-    const { clock, spec, onProgress, startMs } = this.#options;
+    const { clock, spec, device, onProgress, startMs } = this.#options;
     const client = this.#client;
     const { signal } = this.#over;
     const effort = () => this.#vllm.writtenBytes + groupTicks(this.#vllm.pid);
@@ -176,6 +176,7 @@ export class VllmAgent {
       contextTokens: spec.contextTokens,
       vocabulary: description.vocabulary,
       requestMs: WARM_UP_REQUEST_MS,
+      busyMs: () => (device.kind === 'cpu' ? computeMs(this.#vllm.pid) : null),
     });
     if (signal.aborted) return null;
     if (!measured.ok) return `vLLM serves, but ${measured.why}`;

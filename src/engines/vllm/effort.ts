@@ -9,8 +9,33 @@ export function groupTicks(group: number): number {
   return membersOf(group).reduce((ticks, { fields }) => ticks + Number(fields[11]) + Number(fields[12]), 0);
 }
 
+/**
+ * Milliseconds that the computing threads of a vLLM on the CPU have had on a processor so far, on average over its workers; null when
+ * there is none or the system does not tell.
+ */
+export function computeMs(group: number): number | null {
+  const times = workersOf(group).map((worker) => Number(readText(`/proc/${worker}/task/${worker}/schedstat`).split(' ')[0]) / 1e6);
+  return times.length > 0 && times.every((time) => time > 0) ? times.reduce((sum, time) => sum + time, 0) / times.length : null;
+}
+
+/** What its processes that compute call themselves, cut to 15 characters by the kernel; a rank may follow. */
+const WORKER = /^VLLM::Worker/;
+
+export function workersOf(group: number): number[] {
+  return groupMembers(group).filter((id) => WORKER.test(readText(`/proc/${id}/comm`)));
+}
+
+/** Empty when it ended meanwhile. */
+export function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 /** Ids of its processes. */
-export function groupMembers(group: number): number[] {
+function groupMembers(group: number): number[] {
   return membersOf(group).map(({ id }) => id);
 }
 

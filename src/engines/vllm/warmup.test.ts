@@ -25,7 +25,11 @@ it('gives no cost that is negative or nothing, whatever was measured', () => {
   expect(costs.stepFixed).toBeGreaterThan(0);
 });
 
-it('measures fresh prompts first and known ones after, and never meets its own', async () => {
+it.each([
+  ['by the clock', 1, false],
+  ['by processor time where others took the processor meanwhile', 3, true],
+])('measures fresh prompts first and known ones after, and never meets its own: %s', async (_, slowdown, told) => {
+  let busy = 1;
   const clock = new FakeClock();
   const known = new Set<string>();
   const client = new (class extends VllmClient {
@@ -33,19 +37,37 @@ it('measures fresh prompts first and known ones after, and never meets its own',
       expect(path).toBe('/v1/completions');
       const key = `${body.cache_salt}/${body.prompt.join()}`;
       // 1 ms for the request, half a millisecond for each token that is not known, 10 ms for each step after the first.
-      clock.advance(1 + (known.has(key) ? 0 : body.prompt.length / 2) + 10 * (body.max_tokens - 1));
+      const work = 1 + (known.has(key) ? 0 : body.prompt.length / 2) + 10 * (body.max_tokens - 1);
+      clock.advance(work * slowdown);
+      busy += work;
       known.add(key);
       return Promise.resolve({ ok: true, status: 200, text: '{}' } as const);
     }
   })('http://nowhere');
-  const result = await warmUp({ client, clock, modelName: 'm', contextTokens: 4096, vocabulary: 258, requestMs: 1 });
+  const result = await warmUp({
+    client,
+    clock,
+    modelName: 'm',
+    contextTokens: 4096,
+    vocabulary: 258,
+    requestMs: 1,
+    busyMs: () => (told ? busy : null),
+  });
   expect(result).toMatchObject({ ok: true, costs: { prefillFixed: 1, prefillPerToken: 0.5, stepFixed: 9.5, stepPerSequence: 0.5 } });
   client.close();
 });
 
 it('says what went wrong', async () => {
   const client = new VllmClient('http://127.0.0.1:1');
-  const options = { client, clock: new FakeClock(), modelName: 'm', contextTokens: 64, vocabulary: 1, requestMs: 1_000 };
+  const options = {
+    client,
+    clock: new FakeClock(),
+    modelName: 'm',
+    contextTokens: 64,
+    vocabulary: 1,
+    requestMs: 1_000,
+    busyMs: () => null,
+  };
   expect(await warmUp(options)).toEqual({ ok: false, why: 'its first requests failed: ECONNREFUSED' });
   client.close();
 });

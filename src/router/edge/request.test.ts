@@ -42,6 +42,16 @@ describe('parseRequest', () => {
     expect(JSON.parse(parsed.body.toString())).toEqual({ model: 'm', prompt: 'a', keep: { [name]: value } });
   });
 
+  it.each(['kv_transfer_params', 'ec_transfer_params', 'kv_cache_report_mode'])('takes %s out of vLLM’s free parameters', (name) => {
+    const parsed = parseRequest('completion', bytes({ model: 'm', prompt: 'a', vllm_xargs: { [name]: 'full', mine: 1 } }), 'm');
+    expect(JSON.parse(parsed.body.toString())).toEqual({ model: 'm', prompt: 'a', vllm_xargs: { mine: 1 } });
+  });
+
+  it.each(['ec_transfer_params', 'sluice'])('takes out %s, which is for no engine', (name) => {
+    const parsed = parseRequest('completion', bytes({ model: 'm', prompt: 'a', [name]: {} }), 'm');
+    expect(parsed.body.toString()).toBe('{"model":"m","prompt":"a"}');
+  });
+
   it('takes out routing fields however their names are written', () => {
     const body = Buffer.from('{"model":"m","prompt":"a","kv\\u005ftransfer_params":{"remote_host":"x"},"kv_transfer_params":1}');
     expect(parseRequest('completion', body, 'm').body.toString()).toBe('{"model":"m","prompt":"a"}');

@@ -34,6 +34,8 @@ export interface ParsedRequest {
 const ROUTING_FIELD = /^(?:(?:kv|ec)_transfer_params|disaggregated_params|bootstrap_.*|sluice)$/;
 /** vLLM's free parameters stand beside its own ones and reach the same place. */
 const FREE_FIELDS = 'vllm_xargs';
+/** One of them has vLLM announce blocks again that were never removed. */
+const REPORT_MODE = 'kv_cache_report_mode';
 const NONE: PromptSource = { kind: 'none' };
 
 /**
@@ -84,8 +86,12 @@ function checkModel(given: unknown, model: string): void {
 
 function withoutRoutingFields(body: Record<string, unknown>, bytes: Buffer): Buffer {
   const free = body[FREE_FIELDS];
-  const found = withoutFields(body);
-  return (isObject(free) && withoutFields(free)) || found ? written(body) : bytes;
+  let found = withoutFields(body);
+  if (isObject(free)) {
+    if (withoutFields(free)) found = true;
+    if (REPORT_MODE in free) found = delete free[REPORT_MODE];
+  }
+  return found ? written(body) : bytes;
 }
 
 /** True when there were any. */

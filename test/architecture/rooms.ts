@@ -54,6 +54,8 @@ export const DECIDING: readonly RegExp[] = [
   /^engines\/llamacpp\/sampling\.ts$/,
   /^engines\/vllm\/events\/(decode|frames|msgpack|naming)\.ts$/,
   /^engines\/vllm\/metrics\/(costs|fit|parse|scrape|view)\.ts$/,
+  /^engines\/vllm\/(command|checks|reason)\.ts$/,
+  /^router\/dispatch\/nixl\/(bodies|salt|template|usage)\.ts$/,
   /^router\/placement\/.*\.ts$/,
 ];
 

@@ -131,7 +131,7 @@ ${router}`,
   }
 }
 
-function everythingUnder(pid: number): number[] {
+export function everythingUnder(pid: number): number[] {
   const tree = [pid];
   for (const each of tree) tree.push(...childrenOf(each));
   return tree;

@@ -1,5 +1,6 @@
 export { type ManifestFile, type ManifestResult, parseManifestFiles, parseManifests } from './manifest.ts';
 export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
+export { ownArguments } from './ownarguments.ts';
 export type {
   Dtype,
   EngineSpec,

@@ -21,7 +21,7 @@ it.each([
   ['--data-parallel-size', ['--data-parallel-size', '2'], '2'],
 ])('refuses %s', (name, args, value) => {
   const found = findOverrides(args, {});
-  expect(found).toEqual([{ name, value, expected: expect.stringMatching(/: .*remove it|: write its lines/) }]);
+  expect(found).toEqual([{ name, value, expected: expect.stringMatching(/^no -.+: (?:.*remove it|write its lines)/) }]);
   expect(explainOverride(found[0] ?? { name: '', value: '', expected: '' })).toMatch(value === '' ? /^-\S+: / : /^-\S+ \(given: .+\): /);
 });
 

@@ -14,6 +14,8 @@ export type { KvIdentity } from './identity/identity.ts';
 export { blockKeys, chainSeed } from './identity/keys.ts';
 export { keyHex, keyHexes, keyNumbers } from './identity/names.ts';
 export { pull } from './transfer/client.ts';
+export { FrameMemory } from './transfer/framememory.ts';
+export type { BlockShape } from './transfer/frames.ts';
 export { TransferPool, type TransferPoolOptions } from './transfer/pool.ts';
 export type { BlockSource, LeaseKeeper, PulledBlock, PullRequest, PullResult } from './transfer/port.ts';
 export { pullSlabBytes } from './transfer/receiver.ts';

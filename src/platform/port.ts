@@ -87,7 +87,7 @@ export interface RoutedInstance {
   readonly name: string;
   readonly incarnation: string;
   readonly draining: boolean;
-  /** The router has a live feed from it and may place requests on it. */
+  /** The router has a live feed from it, may place requests on it, and one went well (unless it drains). */
   readonly connected: boolean;
   readonly inFlight: number;
 }

@@ -13,10 +13,15 @@ export interface ProberOptions {
   readonly clock: Clock;
   readonly model: () => string;
   readonly newId: () => string;
+  /** How many usable instances there are that no request went through yet. */
+  readonly unproven: () => number;
 }
 
 const WHILE_NOT_READY_MS = 100;
 const WHILE_READY_MS = 5_000;
+/** How often it looks for instances that nothing went through yet, and how long it leaves one alone that could not be proven. */
+const LOOK_MS = 100;
+const UNPROVEN_MS = 1_000;
 const FRESH_MS = 15_000;
 /** Long enough for a few blocks to be handed over. */
 const TEXT = 'The sluice opens, the water runs from the upper to the lower pool, and the gate closes behind it. ';
@@ -30,6 +35,9 @@ export class Prober {
   #cancel: Cancel | null = null;
   #closed = false;
   #count = 0;
+  #dueAt = 0;
+  #againAt = 0;
+  #unprovenBefore = 0;
 
   constructor(options: ProberOptions) {
     this.#options = options;
@@ -51,7 +59,8 @@ export class Prober {
   }
 
   #probe(): void {
-    const { context, model, newId } = this.#options;
+    const { context, model, newId, unproven } = this.#options;
+    this.#unprovenBefore = unproven();
     // A different prompt each time: a cached one would not show that prefill works.
     const text = `${this.#count++} ${TEXT}`;
     const body = Buffer.from(JSON.stringify({ model: model(), prompt: text, max_tokens: 1, temperature: 0 }));
@@ -83,7 +92,21 @@ export class Prober {
       this.#lastError = error;
     }
     if (this.#closed) return;
-    this.#cancel = clock.after(this.ready ? WHILE_READY_MS : WHILE_NOT_READY_MS, () => this.#probe());
+    this.#dueAt = clock.now() + (this.ready ? WHILE_READY_MS : WHILE_NOT_READY_MS);
+    this.#againAt = clock.now() + UNPROVEN_MS;
+    this.#look();
+  }
+
+  #look(): void {
+    const { clock, unproven } = this.#options;
+    this.#cancel = clock.after(LOOK_MS, () => {
+      const now = clock.now();
+      const count = unproven();
+      // Another one came, or the last probe proved one: at once. It proved none: later.
+      const unprovenDue = count > 0 && (count !== this.#unprovenBefore || now >= this.#againAt);
+      if (now >= this.#dueAt || unprovenDue) this.#probe();
+      else this.#look();
+    });
   }
 }
 

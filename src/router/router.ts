@@ -110,7 +110,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
       if (underWay.clients === 0) idle?.();
     },
   };
-  const prober = new Prober({ context, clock, model: () => registry.model, newId });
+  const prober = new Prober({ context, clock, model: () => registry.model, newId, unproven: () => registry.unproven });
   const parts: RouterParts = {
     config,
     log,

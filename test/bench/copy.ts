@@ -3,11 +3,12 @@ import { fileURLToPath } from 'node:url';
 import type { Child, Children } from './children.ts';
 import { isRecord } from './sluice.ts';
 
+/** Beyond what the sender computes. */
 const LIMIT_MS = 30_000;
 
 export interface CopyPair {
-  /** Milliseconds for `bytes` bytes: medians of several rounds. */
-  measure(bytes: number): Promise<{ readonly socketMs: number; readonly memcpyMs: number }>;
+  /** Milliseconds for `bytes` bytes, when the sender computed for `burnMs` right before; 0 = it was idle. */
+  measure(bytes: number, burnMs: number): Promise<{ readonly socketMs: number; readonly memcpyMs: number }>;
 }
 
 export async function startCopyPair(
@@ -21,22 +22,22 @@ export async function startCopyPair(
   const client = children.start('copy client', [process.execPath, script, 'pull', String(port)], { cores: clientCores, ipc: true });
   await reply(client, 'listening');
   return {
-    async measure(bytes) {
-      const answer = reply(client, 'times');
-      client.process.send({ bytes });
+    async measure(bytes, burnMs) {
+      const answer = reply(client, 'times', burnMs + LIMIT_MS);
+      client.process.send({ bytes, burnMs });
       const times = await answer;
       return { socketMs: Number(times['socketMs']), memcpyMs: Number(times['memcpyMs']) };
     },
   };
 }
 
-function reply(child: Child, type: string): Promise<Record<string, unknown>> {
+function reply(child: Child, type: string, limitMs = LIMIT_MS): Promise<Record<string, unknown>> {
   return new Promise((resolve, reject) => {
     const fail = (reason: string) => {
       clearTimeout(timer);
       reject(new Error(`${child.name}: ${reason} ${child.tail()}`));
     };
-    const timer = setTimeout(() => fail(`no answer within ${LIMIT_MS} ms`), LIMIT_MS);
+    const timer = setTimeout(() => fail(`no answer within ${limitMs} ms`), limitMs);
     const onExit = () => fail('ended');
     child.process.once('exit', onExit);
     child.process.once('message', (message: unknown) => {

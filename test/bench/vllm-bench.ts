@@ -105,14 +105,14 @@ interface Pace {
 type Paced = Workload & Pace;
 
 /** Warms all of them up, then finds what each can do. @throws Error when one gives a wrong answer already here */
-export async function findRate({ progress }: Stand, fronts: readonly Front[], workload: Workload): Promise<Pace> {
+export async function findRate({ deployment, progress }: Stand, fronts: readonly Front[], workload: Workload): Promise<Pace> {
   const saturatedPerSecond: Record<string, number> = {};
   for (const front of fronts) {
     progress.step(`${workload.name}: finding what ${front.name} can do`);
     for (const seconds of [WARM_SECONDS, SATURATED_SECONDS]) {
       const { outcomes, wallMs } = await saturated(front, workload, seconds);
       const bad = outcomes.find((outcome) => outcome.kind === 'failed');
-      if (bad) throw new Error(`calibration, ${workload.name} through ${front.name}: ${bad.reason}`);
+      if (bad) throw new Error(`calibration, ${workload.name} through ${front.name}: ${bad.reason}; ${deployment.lastWords()}`);
       saturatedPerSecond[front.name] = (outcomes.length * 1000) / wallMs;
     }
   }

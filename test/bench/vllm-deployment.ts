@@ -55,7 +55,12 @@ export class VllmDeployment {
   }
 
   check(): void {
-    if (!this.#child.running()) throw new Error(`sluice up ended: ${this.#child.tail().slice(-2000)}`);
+    if (!this.#child.running()) throw new Error(`sluice up ended; ${this.lastWords()}`);
+  }
+
+  /** Of `sluice up` and all that it started. */
+  lastWords(): string {
+    return `last output of sluice up: ${this.#child.tail().slice(-2000)}`;
   }
 
   async instances(): Promise<VllmInstance[]> {
@@ -70,7 +75,7 @@ export class VllmDeployment {
       this.check();
       const found = (await this.instances()).find((one) => one.id === id);
       if (found?.connected && found.incarnation !== than) return found;
-      if (performance.now() > end) throw new Error(`${id} does not serve after ${START_LIMIT_MS / 1000} s: ${this.#child.tail()}`);
+      if (performance.now() > end) throw new Error(`${id} does not serve after ${START_LIMIT_MS / 1000} s; ${this.lastWords()}`);
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
   }

@@ -74,6 +74,27 @@ describe('the list of instances', () => {
     expect(instances).toContainEqual(expect.objectContaining({ id: 'decode-1', connected: true, draining: false }));
   });
 
+  it('says of each whether a request went well through it, and has probes go there first', async () => {
+    await bed.ready();
+    const proven = async (id: string) => {
+      const { instances } = (await bed.admin('GET', '/admin/instances')) as { instances: readonly Json[] };
+      return instances.find((one) => one['id'] === id)?.['proven'];
+    };
+    const broken = await startEngine('prefill-new', 'prefill');
+    broken.gate.fault = () => ({ kind: 'drop' });
+    bed.engines.push(broken);
+    await bed.publish();
+    await until(async () => broken.gate.seen.length > 1);
+    expect(await proven('prefill-new')).toBe(false);
+    broken.gate.fault = () => ({ kind: 'pass' });
+    await until(async () => (await proven('prefill-new')) === true);
+    for (const { id } of bed.engines)
+      await until(
+        async () => (await proven(id)) === true,
+        () => id,
+      );
+  });
+
   it('takes draining instances out of routing and lets their streams end', async () => {
     await bed.ready();
     let drainedAt = 0;

@@ -6,11 +6,13 @@
  * - What leaves a slot goes to host memory first, if it has room and does not hold it yet.
  * - `stored`/`removed` events follow what is held: a block is in HBM while at least one slot has it.
  */
-import { type HostTier, type KvBlock, type KvEvent, kvBlock } from '../../kv/index.ts';
+import type { HostTier, KvBlock, KvEvent } from '../../kv/index.ts';
 import type { LlamaContext } from './context.ts';
+import { HostFrames } from './hostframes.ts';
 import type { Sequence } from './sequence.ts';
+import type { Slabs } from './slabs.ts';
 import { chooseSlot, emptySlot, type Slot, type SlotChoice } from './slots.ts';
-import { blockBytes, cutBlocks, joinBlocks, type StateLayout } from './statelayout.ts';
+import { blockBytes, cutBlocks, joinBlocks, type StateLayout, stateBytes } from './statelayout.ts';
 
 export interface CacheOptions {
   readonly context: LlamaContext;
@@ -20,6 +22,8 @@ export interface CacheOptions {
   /** HBM budget in tokens. */
   readonly budgetTokens: number;
   readonly host: HostTier;
+  /** Memory for states on their way. */
+  readonly slabs: Slabs;
   readonly emit: (event: KvEvent) => void;
   readonly now: () => number;
 }
@@ -28,12 +32,14 @@ export class KvCache {
   readonly bytesPerBlock: number;
   readonly #options: CacheOptions;
   readonly #slots: Slot[];
+  readonly #hostFrames: HostFrames;
   /** How many slots hold a block. */
   readonly #holders = new Map<string, number>();
 
   constructor(options: CacheOptions) {
     this.#options = options;
     this.bytesPerBlock = blockBytes(options.layout, options.blockTokens);
+    this.#hostFrames = new HostFrames(options.host, { blockTokens: options.blockTokens, bytesPerBlock: this.bytesPerBlock });
     this.#slots = Array.from({ length: options.sequences }, (_, id) => emptySlot(id));
   }
 
@@ -131,21 +137,36 @@ export class KvCache {
   }
 
   #load(sequence: Sequence, choice: SlotChoice): void {
-    const { context, layout, blockTokens } = this.#options;
+    const { blockTokens } = this.#options;
     const { slot, keep, copyFrom, copyBlocks } = choice;
     const inHbm = Math.max(keep, copyBlocks);
     const more = this.#extend(sequence, inHbm);
     const total = inHbm + more.length;
     sequence.reused.hbm = inHbm * blockTokens;
     for (const block of more) sequence.reused[block.tier] += blockTokens;
-    const source = copyFrom ?? slot;
-    const first = total > keep && inHbm > 0 ? cutBlocks(layout, context.read(source.id), { from: 0, to: inHbm, blockTokens }) : [];
     if (total > keep) {
-      context.write(slot.id, joinBlocks(layout, [...first, ...more.map((block) => block.bytes)], { blockTokens, sequence: slot.id }));
+      const first = inHbm > 0 ? this.#cut(copyFrom ?? slot, 0, inHbm) : [];
+      this.#join(slot, [...first, ...more.map((block) => block.bytes)]);
       slot.length = total * blockTokens;
     }
     slot.tokens = sequence.tokens;
     this.#gain(slot, sequence.keys.slice(keep, total));
+  }
+
+  /** Blocks `from` to `to` of a slot, copied to `targets`, or to memory of their own. */
+  #cut(slot: Slot, from: number, to: number, targets?: Uint8Array[]): Uint8Array[] {
+    const { context, layout, blockTokens, slabs } = this.#options;
+    return slabs.lend(context.stateBytes(slot.id), (memory) =>
+      cutBlocks(layout, context.read(slot.id, memory), { from, to, blockTokens }, targets),
+    );
+  }
+
+  /** The slot then holds these blocks and nothing else. */
+  #join(slot: Slot, blocks: readonly Uint8Array[]): void {
+    const { context, layout, blockTokens, slabs } = this.#options;
+    slabs.lend(stateBytes(layout, blocks.length * blockTokens), (memory) =>
+      context.write(slot.id, joinBlocks(layout, blocks, { blockTokens, sequence: slot.id, memory })),
+    );
   }
 
   /** Evicts the ends of idle slots, least recently used first, until the budget holds; `spared` is about to be copied. */
@@ -194,19 +215,11 @@ export class KvCache {
 
   /** Leading blocks of `from`…`to` that host memory holds afterwards. */
   #copyToHost(slot: Slot, from: number, to: number): number {
-    const { host, context, layout, blockTokens } = this.#options;
+    const { host, blockTokens } = this.#options;
     if (host.capacityBytes < this.bytesPerBlock || to <= from) return 0;
-    const keys = slot.keys.slice(from, to);
-    const missing = keys.findIndex((key) => !host.has(key));
-    if (missing < 0) return host.putChain(keys.map((key) => host.peek(key) as KvBlock));
-    const cut = cutBlocks(layout, context.read(slot.id), { from: from + missing, to, blockTokens });
-    const blocks = keys.map((key, i) => {
-      const known = host.peek(key);
-      if (known) return known;
-      const at = (from + i) * blockTokens;
-      return kvBlock(key, slot.keys[from + i - 1] ?? null, slot.tokens.slice(at, at + blockTokens), cut[i - missing] as Uint8Array);
-    });
-    return host.putChain(blocks);
+    const tokens = slot.tokens.subarray(from * blockTokens, to * blockTokens);
+    const chain = { keys: slot.keys.slice(from, to), parent: slot.keys[from - 1] ?? null, tokens };
+    return this.#hostFrames.putChain(chain, (targets, missing) => this.#cut(slot, from + missing, to, targets));
   }
 }
 

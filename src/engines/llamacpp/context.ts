@@ -139,10 +139,15 @@ export class LlamaContext {
     }
   }
 
-  /** The state of a sequence, in memory of its own. */
-  read(sequence: number): Uint8Array {
+  /** Bytes of a sequence's state. */
+  stateBytes(sequence: number): number {
+    return Number(this.#model.library.stateSize(this.#pointer, sequence));
+  }
+
+  /** The state of a sequence, at the start of `memory`; default: memory of its own. */
+  read(sequence: number, memory: Uint8Array = new Uint8Array(this.stateBytes(sequence))): Uint8Array {
     const { library } = this.#model;
-    const state = new Uint8Array(Number(library.stateSize(this.#pointer, sequence)));
+    const state = memory.subarray(0, this.stateBytes(sequence));
     const written = Number(library.readState(this.#pointer, state, state.length, sequence));
     if (written !== state.length) throw new SluiceError('internal', `llama.cpp wrote ${written} of ${state.length} bytes of state`);
     return state;

@@ -33,7 +33,7 @@ import { loadModel, type Model, ropeSettings, tokenizerFingerprint, weightsFinge
 import { Scheduler } from './scheduler.ts';
 import { type Leg, Sequence } from './sequence.ts';
 import { Slabs } from './slabs.ts';
-import { layoutName, type StateLayout } from './statelayout.ts';
+import { layoutName, type StateLayout, stateBytes } from './statelayout.ts';
 import { GgufTokenizer } from './tokenizer.ts';
 import { warmUpTransfer } from './transferwarmup.ts';
 import { warmUp } from './warmup.ts';
@@ -145,9 +145,14 @@ class LlamaCppEngine implements EngineCore {
       blockTokens: options.blockTokens,
       budgetTokens: this.#budgetTokens(layout),
       host: this.#hostTier,
+      slabs: this.#slabs,
       emit: (event) => this.#emit(event),
       now: () => options.clock.now(),
     });
+    const blocks = Math.ceil(options.contextTokens / options.blockTokens);
+    // One to receive the longest prompt into, one to put its state together in.
+    this.#slabs.reserve(pullSlabBytes(blocks, options.blockTokens, this.#cache.bytesPerBlock));
+    this.#slabs.reserve(stateBytes(layout, options.contextTokens));
     this.#scheduler = new Scheduler({
       context,
       cache: this.#cache,

@@ -1,5 +1,6 @@
 /**
- * Memory to receive KV into, used again and again: fresh memory costs a page fault per 4 KiB, which is as much as receiving itself.
+ * Memory to receive KV into and to put states together in, used again and again: fresh memory costs a page fault per 4 KiB, which is as
+ * much as receiving itself, and calls the garbage collector, which gets in the way of whatever moves next.
  */
 const SMALLEST = 1 << 20;
 
@@ -17,9 +18,24 @@ export class Slabs {
   take(bytes: number): Uint8Array {
     const at = this.#free.findIndex((slab) => slab.length >= bytes);
     const [slab] = at < 0 ? [] : this.#free.splice(at, 1);
-    if (!slab) return new Uint8Array(2 ** Math.ceil(Math.log2(Math.max(SMALLEST, bytes))));
+    if (!slab) return this.#fresh(bytes);
     this.#freeBytes -= slab.length;
     return slab;
+  }
+
+  /** Has a free slab of that size from now on, unless it is larger than what is kept. Costs address space until it is used. */
+  reserve(bytes: number): void {
+    if (bytes <= this.#keepBytes) this.release(this.#fresh(bytes));
+  }
+
+  /** Takes `bytes` for the time of `use`. */
+  lend<T>(bytes: number, use: (slab: Uint8Array) => T): T {
+    const slab = this.take(bytes);
+    try {
+      return use(slab);
+    } finally {
+      this.release(slab);
+    }
   }
 
   release(slab: Uint8Array): void {
@@ -27,5 +43,9 @@ export class Slabs {
     this.#free.push(slab);
     this.#free.sort((a, b) => a.length - b.length);
     this.#freeBytes += slab.length;
+  }
+
+  #fresh(bytes: number): Uint8Array {
+    return new Uint8Array(2 ** Math.ceil(Math.log2(Math.max(SMALLEST, bytes))));
   }
 }

@@ -125,74 +125,105 @@ function sectionsOf(layout: StateLayout, state: Uint8Array): Sections {
   return sections;
 }
 
-/** Blocks `from` to `to` (exclusive) of a state, each in memory of its own. Throws RangeError if the state has fewer tokens. */
-export function cutBlocks(layout: StateLayout, state: Uint8Array, range: { from: number; to: number; blockTokens: number }): Uint8Array[] {
+/** Which blocks of a state: `from` to `to` (exclusive). */
+export interface BlockRange {
+  readonly from: number;
+  readonly to: number;
+  readonly blockTokens: number;
+}
+
+/**
+ * Blocks of a state, written into `targets`: memory of a block's size for each, at addresses that are multiples of 4. Default: memory of
+ * their own. Throws RangeError if the state has fewer tokens or the targets are others.
+ */
+export function cutBlocks(
+  layout: StateLayout,
+  state: Uint8Array,
+  range: BlockRange,
+  targets: Uint8Array[] = freshBlocks(layout, range),
+): Uint8Array[] {
   const { from, to, blockTokens } = range;
   const sections = sectionsOf(layout, state);
   if (to * blockTokens > sections.cells) throw new RangeError(`block ${to - 1} is not in a state of ${sections.cells} tokens`);
   const size = blockBytes(layout, blockTokens);
-  const blocks = Array.from({ length: Math.max(0, to - from) }, () => new Uint8Array(size));
+  checkTargets(targets, to - from, size);
+  const words = targets.map((block) => new Int32Array(block.buffer, block.byteOffset, size >> 2));
   let at = 0;
   for (const [i, layer] of layout.layers.entries()) {
     const bytes = blockTokens * layer.kRowBytes;
-    for (const [b, block] of blocks.entries()) {
-      const source = (sections.k[i] as number) + (from + b) * bytes;
+    let source = (sections.k[i] as number) + from * bytes;
+    for (const block of targets) {
       block.set(state.subarray(source, source + bytes), at);
+      source += bytes;
     }
     at += bytes;
   }
   for (const [i, layer] of layout.layers.entries()) {
-    const shape = { width: layer.vWidth, rowBytes: sections.cells * layer.vElementBytes, runBytes: blockTokens * layer.vElementBytes };
-    const start = (sections.v[i] as number) + from * shape.runBytes;
-    if (shape.rowBytes % 4 === 0 && start % 4 === 0)
-      scatterRuns(
-        shape,
-        new Uint32Array(state.buffer),
-        start,
-        blocks.map((block) => new Uint32Array(block.buffer, at)),
-      );
+    const runBytes = blockTokens * layer.vElementBytes;
+    const start = (sections.v[i] as number) + from * runBytes;
+    const runs = { width: layer.vWidth, rowBytes: sections.cells * layer.vElementBytes, runBytes, start, at };
+    if (inWords(runs)) scatterRuns(runs, new Int32Array(state.buffer, 0, state.length >> 2), words);
     else
       scatterRuns(
-        shape,
+        runs,
         new Uint16Array(state.buffer, 0, state.length >> 1),
-        start,
-        blocks.map((block) => new Uint16Array(block.buffer, at)),
+        targets.map((block) => new Uint16Array(block.buffer, block.byteOffset, size >> 1)),
       );
-    at += shape.width * shape.runBytes;
+    at += layer.vWidth * runBytes;
   }
-  return blocks;
+  return targets;
 }
 
-interface RunShape {
+function freshBlocks(layout: StateLayout, { from, to, blockTokens }: BlockRange): Uint8Array[] {
+  const size = blockBytes(layout, blockTokens);
+  return Array.from({ length: Math.max(0, to - from) }, () => new Uint8Array(size));
+}
+
+function checkTargets(targets: readonly Uint8Array[], count: number, size: number): void {
+  if (targets.length !== count) throw new RangeError(`${targets.length} targets for ${count} blocks`);
+  const wrong = targets.find((target) => target.length !== size || target.byteOffset % 4 !== 0);
+  if (wrong) throw new RangeError(`a target of ${wrong.length} bytes at address ${wrong.byteOffset}, expected ${size} at a multiple of 4`);
+}
+
+/** V of one layer: `width` rows that are `rowBytes` apart, the first at `start`; of each row a run goes to each block, from its `at` on. */
+interface Runs {
   readonly width: number;
   readonly rowBytes: number;
   readonly runBytes: number;
+  readonly start: number;
+  readonly at: number;
+}
+
+/** Can whole 32-bit words be copied? Signed ones: all of them are small integers to the JavaScript engine, which makes no objects then. */
+function inWords({ rowBytes, runBytes, start, at }: Runs): boolean {
+  return (rowBytes | runBytes | start | at) % 4 === 0;
 }
 
 /** Row by row, so that the long state is read in order: one run of each row goes to each block. */
-function scatterRuns(
-  shape: RunShape,
-  state: Uint32Array | Uint16Array,
-  start: number,
-  blocks: readonly (Uint32Array | Uint16Array)[],
-): void {
+function scatterRuns(runs: Runs, state: Int32Array | Uint16Array, blocks: readonly (Int32Array | Uint16Array)[]): void {
   const unit = state.BYTES_PER_ELEMENT;
-  const run = shape.runBytes / unit;
-  for (let row = 0; row < shape.width; row++) {
-    let source = (start + row * shape.rowBytes) / unit;
-    const target = row * run;
+  const run = runs.runBytes / unit;
+  for (let row = 0; row < runs.width; row++) {
+    let source = (runs.start + row * runs.rowBytes) / unit;
+    const target = runs.at / unit + row * run;
     for (const block of blocks) for (let i = 0; i < run; i++) block[target + i] = state[source++] as number;
   }
 }
 
+/** Bytes of a state of `cells` tokens. */
+export function stateBytes(layout: StateLayout, cells: number): number {
+  return layOut(layout, cells, HEAD_BYTES + 4).end + 4 * (layout.streams - 1);
+}
+
 /**
- * A state of the given blocks, in order from position 0, ready for llama.cpp. `sequence` is where it will be loaded.
+ * A state of the given blocks, in order from position 0, ready for llama.cpp. `sequence` is where it will be loaded; `memory` of at least
+ * `stateBytes` is where it is put together (default: memory of its own), from its buffer's start on.
  * Blocks must have the layout's size; anything else is a RangeError, since llama.cpp aborts on a short state.
  */
 export function joinBlocks(
   layout: StateLayout,
   blocks: readonly Uint8Array[],
-  options: { blockTokens: number; sequence: number },
+  options: { blockTokens: number; sequence: number; memory?: Uint8Array },
 ): Uint8Array {
   const { blockTokens, sequence } = options;
   const size = blockBytes(layout, blockTokens);
@@ -200,53 +231,49 @@ export function joinBlocks(
   if (wrong >= 0) throw new RangeError(`block ${wrong} has ${blocks[wrong]?.length} bytes, expected ${size}`);
   const cells = blocks.length * blockTokens;
   const sections = layOut(layout, cells, HEAD_BYTES + 4);
-  const state = new Uint8Array(sections.end + 4 * (layout.streams - 1));
+  const bytes = stateBytes(layout, cells);
+  const memory = options.memory ?? new Uint8Array(bytes);
+  if (memory.length < bytes || memory.byteOffset !== 0) throw new RangeError(`memory of ${memory.length} bytes for a state of ${bytes}`);
+  const state = memory.subarray(0, bytes);
+  state.fill(0, sections.end);
   writeHeads(layout, state, sections, sequence);
+  const aligned = blocks.every((block) => block.byteOffset % 4 === 0);
+  const words = aligned ? blocks.map((block) => new Int32Array(block.buffer, block.byteOffset, size >> 2)) : [];
   let at = 0;
   for (const [i, layer] of layout.layers.entries()) {
-    const bytes = blockTokens * layer.kRowBytes;
-    for (const [b, block] of blocks.entries()) state.set(block.subarray(at, at + bytes), (sections.k[i] as number) + b * bytes);
-    at += bytes;
+    const rowsBytes = blockTokens * layer.kRowBytes;
+    let target = sections.k[i] as number;
+    for (const block of blocks) {
+      state.set(block.subarray(at, at + rowsBytes), target);
+      target += rowsBytes;
+    }
+    at += rowsBytes;
   }
   for (const [i, layer] of layout.layers.entries()) {
-    const shape = { width: layer.vWidth, rowBytes: cells * layer.vElementBytes, runBytes: blockTokens * layer.vElementBytes };
-    const start = sections.v[i] as number;
-    const aligned = blocks.every((block) => (block.byteOffset + at) % 4 === 0) && shape.runBytes % 4 === 0;
-    if (aligned)
-      gatherRuns(
-        shape,
-        new Uint32Array(state.buffer),
-        start,
-        blocks.map((block) => new Uint32Array(block.buffer, block.byteOffset + at, (shape.width * shape.runBytes) / 4)),
-      );
-    else
-      copyRuns(
-        shape,
-        state,
-        start,
-        blocks.map((block) => block.subarray(at)),
-      );
-    at += shape.width * shape.runBytes;
+    const runBytes = blockTokens * layer.vElementBytes;
+    const runs = { width: layer.vWidth, rowBytes: cells * layer.vElementBytes, runBytes, start: sections.v[i] as number, at };
+    if (aligned && inWords(runs)) gatherRuns(runs, new Int32Array(state.buffer, 0, state.length >> 2), words);
+    else copyRuns(runs, state, blocks);
+    at += layer.vWidth * runBytes;
   }
   return state;
 }
 
-function gatherRuns(shape: RunShape, state: Uint32Array, start: number, blocks: readonly Uint32Array[]): void {
+function gatherRuns(runs: Runs, state: Int32Array, blocks: readonly Int32Array[]): void {
   const unit = state.BYTES_PER_ELEMENT;
-  const run = shape.runBytes / unit;
-  for (let row = 0; row < shape.width; row++) {
-    let target = (start + row * shape.rowBytes) / unit;
-    const source = row * run;
+  const run = runs.runBytes / unit;
+  for (let row = 0; row < runs.width; row++) {
+    let target = (runs.start + row * runs.rowBytes) / unit;
+    const source = runs.at / unit + row * run;
     for (const block of blocks) for (let i = 0; i < run; i++) state[target++] = block[source + i] as number;
   }
 }
 
 /** The same for blocks at odd addresses, as views into a receive buffer can be. */
-function copyRuns(shape: RunShape, state: Uint8Array, start: number, blocks: readonly Uint8Array[]): void {
-  for (let row = 0; row < shape.width; row++) {
-    for (const [b, block] of blocks.entries()) {
-      state.set(block.subarray(row * shape.runBytes, (row + 1) * shape.runBytes), start + row * shape.rowBytes + b * shape.runBytes);
-    }
+function copyRuns({ width, rowBytes, runBytes, start, at }: Runs, state: Uint8Array, blocks: readonly Uint8Array[]): void {
+  for (let row = 0; row < width; row++) {
+    const source = at + row * runBytes;
+    for (const [b, block] of blocks.entries()) state.set(block.subarray(source, source + runBytes), start + row * rowBytes + b * runBytes);
   }
 }
 

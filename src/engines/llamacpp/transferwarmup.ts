@@ -2,7 +2,7 @@
  * First pulls, from this process to itself: they compile the paths that a hand-off takes and show what moving bytes costs here, so
  * that the first real one is neither slow nor a surprise to the router.
  */
-import { type KvBlock, kvBlock, pull, pullSlabBytes, TransferServer } from '../../kv/index.ts';
+import { type BlockShape, FrameMemory, type KvBlock, pull, pullSlabBytes, TransferServer } from '../../kv/index.ts';
 import type { Clock } from '../../shared/index.ts';
 import type { CostMeter } from './costs.ts';
 
@@ -34,11 +34,10 @@ export async function warmUpTransfer(
   await server.close();
 }
 
-function syntheticChain(
-  count: number,
-  { bytesPerBlock, blockTokens }: { bytesPerBlock: number; blockTokens: number },
-): Map<string, KvBlock> {
+function syntheticChain(count: number, shape: BlockShape): Map<string, KvBlock> {
+  const memory = new FrameMemory(shape);
+  const tokens = new Int32Array(shape.blockTokens);
   const key = (i: number) => i.toString(16).padStart(32, '0');
-  const block = (i: number) => kvBlock(key(i), i === 0 ? null : key(i - 1), new Int32Array(blockTokens), new Uint8Array(bytesPerBlock));
-  return new Map(Array.from({ length: count }, (_, i) => [key(i), block(i)]));
+  const block = (frame: Buffer, i: number) => memory.block(frame, { key: key(i), parent: i === 0 ? null : key(i - 1), tokens });
+  return new Map(memory.take(count).map((frame, i) => [key(i), block(frame, i)]));
 }

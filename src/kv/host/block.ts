@@ -1,4 +1,4 @@
-import { crc32c } from '@node-rs/crc32';
+import { crc32 } from '@node-rs/crc32';
 
 /** KV of `tokens.length` consecutive tokens. Immutable once made: whoever holds one may hand out views of it. */
 export interface KvBlock {
@@ -9,13 +9,18 @@ export interface KvBlock {
   /** Token ids of this block alone. They, and not the key, prove what the block is. */
   readonly tokens: Int32Array;
   readonly bytes: Uint8Array;
-  /** crc32c (Castagnoli) of `bytes`, unsigned. */
+  /** `checksum` of `bytes`. */
   readonly crc: number;
+  /** The whole block as it goes over the wire, of which `tokens` and `bytes` are views. Absent: it is put together when it is sent. */
+  readonly frame?: Uint8Array;
 }
+
+/** CRC-32 (IEEE 802.3), unsigned. It, and not Castagnoli's, since processors fold it twice as fast as they step through the other. */
+export const checksum: (bytes: Uint8Array) => number = crc32;
 
 /** A block with its checksum. Keeps `bytes` and `tokens` as they are: pass copies when they are views of a buffer that is used again. */
 export function kvBlock(key: string, parent: string | null, tokens: Int32Array, bytes: Uint8Array): KvBlock {
-  return { key, parent, tokens, bytes, crc: crc32c(bytes) };
+  return { key, parent, tokens, bytes, crc: checksum(bytes) };
 }
 
 /** True when `block` holds exactly the tokens of `prompt` from `at` on. */

@@ -12,7 +12,7 @@ afterEach(endAll);
 
 const CHAIN = chainOf(3);
 const ANSWER = answerOf(CHAIN);
-const FRAME_BYTES = blockFrame(CHAIN.blocks[0] as never, 0).length;
+const FRAME_BYTES = blockFrame(CHAIN.blocks[0] as never).length;
 
 /** Pulls `CHAIN` with a clock that stands still; moves it when the peer got to the point that `when` waits for. */
 async function pullUntilDeadline(port: number, when: () => void) {
@@ -165,7 +165,7 @@ describe('a lost connection', () => {
 
 describe('a peer at fault', () => {
   it.each<[string, Buffer, number, string]>([
-    ['other version', Buffer.from(ANSWER).fill(9, 4, 5), 0, 'block 0 of 3: the peer sent protocol version 9, expected 1'],
+    ['other version', Buffer.from(ANSWER).fill(9, 4, 5), 0, 'block 0 of 3: the peer sent protocol version 9, expected 2'],
     ['flipped bit in the last block', flipped(HEADER_BYTES + 3 * FRAME_BYTES - 20), 2, 'block 2 of 3: wrong checksum'],
     [
       'flipped bit in token ids',
@@ -177,7 +177,7 @@ describe('a peer at fault', () => {
       'out of order',
       Buffer.concat([controlFrame(FRAME.accept, 0, 3), frameOf(0), frameOf(2)]),
       1,
-      'block 1 of 3: the peer sent block 2 in its place',
+      'block 1 of 3: the peer sent another block in its place',
     ],
     [
       'missing block',
@@ -280,6 +280,7 @@ describe('the caller', () => {
     ['deadlineMs', { deadlineMs: Number.NaN }, /^deadlineMs/],
     ['deadlineMs', { deadlineMs: Number.POSITIVE_INFINITY }, /^deadlineMs/],
     ['slab', { slab: new Uint8Array(10) }, /^slab: expected \d+ bytes or more$/],
+    ['slab', { slab: new Uint8Array(new ArrayBuffer(10_001), 1) }, /^slab: expected an address that is a multiple of 4, got 1$/],
   ])('is told which argument is wrong: %s', async (_, wrong, message) => {
     const { request } = requestFor(CHAIN, 1, wrong);
     await expect(pull(request)).rejects.toThrow(message);
@@ -287,7 +288,7 @@ describe('the caller', () => {
 });
 
 function frameOf(index: number): Buffer {
-  return blockFrame(CHAIN.blocks[index] as never, index);
+  return blockFrame(CHAIN.blocks[index] as never);
 }
 
 function flipped(at: number): Buffer {

@@ -134,4 +134,5 @@ function checkRequest(request: PullRequest): void {
   expect(deadlineMs >= 0 && deadlineMs <= 0x7fffffff, 'deadlineMs', `0 to 2^31 - 1, got ${deadlineMs}`);
   const needed = pullSlabBytes(keys.length, blockTokens, bytesPerBlock);
   expect(slab === undefined || slab.byteLength >= needed, 'slab', `${needed} bytes or more`);
+  expect(slab === undefined || slab.byteOffset % 4 === 0, 'slab', `an address that is a multiple of 4, got ${slab?.byteOffset}`);
 }

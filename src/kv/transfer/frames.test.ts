@@ -65,8 +65,8 @@ it('refuses lengths that do not add up and numbers beyond the format', () => {
 it('knows frames of another version and bytes that are none', () => {
   const frame = controlFrame(FRAME.ack, 7, 0);
   expect(readHeader(frame, 0)).toEqual({ type: FRAME.ack, index: 7, length: 0, crc: 0, count: 0 });
-  frame[4] = 2;
-  expect(readHeader(frame, 0)).toEqual({ malformed: 'protocol version 2, expected 1', version: true });
+  frame[4] = 1;
+  expect(readHeader(frame, 0)).toEqual({ malformed: 'protocol version 1, expected 2', version: true });
   expect(readHeader(Buffer.alloc(HEADER_BYTES), 0)).toEqual({ malformed: 'bytes that are no frame', version: false });
 });
 

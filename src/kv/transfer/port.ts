@@ -45,7 +45,7 @@ export interface PullRequest {
   /** Byte budget on this side; reading pauses when it is used up. */
   readonly budget?: TokenBucket;
   /**
-   * Memory to receive into, at least `pullSlabBytes(…)` long. The blocks are views of it. Default: fresh memory for this pull,
+   * Memory to receive into, at least `pullSlabBytes(…)` long, at an address that is a multiple of 4. The blocks are views of it. Default: fresh memory for this pull,
    * which lives as long as a view of it does. Passing it again ends the life of earlier views.
    */
   readonly slab?: Uint8Array;

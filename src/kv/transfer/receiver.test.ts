@@ -53,7 +53,7 @@ describe('PullReceiver', () => {
 
   it('detects every flipped bit before the block leaves', () => {
     const answer = answerOf(CHAIN);
-    const frameBytes = blockFrame(CHAIN.blocks[0] as never, 0).length;
+    const frameBytes = blockFrame(CHAIN.blocks[0] as never).length;
     const end = HEADER_BYTES + 3 * frameBytes;
     for (let bit = 0; bit < end * 8; bit++) {
       const flipped = Buffer.from(answer);
@@ -96,12 +96,12 @@ describe('PullReceiver', () => {
       Buffer.from('HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n'),
       /block 0 of 3: the peer sent bytes that are no frame/,
     ],
-    ['a block before accepting', blockFrame(CHAIN.blocks[0] as never, 0), /out of turn/],
+    ['a block before accepting', blockFrame(CHAIN.blocks[0] as never), /out of turn/],
     ['another number of blocks accepted', controlFrame(FRAME.accept, 0, 2), /accepted 2 blocks instead of 3/],
     [
       'a later block',
-      Buffer.concat([controlFrame(FRAME.accept, 0, 3), blockFrame(CHAIN.blocks[1] as never, 1)]),
-      /sent block 1 in its place/,
+      Buffer.concat([controlFrame(FRAME.accept, 0, 3), blockFrame(CHAIN.blocks[1] as never)]),
+      /sent another block in its place/,
     ],
     ['an early end', Buffer.concat([controlFrame(FRAME.accept, 0, 3), controlFrame(FRAME.end, 0, 0)]), /ended too early/],
     ['a lost lease', controlFrame(FRAME.error, 0, 4), /block 0 of 3: the peer does not know the lease, or it is over/],

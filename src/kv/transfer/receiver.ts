@@ -1,11 +1,22 @@
 /**
  * What a client makes of the bytes of one pull, without any socket. Bytes are read straight into a slab, frame behind frame; a block
- * leaves only after its index, size, token ids, padding and checksum were found right, as views of the slab.
+ * leaves only after its key, size, token ids, padding and checksum were found right, as views of the slab.
  *
  * A lost connection is resumed by `restart`: verified blocks stay where they are, the rest is read over.
  */
-import { crc32c } from '@node-rs/crc32';
-import { type BlockShape, blockFrameBytes, blockPadding, FRAME, HEADER_BYTES, type Header, REFUSALS, readHeader } from './frames.ts';
+import { checksum } from '../host/block.ts';
+import {
+  type BlockShape,
+  blockFrameBytes,
+  blockPadding,
+  FRAME,
+  HEADER_BYTES,
+  type Header,
+  KEY_BYTES,
+  REFUSALS,
+  readHeader,
+  TAG,
+} from './frames.ts';
 import type { PulledBlock } from './port.ts';
 
 /** Connections of one pull at most; each brings one `accept` frame into the slab. */
@@ -33,7 +44,8 @@ const ZEROS = Buffer.alloc(8);
 export class PullReceiver {
   readonly #expected: Expected;
   readonly #slab: Buffer;
-  readonly #tokenBytes: Buffer;
+  readonly #slabWords: Int32Array;
+  #keyWords: Int32Array = new Int32Array(0);
   readonly #frameBytes: number;
   readonly #padding: number;
   /** Bytes of the slab that were read, and those of them that were understood. */
@@ -42,10 +54,11 @@ export class PullReceiver {
   #accepted = false;
   #blocks = 0;
 
+  /** @param slab `pullSlabBytes` or more, at an address that is a multiple of 4. */
   constructor(expected: Expected, slab: Uint8Array) {
     this.#expected = expected;
     this.#slab = Buffer.from(slab.buffer, slab.byteOffset, slab.byteLength);
-    this.#tokenBytes = Buffer.from(expected.tokens.buffer, expected.tokens.byteOffset, expected.tokens.byteLength);
+    this.#slabWords = new Int32Array(slab.buffer, slab.byteOffset, slab.byteLength >> 2);
     this.#frameBytes = blockFrameBytes(expected);
     this.#padding = blockPadding(expected);
   }
@@ -89,6 +102,8 @@ export class PullReceiver {
         if (reason !== null) return this.#fail(reason);
         this.#accepted = true;
         this.#parsed += HEADER_BYTES;
+        // Only now, while the peer gets the blocks ready.
+        if (this.#keyWords.length === 0) this.#keyWords = wordsOf(this.#expected.keys);
       }
       if (this.#blocks === this.#expected.keys.length) return COMPLETE;
     }
@@ -112,9 +127,10 @@ export class PullReceiver {
 
   #blockFault(header: Header): string | null {
     const { blockTokens, bytesPerBlock } = this.#expected;
-    if (header.index !== this.#blocks) return `the peer sent block ${header.index} in its place`;
     if (header.length !== bytesPerBlock) return `${header.length} bytes, expected ${bytesPerBlock}`;
-    return header.count === blockTokens ? null : `${header.count} tokens, expected ${blockTokens}`;
+    if (header.count !== blockTokens) return `${header.count} tokens, expected ${blockTokens}`;
+    const key = { words: this.#keyWords, from: (this.#blocks * KEY_BYTES) / 4, count: TAG.bytes / 4 };
+    return header.index === 0 && this.#holds(this.#parsed + TAG.at, key) ? null : 'the peer sent another block in its place';
   }
 
   #takeBlock(header: Header): string | null {
@@ -124,14 +140,25 @@ export class PullReceiver {
     const bytesAt = tokensAt + blockTokens * 4;
     const end = bytesAt + bytesPerBlock;
     const from = index * blockTokens;
-    if (this.#slab.compare(this.#tokenBytes, from * 4, (from + blockTokens) * 4, tokensAt, bytesAt) !== 0)
-      return 'other tokens under the same key';
+    if (!this.#holds(tokensAt, { words: tokens, from, count: blockTokens })) return 'other tokens under the same key';
     const bytes = this.#slab.subarray(bytesAt, end);
-    if (crc32c(bytes) !== header.crc) return 'wrong checksum';
+    if (checksum(bytes) !== header.crc) return 'wrong checksum';
     if (this.#padding > 0 && this.#slab.compare(ZEROS, 0, this.#padding, end, end + this.#padding) !== 0) return 'padding that is not zero';
     this.#parsed += this.#frameBytes;
     this.#blocks += 1;
     onBlock(index, { key: keys[index] as string, tokens: tokens.subarray(from, from + blockTokens), bytes, crc: header.crc });
     return null;
   }
+
+  /** Does the slab have these words at byte `at`? Frames start at multiples of 8. */
+  #holds(at: number, { words, from, count }: { readonly words: Int32Array; readonly from: number; readonly count: number }): boolean {
+    const base = at / 4;
+    for (let i = 0; i < count; i++) if (this.#slabWords[base + i] !== words[from + i]) return false;
+    return true;
+  }
+}
+
+function wordsOf(keys: readonly string[]): Int32Array {
+  // Copied: a small buffer is a view of a larger one, at any address.
+  return new Int32Array(new Uint8Array(Buffer.from(keys.join(''), 'hex')).buffer);
 }

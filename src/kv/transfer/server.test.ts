@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FakeClock, systemClock } from '../../shared/index.ts';
 import { HostTier } from '../host/tier.ts';
 import { pull } from './client.ts';
+import { FrameMemory } from './framememory.ts';
 import { controlFrame, encodeRequest, FRAME, HEADER_BYTES, readHeader } from './frames.ts';
 import { TransferServer, type TransferServerOptions } from './server.ts';
 import { areFirst, atEnd, type Chain, CountingClock, chainOf, endAll, requestFor } from './transfer.fixture.ts';
@@ -100,6 +101,22 @@ describe('serving', () => {
       expect(await pull(part.request)).toMatchObject({ blocks: count - rest, failed: null });
       expect(areFirst(part.pulled, tail, count - rest)).toBe(true);
     }
+  });
+
+  it('serves blocks that are kept as frames, adjacent or not, beside such that are not', async () => {
+    const chain = chainOf(96, { blockTokens: 5, bytesPerBlock: 99_999 });
+    const memory = new FrameMemory(chain);
+    const frames = memory.take(60);
+    const blocks = chain.blocks.map((block, i) => {
+      const frame = i < 40 ? frames[i] : i % 4 === 0 ? frames.at((36 - i) / 4) : undefined;
+      if (!frame) return block;
+      memory.bytesOf(frame).set(block.bytes);
+      return memory.block(frame, block);
+    });
+    const { port } = await serverOf({ ...chain, blocks });
+    const { request, pulled } = requestFor(chain, port);
+    expect(await pull(request)).toMatchObject({ blocks: 96, failed: null });
+    expect(areFirst(pulled, chain, 96)).toBe(true);
   });
 
   it('only acknowledges when nothing is asked', async () => {

@@ -9,10 +9,10 @@
 import type { Socket } from 'node:net';
 import type { Cancel, Clock } from '../../shared/index.ts';
 import type { KvBlock } from '../host/block.ts';
+import { Batch } from './batch.ts';
 import type { PeerBudgets } from './budget.ts';
 import {
   blockFrameBytes,
-  blockPadding,
   controlFrame,
   decodeRequest,
   FRAME,
@@ -22,7 +22,6 @@ import {
   type RefusalCode,
   readHeader,
   type TransferRequest,
-  writeHeader,
 } from './frames.ts';
 import type { BlockSource, LeaseKeeper } from './port.ts';
 import type { TransferLimits } from './server.ts';
@@ -178,28 +177,25 @@ export class ServingSession {
   }
 
   /**
-   * Hands a batch of blocks to the socket as one write. They are copied together first: a write per block costs the socket's machinery
-   * more than copying its bytes does. `taken` is called when the socket took them all. Returns why it stopped early, if it did.
+   * Hands a batch of blocks to the socket. Those that are kept as frames go from where they are, others are put together first; frames
+   * that lie behind each other are one write, since a write per block costs the socket's machinery more than copying its bytes does.
+   * `taken` is called when the socket took them all. Returns why it stopped early, if it did.
    */
   #writeBatch(request: TransferRequest, taken: (error?: Error | null) => void): RefusalCode | null {
-    const { source, counts, staging } = this.#context;
-    const frameBytes = blockFrameBytes(request);
-    const last = Math.min(request.keys.length, this.#next + Math.max(1, Math.floor(this.#batchBytes / frameBytes)));
-    const batch = staging.take((last - this.#next) * frameBytes);
-    let filled = 0;
+    const { source, counts } = this.#context;
+    const last = Math.min(request.keys.length, this.#next + Math.max(1, Math.floor(this.#batchBytes / blockFrameBytes(request))));
+    const batch = new Batch(request, last - this.#next, this.#context.staging);
     let refusal: RefusalCode | null = null;
     while (this.#next < last) {
       const block = source.block(request.keys[this.#next] as string);
       refusal = refusalOf(block, request);
       if (!block || refusal !== null) break;
-      writeBlock(batch, filled, block, { index: request.from + this.#next, padding: blockPadding(request) });
-      filled += frameBytes;
+      batch.add(block);
       this.#next += 1;
       counts.sentBlocks += 1;
       counts.sentBytes += request.bytesPerBlock;
     }
-    this.#socket.write(batch.subarray(0, filled), (error) => {
-      staging.give(batch);
+    batch.writeTo(this.#socket, (error) => {
       if (refusal === null) taken(error);
     });
     return refusal;
@@ -236,14 +232,4 @@ export class ServingSession {
 function refusalOf(block: KvBlock | null, request: TransferRequest): RefusalCode | null {
   if (!block) return 5;
   return block.bytes.byteLength === request.bytesPerBlock && block.tokens.length === request.blockTokens ? null : 6;
-}
-
-/** One block frame: header, token ids, KV bytes, padding. */
-function writeBlock(target: Buffer, at: number, block: KvBlock, { index, padding }: { index: number; padding: number }): void {
-  const { tokens, bytes, crc } = block;
-  writeHeader(target, at, { type: FRAME.block, index, length: bytes.byteLength, crc, count: tokens.length });
-  target.set(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength), at + HEADER_BYTES);
-  const bytesAt = at + HEADER_BYTES + tokens.byteLength;
-  target.set(bytes, bytesAt);
-  if (padding > 0) target.fill(0, bytesAt + bytes.byteLength, bytesAt + bytes.byteLength + padding);
 }

@@ -4,7 +4,7 @@ import { type Cancel, type Clock, systemClock } from '../../shared/index.ts';
 import { type KvBlock, kvBlock } from '../host/block.ts';
 import { blockKeys } from '../identity/keys.ts';
 import { keyHexes } from '../identity/names.ts';
-import { type BlockShape, blockFrameBytes, controlFrame, FRAME, HEADER_BYTES, writeHeader } from './frames.ts';
+import { type BlockShape, blockFrameBytes, controlFrame, FRAME, writeBlockFrame } from './frames.ts';
 import type { PulledBlock, PullRequest } from './port.ts';
 
 export interface Chain extends BlockShape {
@@ -25,21 +25,17 @@ export function chainOf(count: number, shape: BlockShape = { blockTokens: 4, byt
   return { keys, tokens, blocks, blockTokens, bytesPerBlock };
 }
 
-/** Frame of `block` as a server writes it at `index`. */
-export function blockFrame(block: KvBlock, index: number): Buffer {
+/** Frame of `block` as a server writes it. */
+export function blockFrame(block: KvBlock): Buffer {
   const shape = { blockTokens: block.tokens.length, bytesPerBlock: block.bytes.length };
   const frame = Buffer.alloc(blockFrameBytes(shape));
-  writeHeader(frame, 0, { type: FRAME.block, index, length: block.bytes.length, crc: block.crc, count: block.tokens.length });
-  block.tokens.forEach((token, at) => {
-    frame.writeInt32LE(token, HEADER_BYTES + at * 4);
-  });
-  frame.set(block.bytes, HEADER_BYTES + block.tokens.length * 4);
+  writeBlockFrame(frame, 0, block);
   return frame;
 }
 
 /** Everything that a right server writes for the blocks from `from` on. */
 export function answerOf(chain: Chain, from = 0): Buffer {
-  const frames = chain.blocks.slice(from).map((block, at) => blockFrame(block, from + at));
+  const frames = chain.blocks.slice(from).map(blockFrame);
   return Buffer.concat([controlFrame(FRAME.accept, from, frames.length), ...frames, controlFrame(FRAME.end, chain.blocks.length, 0)]);
 }
 

@@ -14,9 +14,11 @@ export async function readRoutedInstances(adminUrl: string, timeoutMs: number): 
 
 function routedInstance(line: unknown): RoutedInstance | null {
   if (!isRecord(line)) return null;
-  const { id, incarnation, draining, connected, inFlight } = line;
+  const { id, incarnation, draining, connected, proven, inFlight } = line;
   if (typeof id !== 'string' || typeof incarnation !== 'string' || typeof inFlight !== 'number') return null;
-  return { name: id, incarnation, draining: draining === true, connected: connected === true, inFlight };
+  // Nothing goes through one that drains, so it cannot prove itself.
+  const serves = connected === true && (proven === true || draining === true);
+  return { name: id, incarnation, draining: draining === true, connected: serves, inFlight };
 }
 
 /** @returns null, or why the router did not take the list. */

@@ -29,7 +29,7 @@ const FAKE_PROCESS = `
     if (request.method === 'PUT') {
       let text = '';
       request.on('data', (chunk) => (text += chunk)).on('end', () => {
-        list = JSON.parse(text).instances.map((one) => ({ ...one, connected: true, inFlight: 2 }));
+        list = JSON.parse(text).instances.map((one) => ({ ...one, connected: true, proven: true, inFlight: 2 }));
         response.end('{}');
       });
       return;

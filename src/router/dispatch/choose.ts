@@ -24,7 +24,8 @@ export interface Question {
   readonly excluded: ReadonlySet<Instance>;
   /** Set once a token went out: another group's KV and weights would go on differently. */
   readonly group: Group | null;
-  readonly pairOnly: boolean;
+  /** It goes over a pair where there is one, and over instances that nothing went through yet. */
+  readonly probe: boolean;
 }
 
 /** A chat without `max_tokens` may go on to the end of the context. */
@@ -45,11 +46,19 @@ export class Chooser {
   choose(question: Question, now: number): Choice | null {
     this.#turn = (this.#turn + 1) % 0x3fffffff;
     let best: Choice | null = null;
-    for (const group of question.group ? [question.group] : this.#registry.groups) {
+    for (const group of this.#groupsFor(question)) {
       const choice = this.#inGroup(group, question, now);
       if (choice && (best === null || choice.decision.chosen.totalMs < best.decision.chosen.totalMs)) best = choice;
     }
     return best;
+  }
+
+  #groupsFor({ group, probe }: Question): Iterable<Group> {
+    if (group) return [group];
+    if (!probe) return this.#registry.groups;
+    const groups = [...this.#registry.groups];
+    const unproven = groups.filter(({ instances }) => [...instances].some(({ usable, proven }) => usable && !proven));
+    return unproven.length > 0 ? unproven : groups;
   }
 
   #inGroup(group: Group, question: Question, now: number): Choice | null {
@@ -69,7 +78,7 @@ export class Chooser {
       instances,
       held: this.#held(instances, prompt),
       spread: this.#turn % instances.length,
-      pairOnly: question.pairOnly,
+      pairOnly: question.probe,
     });
     if (!decision) return null;
     const byId = (id: string | null) => instances.find((instance) => instance.id === id);
@@ -78,7 +87,7 @@ export class Chooser {
   }
 
   /** Those that fail or are silent count only while nobody else can decode: a doubtful instance is better than a certain refusal. */
-  #eligible(group: Group, { excluded }: Question, now: number): Instance[] {
+  #eligible(group: Group, { excluded, probe }: Question, now: number): Instance[] {
     const usable: Instance[] = [];
     const healthy: Instance[] = [];
     for (const instance of group.instances) {
@@ -86,7 +95,8 @@ export class Chooser {
       usable.push(instance);
       if (!instance.silent && instance.breaker.allows(now)) healthy.push(instance);
     }
-    return healthy.some((instance) => instance.role !== 'prefill') ? healthy : usable;
+    const eligible = healthy.some((instance) => instance.role !== 'prefill') ? healthy : usable;
+    return probe ? unprovenFirst(eligible) : eligible;
   }
 
   #held(instances: readonly Instance[], prompt: PromptNames): Uint32Array {
@@ -98,4 +108,14 @@ export class Chooser {
     }
     return held;
   }
+}
+
+/** Of each role those that nothing went through yet, where there are any. */
+function unprovenFirst(instances: readonly Instance[]): Instance[] {
+  const chosen = (role: 'prefill' | 'decode') => {
+    const all = instances.filter((instance) => (instance.role === 'prefill') === (role === 'prefill'));
+    const unproven = all.filter((instance) => !instance.proven);
+    return unproven.length > 0 ? unproven : all;
+  };
+  return [...chosen('prefill'), ...chosen('decode')];
 }

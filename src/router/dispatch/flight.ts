@@ -145,7 +145,7 @@ export class Flight implements Applicant, Watched {
     const { chooser, clock } = this.#context;
     const group = this.#client.started ? (this.#choice?.group ?? null) : null;
     const speechFor = (each: Group) => this.#speechFor(each);
-    const question = { request: this.#request, speechFor, excluded: this.#excluded, group, pairOnly: this.#options.probe };
+    const question = { request: this.#request, speechFor, excluded: this.#excluded, group, probe: this.#options.probe };
     const choice = chooser.choose(question, clock.now());
     if (!choice && this.#spoken) return this.#complete();
     if (!choice)

@@ -99,6 +99,8 @@ export class Ledger {
 
   /** Into the tables of the instances that served it. */
   credit({ prefill, decode }: Choice): void {
+    decode.proven = true;
+    if (prefill) prefill.proven = true;
     const { ttftMs, tpotMs, synthetic } = this.record;
     if (synthetic) return;
     if (ttftMs !== null) decode.ttft.add(ttftMs);

@@ -33,6 +33,8 @@ export class Instance implements InstanceView {
   readonly ttft = new Recent();
   readonly tpot = new Recent();
   draining = false;
+  /** A request went well through it, a probe or a client's: for a prefill instance up to the decode instance's answer. */
+  proven = false;
   /** Null while the feed is down. */
   info: EngineInfo | null = null;
   load: EngineLoad | null = null;

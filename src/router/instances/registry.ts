@@ -24,6 +24,8 @@ export interface InstanceStatus {
   readonly role: Role;
   readonly draining: boolean;
   readonly connected: boolean;
+  /** A request went well through it. */
+  readonly proven: boolean;
   readonly inFlight: number;
   /** Null until it has told. */
   readonly dialect: Dialect | null;
@@ -83,9 +85,25 @@ export class Registry {
     return true;
   }
 
+  /** Usable instances that nothing went through yet. */
+  get unproven(): number {
+    return this.instances.filter(({ usable, proven }) => usable && !proven).length;
+  }
+
   status(): InstanceStatus[] {
-    return this.instances.map(({ id, incarnation, role, draining, connected, inFlight, info, url, requests }) => {
-      return { id, incarnation, role, draining, connected, inFlight, dialect: info?.dialect ?? null, url, requestUrl: requests.url };
+    return this.instances.map(({ id, incarnation, role, draining, connected, proven, inFlight, info, url, requests }) => {
+      return {
+        id,
+        incarnation,
+        role,
+        draining,
+        connected,
+        proven,
+        inFlight,
+        dialect: info?.dialect ?? null,
+        url,
+        requestUrl: requests.url,
+      };
     });
   }
 

@@ -2,7 +2,7 @@
  * Real vLLM, one prefill and two decode instances, killed and cut while they work: no accepted greedy stream is lost or changed.
  * Each case looks for the moment that it wants (a leg is under way, the first text is there) and does the damage then.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isAlive } from '../integration/up-process.ts';
 import { type Answer, metric, post, randomFrom, type Streamed, streamed, textOf, whole } from './client.ts';
 import { Deployment, MODEL, processesNamed, until } from './deployment.ts';
@@ -21,6 +21,11 @@ afterAll(async () => {
   expect(left, 'processes left over').toEqual([]);
   expect(processesNamed('VLLM::'), 'orphans of vLLM').toEqual([]);
 }, 60_000);
+
+/** What an earlier case has broken is whole again. */
+beforeEach(async () => {
+  for (const id of ['prefill-0', 'decode-0', 'decode-1']) await deployment.serving(id);
+}, RESTART_MS);
 
 interface Expected {
   readonly body: Record<string, unknown>;
@@ -52,8 +57,8 @@ async function expectUnharmed(expected: readonly Expected[], got: readonly Strea
     expect(stream?.created.size, 'one time in all events').toBe(1);
     expect(stream?.roles).toBe('messages' in body ? 1 : 0);
   }
-  // The router's own probes come and go.
-  await until('nothing is left over', 10_000, async () => {
+  // The router's own probes come and go; one on a frozen instance waits for as long as a prefill may take.
+  await until('nothing is left over', 45_000, async () => {
     const left = (await (await fetch(`${deployment.adminUrl}/admin/leftovers`)).json()) as Record<string, number>;
     return Object.values(left).every((count) => count === 0);
   });

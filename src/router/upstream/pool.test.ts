@@ -200,6 +200,16 @@ describe('Pool', () => {
     expect(sink.failures).toEqual([{ kind: 'connect', message: 'ECONNREFUSED' }]);
   });
 
+  it('does not take its own standstill for a connection that did not come', async () => {
+    const { port } = await serve((socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'));
+    const recorder = new Recorder();
+    poolTo(port, { connectTimeoutMs: 20 }).request(GET, null, recorder);
+    const end = performance.now() + 100;
+    while (performance.now() < end);
+    await recorder.over;
+    expect(recorder).toMatchObject({ body: 'ok', ended: 1, failures: [] });
+  });
+
   it('keeps to its bound of connections', async () => {
     const { port } = await serve(() => undefined);
     const pool = poolTo(port, { maxConnections: 1 });

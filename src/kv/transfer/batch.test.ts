@@ -48,6 +48,7 @@ const WHOLE = Buffer.concat(CHAIN.blocks.map(blockFrame));
 it.each<[string, number[], number]>([
   ['blocks without frames: one piece', [], 1],
   ['frames behind each other: one piece, not copied', [0, 1, 2, 3, 4, 5], 1],
+  ['frames in another order than they lie in', [5, 4, 3, 2, 1, 0], 6],
   ['some of each', [0, 1, 4], 4],
 ])('writes the same bytes for %s', (_, kept, count) => {
   const { blocks, pieces } = writtenOf(kept, staging());

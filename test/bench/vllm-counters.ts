@@ -9,14 +9,17 @@ export interface Counted {
   readonly pulledBytes: number;
 }
 
-/** Over all instances, since they started. */
+const COMPUTED = 'vllm:prompt_tokens_by_source_total';
+
+/** Over all instances, since they started. @throws Error for a page without the counter of computed tokens */
 export async function readCounters(instances: readonly VllmInstance[]): Promise<Counted> {
   let computedTokens = 0;
   let computedOnPrefill = 0;
   let pulledBytes = 0;
   for (const { requestUrl, role } of instances) {
     const page = await (await fetch(`${requestUrl}/metrics`)).text();
-    const computed = sumOf(page, 'vllm:prompt_tokens_by_source_total', 'source="local_compute"');
+    if (!page.includes(`${COMPUTED}{`)) throw new Error(`${requestUrl}/metrics has no ${COMPUTED}: expected a vLLM of 0.32 or later there`);
+    const computed = sumOf(page, COMPUTED, 'source="local_compute"');
     computedTokens += computed;
     if (role === 'prefill') computedOnPrefill += computed;
     pulledBytes += sumOf(page, 'vllm:nixl_bytes_transferred_sum', '');

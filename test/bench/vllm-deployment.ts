@@ -91,7 +91,7 @@ export class VllmDeployment {
 
   /** kill -9 of all that an instance is: agent, API server, engine core, workers. */
   kill(id: string): void {
-    for (const pid of this.#treeOf(id)) process.kill(pid, 'SIGKILL');
+    for (const pid of this.#treeOf(id)) killed(pid);
   }
 
   #treeOf(id: string): number[] {
@@ -114,6 +114,14 @@ export class VllmDeployment {
     await Promise.race([closed, late]);
     clearTimeout(timer);
     await this.#child.stop();
+  }
+}
+
+function killed(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It ended with the one that was killed before it.
   }
 }
 

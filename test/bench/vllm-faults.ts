@@ -47,9 +47,12 @@ export async function benchVllmFaults(options: BenchOptions, children: Children,
     for (let repeat = 0; repeat < options.runs; repeat += 1) {
       for (const front of rotate(fronts, repeat)) {
         progress.step(`run ${repeat + 1}/${options.runs}: ${front.name}, kill -9 of ${VICTIM} after ${formatFigure(seconds * KILL_AT)} s`);
-        const { figures, failures } = await killUnderLoad({ ...stand, relays }, front, freshPlan(workload, ratePerSecond, seconds));
+        const plan = freshPlan(workload, ratePerSecond, seconds);
+        const { figures, outageMs, failures } = await killUnderLoad({ ...stand, relays }, front, plan);
         for (const [metric, value] of Object.entries(figures)) samples.push({ repeat, contender: front.name, metric, value });
-        notes.push(...failures.map((failure) => `${front.name}, run ${repeat + 1}: ${failure}`));
+        for (const told of [`${VICTIM} was away for ${formatFigure(outageMs / 1000)} s`, ...failures]) {
+          notes.push(`${front.name}, run ${repeat + 1}: ${told}`);
+        }
       }
     }
     return reportOf(options, samples, [describeLoad(workload, ratePerSecond, seconds), ...notes]);
@@ -79,6 +82,7 @@ async function frontWithRelays(
 
 interface Survival {
   readonly figures: Readonly<Record<string, number>>;
+  readonly outageMs: number;
   readonly failures: readonly string[];
 }
 
@@ -102,9 +106,9 @@ async function killUnderLoad({ deployment, relays }: Scene, front: Front, plan: 
     figures: {
       survived: mean(all),
       survivedOutage: mean(hit.map((outcome) => (outcome.kind === 'answered' ? 1 : 0))),
-      outage: (backMs - killedMs) / 1000,
       ...latencies(answersOf(outcomes)),
     },
+    outageMs: backMs - killedMs,
     failures: failuresOf(outcomes),
   };
 }
@@ -167,7 +171,6 @@ function reportOf(options: BenchOptions, samples: readonly Sample[], notes: read
     units: {
       survived: 'share',
       survivedOutage: 'share',
-      outage: 's',
       ttftP50: 'ms',
       ttftP99: 'ms',
       tpotP50: 'ms',

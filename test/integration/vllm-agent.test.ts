@@ -72,9 +72,7 @@ it('fails with the reason of vLLM', async () => {
 it('refuses arguments that would part it from its peers, without a start', async () => {
   start('well', '--engine-arg=--block-size', '--engine-arg=16');
   expect(await exited).toBe(1);
-  expect(said).toBe(
-    'sluice engine: --block-size (given: 16): follows from the other fields of the instance: remove it and set the field\n',
-  );
+  expect(said).toBe('sluice engine: --block-size (given: 16): no --block-size, which Sluice sets from the other fields: remove it\n');
 });
 
 it('ends vLLM when the process that started it is gone', async () => {

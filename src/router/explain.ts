@@ -85,7 +85,9 @@ function measured({ decision, prefill, decode }: AttemptRecord): string[] {
   const handOff = decode?.report?.handOff ?? null;
   if (handOff !== null) {
     const rest = handOff.failed === null ? '' : `; the rest was recomputed: ${handOff.failed}`;
-    const moved = `${blocksText(handOff.blocks)}, ${handOff.bytes} bytes`;
+    // Without a time of its own it is our count, not the engine's.
+    const counted = handOff.ms === null ? ' by what the directory knew' : '';
+    const moved = `${blocksText(handOff.blocks)}, ${handOff.bytes} bytes${counted}`;
     const took = handOff.ms === null ? 'its time is in that of the first token' : `measured ${ms(handOff.ms)}`;
     lines.push(`hand-off: predicted ${ms(terms.transferMs)}, ${took}; ${moved}${rest}`);
   }

@@ -7,17 +7,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { BYTE_LETTERS } from '../huggingface/bytealphabet.ts';
+import { normalDeviates, type TinyModelOptions } from '../randomweights.ts';
 import { encodeMetadata, encodeTensorTable, type MetadataEntry, padding, type TensorSpec } from './ggufwriter.ts';
-
-export interface TinyModelOptions {
-  readonly layers: number;
-  readonly hidden: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly feedForward: number;
-  readonly contextTokens: number;
-  readonly seed: number;
-}
 
 /** 1,024 bytes of KV per token in f16, about 6 MB of weights. */
 export const TINY_MODEL: TinyModelOptions = {
@@ -53,12 +45,7 @@ interface Vocabulary {
 
 /** GPT-2's byte alphabet plus a few merges plus four control tokens: every string tokenizes, and back. */
 function vocabulary(): Vocabulary {
-  const printable = Array.from({ length: 256 }, (_, byte) => byte).filter(
-    (b) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174,
-  );
-  const rest = Array.from({ length: 256 }, (_, byte) => byte).filter((b) => !printable.includes(b));
-  const letters = new Map([...printable.map((b) => [b, b] as const), ...rest.map((b, i) => [b, 256 + i] as const)]);
-  const tokens = Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(letters.get(byte) ?? byte));
+  const tokens = [...BYTE_LETTERS];
   for (const merge of MERGES) tokens.push(merge.replace(' ', ''));
   const types = tokens.map(() => TOKEN_NORMAL);
   const control = (text: string) => {
@@ -158,19 +145,6 @@ function fill(draw: Draw, normal: () => number): Uint8Array {
   const values = new Float16Array(elements);
   for (let i = 0; i < elements; i++) values[i] = normal() * deviation * (rowScale ? rowScale(Math.floor(i / rowLength)) : 1);
   return new Uint8Array(values.buffer);
-}
-
-/** Near-normal deviates (sum of four uniforms, variance 1) from a 32-bit counter hash: exact arithmetic on every platform. */
-export function normalDeviates(seed: number): () => number {
-  let state = Math.imul(seed, 0x9e3779b1) >>> 0;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-  const scale = Math.sqrt(3);
-  return () => (uniform() + uniform() + uniform() + uniform() - 2) * scale;
 }
 
 /**

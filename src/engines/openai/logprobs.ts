@@ -29,17 +29,15 @@ function completionLogprobs(scored: readonly ScoredToken[], pieces: PieceTable):
   };
 }
 
-function chatLogprobs(scored: readonly ScoredToken[], pieces: PieceTable): unknown {
+/** `content` of a chat's log-probabilities. */
+export function chatContent(scored: readonly ScoredToken[], pieces: PieceTable): object[] {
   const entry = (token: number, logprob: number) => ({ token: tokenName(pieces, token), logprob, bytes: [...pieces.bytes(token)] });
-  return {
-    content: scored.map(({ token, logprobs }) => ({
-      ...entry(token, logprobs.logprob),
-      top_logprobs: logprobs.top.map((other) => entry(other.token, other.logprob)),
-    })),
-    refusal: null,
-  };
+  return scored.map(({ token, logprobs }) => ({
+    ...entry(token, logprobs.logprob),
+    top_logprobs: logprobs.top.map((other) => entry(other.token, other.logprob)),
+  }));
 }
 
 export function formatLogprobs(kind: CallKind, scored: readonly ScoredToken[], pieces: PieceTable): unknown {
-  return kind === 'chat' ? chatLogprobs(scored, pieces) : completionLogprobs(scored, pieces);
+  return kind === 'chat' ? { content: chatContent(scored, pieces), refusal: null } : completionLogprobs(scored, pieces);
 }

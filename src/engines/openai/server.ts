@@ -1,11 +1,12 @@
 /** The HTTP face of an engine process: docs/engine-protocol.md on node:http, in front of any EngineCore. */
 import { randomInt, randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type Clock, SluiceError, toSluiceError } from '../../shared/index.ts';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type Clock, toSluiceError } from '../../shared/index.ts';
 import type { EngineCore } from '../port.ts';
 import { BodyReader } from './body.ts';
 import { type HttpDialect, sluiceDialect } from './dialect.ts';
 import { EventHub } from './events.ts';
+import { close, listen } from './listen.ts';
 import { EngineMetrics } from './metrics.ts';
 import type { Face } from './routes.ts';
 import { PieceTable } from './text.ts';
@@ -99,7 +100,10 @@ export function createEngineServer(options: EngineServerOptions): EngineServer {
   server.maxConnections = limits.connections;
   return {
     listen: (host, port) => listen(server, host, port),
-    close: () => close(server, face),
+    close: () => {
+      face.events.close();
+      return close(server);
+    },
   };
 }
 
@@ -109,30 +113,5 @@ function answer(face: Face, dialect: HttpDialect, request: IncomingMessage, resp
     if (error.code === 'internal') face.logger.error({ err: error.cause, url: request.url }, 'a request failed unexpectedly');
     if (error.code === 'client_closed' || response.headersSent) response.destroy();
     else dialect.refuse(response, error);
-  });
-}
-
-function listen(server: Server, host: string, port: number): Promise<{ url: string; port: number }> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host, port }, () => {
-      server.removeListener('error', reject);
-      const address = server.address();
-      if (address === null || typeof address === 'string') {
-        reject(new SluiceError('internal', 'the server has no TCP address'));
-        return;
-      }
-      const name = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-      resolve({ url: `http://${name}:${address.port}`, port: address.port });
-    });
-  });
-}
-
-async function close(server: Server, face: Face): Promise<void> {
-  face.events.close();
-  if (!server.listening) return;
-  await new Promise<void>((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
   });
 }

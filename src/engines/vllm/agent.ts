@@ -10,13 +10,14 @@
 import { randomUUID } from 'node:crypto';
 import { type Cancel, type Clock, SluiceError } from '../../shared/index.ts';
 import { EventHub, type ToldEngine } from '../openai/events.ts';
+import { urlOf } from '../openai/listen.ts';
 import type { EngineInfo, EngineLoad } from '../port.ts';
 import { bindThreads } from './affinity.ts';
 import { VllmClient } from './client.ts';
 import { coresOfRanks, isLocal, type VllmDevice, type VllmPorts, type VllmSpec, vllmCommand } from './command.ts';
 import { describeModel, identityOf, type ModelDescription } from './describe.ts';
 import { computeMs, groupTicks } from './effort.ts';
-import { createFace, type Face, type Shown, urlOf } from './face.ts';
+import { createFace, type Face, type Shown } from './face.ts';
 import { hubSnapshot } from './hub.ts';
 import { HealthWatch, untilServing } from './readiness.ts';
 import { type SupervisedVllm, superviseVllm } from './supervisor.ts';

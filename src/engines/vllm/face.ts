@@ -1,8 +1,9 @@
 /** The HTTP face of an agent: what docs/engine-protocol.md asks of an engine but for the requests, which vLLM takes itself. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { SluiceError, toSluiceError } from '../../shared/index.ts';
 import { METRICS_CONTENT_TYPE } from '../../telemetry/index.ts';
 import type { EventHub } from '../openai/events.ts';
+import { close, listen } from '../openai/listen.ts';
 import { sendError, sendJson, sendText } from '../openai/replies.ts';
 import type { EngineInfo } from '../port.ts';
 
@@ -50,7 +51,7 @@ export function createFace(shown: Shown): Face {
   });
   server.maxConnections = MAX_CONNECTIONS;
   return {
-    listen: (host, port) => listen(server, host, port),
+    listen: async (host, port) => (await listen(server, host, port)).url,
     close: () => close(server),
   };
 }
@@ -96,27 +97,4 @@ function discardBody(request: IncomingMessage): void {
     if (bytes > MAX_BODY_BYTES) request.destroy();
   });
   request.on('error', () => request.destroy());
-}
-
-function listen(server: Server, host: string, port: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host, port }, () => {
-      server.removeListener('error', reject);
-      const address = server.address();
-      if (address === null || typeof address === 'string') reject(new SluiceError('internal', 'the server has no TCP address'));
-      else resolve(urlOf(address.address, address.port));
-    });
-  });
-}
-
-export function urlOf(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
-  });
 }

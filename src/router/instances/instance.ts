@@ -26,7 +26,6 @@ export class Instance implements InstanceView {
   readonly id: string;
   readonly incarnation: string;
   readonly role: Role;
-  readonly url: string;
   /** Where its feed is. */
   readonly published: Endpoint;
   readonly breaker = new Breaker();
@@ -48,11 +47,10 @@ export class Instance implements InstanceView {
   #reservedPrefill = 0;
   #reservedContext = 0;
 
-  constructor(options: { id: string; incarnation: string; role: Role; url: string; published: Endpoint }) {
+  constructor(options: { id: string; incarnation: string; role: Role; published: Endpoint }) {
     this.id = options.id;
     this.incarnation = options.incarnation;
     this.role = options.role;
-    this.url = options.url;
     this.published = options.published;
     this.#requests = options.published;
   }

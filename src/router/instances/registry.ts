@@ -76,7 +76,7 @@ export class Registry {
     const wanted = new Map(list.instances.map((one) => [one.id, one]));
     for (const [id, { instance }] of this.#members) {
       const published = wanted.get(id);
-      if (!published || published.incarnation !== instance.incarnation || published.url !== instance.url) this.#remove(id);
+      if (!published || published.incarnation !== instance.incarnation || published.url !== instance.published.url) this.#remove(id);
     }
     for (const published of wanted.values()) {
       const member = this.#members.get(published.id) ?? this.#add(published);
@@ -91,7 +91,7 @@ export class Registry {
   }
 
   status(): InstanceStatus[] {
-    return this.instances.map(({ id, incarnation, role, draining, connected, proven, inFlight, info, url, requests }) => {
+    return this.instances.map(({ id, incarnation, role, draining, connected, proven, inFlight, info, published, requests }) => {
       return {
         id,
         incarnation,
@@ -101,7 +101,7 @@ export class Registry {
         proven,
         inFlight,
         dialect: info?.dialect ?? null,
-        url,
+        url: published.url,
         requestUrl: requests.url,
       };
     });
@@ -150,12 +150,13 @@ export class Registry {
       return false;
     }
     const { requestUrl } = info;
-    const origin = requestUrl === null ? instance.url : originOf(requestUrl);
+    const origin = requestUrl === null ? instance.published.url : originOf(requestUrl);
     if (origin === null) {
       this.#options.onNotice(`its requestUrl must be like http://host:port; got ${String(requestUrl).slice(0, 80)}`, instance.id);
       return false;
     }
-    if (origin !== instance.requests.url) instance.servedBy(origin === instance.url ? null : openEndpoint(origin, this.#options.clock));
+    if (origin !== instance.requests.url)
+      instance.servedBy(origin === instance.published.url ? null : openEndpoint(origin, this.#options.clock));
     instance.info = info;
     instance.lostBecause = null;
     this.#groupOf(info).instances.add(instance);

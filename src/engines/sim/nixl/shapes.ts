@@ -1,5 +1,5 @@
 /** Bodies and events with the fields of vLLM 0.32.0, in its order. Pure. */
-import { type ScoredToken, tokenName } from '../../openai/logprobs.ts';
+import { chatContent, type ScoredToken, tokenName } from '../../openai/logprobs.ts';
 import type { PieceTable } from '../../openai/text.ts';
 import type { VllmCall } from './call.ts';
 
@@ -154,7 +154,7 @@ export class Shapes {
 
   #logprobs({ scored }: Piece): object | null {
     if (this.#call.sampling.logprobs === null) return null;
-    return this.#isChat ? this.#chatLogprobs(scored) : this.#textLogprobs(scored);
+    return this.#isChat ? { content: chatContent(scored, this.#pieces) } : this.#textLogprobs(scored);
   }
 
   #textLogprobs(scored: readonly ScoredToken[]): object {
@@ -167,20 +167,6 @@ export class Shapes {
         const others = logprobs.top.map((other) => [name(other.token), other.logprob] as const);
         return Object.fromEntries([[name(token), logprobs.logprob], ...others]);
       }),
-    };
-  }
-
-  #chatLogprobs(scored: readonly ScoredToken[]): object {
-    const entry = (token: number, logprob: number) => ({
-      token: tokenName(this.#pieces, token),
-      logprob,
-      bytes: [...this.#pieces.bytes(token)],
-    });
-    return {
-      content: scored.map(({ token, logprobs }) => ({
-        ...entry(token, logprobs.logprob),
-        top_logprobs: logprobs.top.map((other) => entry(other.token, other.logprob)),
-      })),
     };
   }
 }

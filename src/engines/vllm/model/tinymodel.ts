@@ -9,19 +9,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { BYTE_LETTERS } from '../../huggingface/index.ts';
-import { normalDeviates } from '../../llamacpp/tinymodel.ts';
+import { BYTE_LETTERS } from '../../huggingface/bytealphabet.ts';
+import { normalDeviates, type TinyModelOptions } from '../../randomweights.ts';
 import { safetensorsBytes, type Tensor } from './safetensors.ts';
-
-export interface TinyModelOptions {
-  readonly layers: number;
-  readonly hidden: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly feedForward: number;
-  readonly contextTokens: number;
-  readonly seed: number;
-}
 
 /** 4,096 bytes of KV per token in float32, about 10 MB of weights. */
 export const TINY_MODEL: TinyModelOptions = {

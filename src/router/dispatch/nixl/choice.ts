@@ -3,7 +3,7 @@
  * text by bytes, log-probabilities and token ids by entries.
  */
 import { Channel, Tally } from './channel.ts';
-import { isRecord } from './hand-off.ts';
+import { isRecord } from './json.ts';
 
 type Fields = Record<string, unknown>;
 

@@ -9,7 +9,7 @@
 import type { EventReader, StreamStop } from '../dialects/index.ts';
 import { endOfEvent, isError, MAX_EVENT_BYTES, PAYLOAD_AT } from '../events.ts';
 import { StreamedChoice } from './choice.ts';
-import { isRecord } from './hand-off.ts';
+import { isRecord } from './json.ts';
 import { matched, type Template, textOf } from './template.ts';
 import { cachedIn, correctCached, numberIn } from './usage.ts';
 

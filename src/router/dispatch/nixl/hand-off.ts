@@ -1,4 +1,5 @@
 /** What a prefill instance answers: where its blocks are, and what it had of the prompt. Pure. */
+import { isRecord, recordOf } from './json.ts';
 
 /** `kv_transfer_params` as they came. They go to one decode leg, untouched. */
 export type TransferParams = Readonly<Record<string, unknown>>;
@@ -17,7 +18,7 @@ export interface HandOff {
  * @returns the hand-off, or why it is none
  */
 export function readHandOff(body: Buffer, blockTokens: number): HandOff | string {
-  const answer = parsed(body);
+  const answer = recordOf(body);
   if (answer === null) return 'its answer is no JSON object';
   const params = answer['kv_transfer_params'];
   if (!isRecord(params) || params['do_remote_prefill'] !== true) return 'its answer has no params for a hand-off';
@@ -50,17 +51,4 @@ function cachedOf(usage: unknown, params: TransferParams): number | null {
   const details = isRecord(usage) ? usage['prompt_tokens_details'] : null;
   const told = [isRecord(details) ? details['cached_tokens'] : null, params['remote_prefill_cached_tokens']];
   return told.find((count) => typeof count === 'number') ?? null;
-}
-
-function parsed(body: Buffer): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(body.toString('utf8'));
-    return isRecord(value) ? value : null;
-  } catch {
-    return null; // said as a failure by the caller
-  }
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -14,8 +14,7 @@ function speech(fields: object = {}) {
 }
 
 function prefillInstance(): Instance {
-  const url = 'http://127.0.0.1:1';
-  const instance = new Instance({ id: 'p', incarnation: 'i', role: 'prefill', url, published: openEndpoint(url, clock) });
+  const instance = new Instance({ id: 'p', incarnation: 'i', role: 'prefill', published: openEndpoint('http://127.0.0.1:1', clock) });
   const identity = { model: '', revision: '', tokenizer: '', rope: '', adapter: '', dtype: '', layout: '', blockTokens: 32 };
   instance.info = {
     instance: 'p',

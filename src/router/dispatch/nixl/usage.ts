@@ -1,5 +1,5 @@
 /** Usage as the client gets it. Pure. */
-import { isRecord } from './hand-off.ts';
+import { isRecord } from './json.ts';
 
 /**
  * After a hand-off the decode instance calls nearly all of the prompt cached; what was saved is what the prefill instance had. An

@@ -2,7 +2,7 @@
 import { SluiceError } from '../../../shared/index.ts';
 import type { WholeAnswer } from '../dialects/index.ts';
 import type { StreamUsage } from './events.ts';
-import { isRecord } from './hand-off.ts';
+import { isRecord, recordOf } from './json.ts';
 import { cachedIn, correctCached, numberIn } from './usage.ts';
 
 export interface NixlAnswer extends WholeAnswer {
@@ -14,7 +14,7 @@ export interface NixlAnswer extends WholeAnswer {
  * @returns the answer for the client, or why it is none
  */
 export function readWhole(body: Buffer, prefillCached: number | null): NixlAnswer | SluiceError {
-  const answer = parsed(body);
+  const answer = recordOf(body);
   const choices = answer !== null && Array.isArray(answer['choices']) ? answer['choices'].filter(isRecord) : [];
   if (answer === null || choices.length === 0) return new SluiceError('engine_failed', 'the instance answered without choices');
   const reasons = choices.map((choice) => choice['finish_reason']);
@@ -28,14 +28,14 @@ export function readWhole(body: Buffer, prefillCached: number | null): NixlAnswe
   return {
     body: corrected || offers ? Buffer.from(JSON.stringify(answer)) : body,
     outputTokens: usage === null ? 0 : numberIn(usage, 'completion_tokens'),
-    finishReason: finishReason,
+    finishReason,
     usage: usage && { promptTokens: numberIn(usage, 'prompt_tokens'), cachedTokens: cachedIn(usage) },
   };
 }
 
 /** OpenAI's error as the engine wrote it; anything else is not for clients. */
 export function readRefusal(status: number, body: Buffer): Buffer {
-  const error = parsed(body)?.['error'];
+  const error = recordOf(body)?.['error'];
   const { message, type, param = null } = isRecord(error) ? error : {};
   const isKnown = typeof message === 'string' && typeof type === 'string';
   const told = isKnown
@@ -45,12 +45,3 @@ export function readRefusal(status: number, body: Buffer): Buffer {
 }
 
 const ADDRESS = /\b(?:https?|tcp):\/\/[^\s"')]+/g;
-
-function parsed(body: Buffer): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(body.toString('utf8'));
-    return isRecord(value) ? value : null;
-  } catch {
-    return null; // said by the caller
-  }
-}

@@ -80,7 +80,8 @@ describe('the list of instances', () => {
       const { instances } = (await bed.admin('GET', '/admin/instances')) as { instances: readonly Json[] };
       return instances.find((one) => one['id'] === id)?.['proven'];
     };
-    const broken = await startEngine('prefill-new', 'prefill');
+    // So slow that nothing would go there for its price.
+    const broken = await startEngine('prefill-new', 'prefill', { costs: { prefillFixed: 300 } });
     broken.gate.fault = () => ({ kind: 'drop' });
     bed.engines.push(broken);
     await bed.publish();

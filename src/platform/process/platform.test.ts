@@ -29,7 +29,7 @@ const FAKE_PROCESS = `
     if (request.method === 'PUT') {
       let text = '';
       request.on('data', (chunk) => (text += chunk)).on('end', () => {
-        list = JSON.parse(text).instances.map((one) => ({ ...one, connected: true, proven: true, inFlight: 2 }));
+        list = JSON.parse(text).instances.map((one) => ({ ...one, connected: true, proven: one.id.startsWith('proven'), inFlight: 2 }));
         response.end('{}');
       });
       return;
@@ -197,21 +197,23 @@ describe('ProcessPlatform', () => {
     for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow('ESRCH');
   });
 
-  it('gives the router the list and reads back what it has', async () => {
+  it('gives the router the list and reads back what it has; one that nothing went through does not serve yet, unless it leaves', async () => {
     await platform.apply({ type: 'startRouter', name: 'router-0', spec: ROUTER, revision: 'r', reason: 'test' });
     await until(({ routers }) => routers[0]?.phase === 'ready');
-    const line = {
-      id: 'decode-0',
-      incarnation: 'i',
-      role: 'decode',
-      url: 'http://x',
-      transfer: { host: 'x', port: 1 },
-      draining: true,
-    } as const;
-    const outcome = await platform.apply({ type: 'publishInstances', router: 'router-0', model: 'm', instances: [line], reason: 'test' });
+    const line = { incarnation: 'i', role: 'decode', url: 'http://x', transfer: { host: 'x', port: 1 } } as const;
+    const instances = [
+      { ...line, id: 'proven', draining: false },
+      { ...line, id: 'fresh', draining: false },
+      { ...line, id: 'leaving', draining: true },
+    ];
+    const outcome = await platform.apply({ type: 'publishInstances', router: 'router-0', model: 'm', instances, reason: 'test' });
     expect(outcome).toEqual({ ok: true });
     const [router] = (await platform.observe()).routers;
-    expect(router?.instances).toEqual([{ name: 'decode-0', incarnation: 'i', draining: true, connected: true, inFlight: 2 }]);
+    expect(router?.instances).toEqual([
+      { name: 'proven', incarnation: 'i', draining: false, connected: true, inFlight: 2 },
+      { name: 'fresh', incarnation: 'i', draining: false, connected: false, inFlight: 2 },
+      { name: 'leaving', incarnation: 'i', draining: true, connected: true, inFlight: 2 },
+    ]);
     expect(router).toMatchObject({ accepting: true, serving: true });
   });
 

@@ -1,7 +1,8 @@
 /** What stands between client and engines in the router bench: nothing, another router, or ours. All on the same engines. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { type Child, type Children, freePort } from './children.ts';
+import { freePort } from '../ports.ts';
+import type { Child, Children } from './children.ts';
 import type { Baseline } from './options.ts';
 import { nginxPeer, type Peer, pythonPeer } from './peers.ts';
 import type { Progress } from './progress.ts';

@@ -1,7 +1,8 @@
 /** NVIDIA Dynamo's frontend with its own mocker as engines: file discovery, ZMQ events, TCP requests; nothing else has to run. */
 import { mkdirSync, mkdtempSync } from 'node:fs';
 import path from 'node:path';
-import { type Child, type Children, freePort } from './children.ts';
+import { freePort } from '../ports.ts';
+import type { Child, Children } from './children.ts';
 import { writeModelFolder } from './peers-model.ts';
 import { MODEL, untilAnswers } from './sluice.ts';
 

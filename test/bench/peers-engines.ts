@@ -6,7 +6,7 @@
 import { createEngineServer, createSimEngine, loadTokenizer, nixlDialect, type Role, type Tokenizer } from '../../src/engines/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { createLogger } from '../../src/telemetry/index.ts';
-import { isRecord, MODEL } from './sluice.ts';
+import { FREE, isRecord, MODEL } from './sluice.ts';
 
 export interface EngineGroup {
   readonly role: Role;
@@ -27,17 +27,6 @@ export interface ListeningEngine {
 export type FromEngines = { readonly type: 'listening'; readonly engines: readonly ListeningEngine[] };
 
 const HOST = '127.0.0.1';
-const FREE = {
-  prefillFixed: 0,
-  prefillPerToken: 0,
-  prefillPerTokenContext: 0,
-  stepFixed: 0,
-  stepPerSequence: 0,
-  stepPerContextToken: 0,
-  pullFixed: 0,
-  pullPerMiB: 0,
-};
-
 async function serve({ role, count, blockTokens, model }: EngineGroup): Promise<ListeningEngine[]> {
   const source = { kind: 'huggingface', path: model } as const;
   const real = await loadTokenizer(source);

@@ -18,7 +18,7 @@ import type { BenchOptions } from './options.ts';
 import type { Progress } from './progress.ts';
 import { compare, rotate, type Sample } from './ratio.ts';
 import type { Report } from './report.ts';
-import { MODEL, startEngine } from './sluice.ts';
+import { FREE, MODEL, startEngine } from './sluice.ts';
 
 const DEFAULT_SECONDS = 2;
 const WARM_SECONDS = 0.4;
@@ -110,17 +110,6 @@ function reportOf({ options, samples, missing, versions, seconds }: Measurements
     ],
   };
 }
-
-const FREE = {
-  prefillFixed: 0,
-  prefillPerToken: 0,
-  prefillPerTokenContext: 0,
-  stepFixed: 0,
-  stepPerSequence: 0,
-  stepPerContextToken: 0,
-  pullFixed: 0,
-  pullPerMiB: 0,
-};
 
 function instantMeasurements(seconds: number): Measurement[] {
   const random = seededRandom(SEED);

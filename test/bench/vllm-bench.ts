@@ -75,7 +75,7 @@ export async function benchVllm(options: BenchOptions, children: Children, progr
 
 /** The modes of vllm-router that come up; for the others the reason is pushed on `missing`. */
 async function startModes({ deployment, progress }: Stand, children: Children, command: string, missing: string[]): Promise<Front[]> {
-  const backends = (await deployment.instances()).map(({ id, role, requestUrl }) => ({
+  const backends = (await deployment.running.instances()).map(({ id, role, requestUrl }) => ({
     url: requestUrl,
     role,
     events: deployment.eventsPortOf(id),
@@ -132,7 +132,7 @@ interface Measured {
 async function measure({ deployment }: Stand, front: Front, workload: Paced, seconds: number): Promise<Measured> {
   front.check();
   deployment.check();
-  const instances = await deployment.instances();
+  const instances = await deployment.running.instances();
   const before = await readCounters(instances);
   const played = await replay(front.url, freshPlan(workload, workload.ratePerSecond, seconds), PATIENCE_MS);
   const counted = countedBetween(before, await readCounters(instances));

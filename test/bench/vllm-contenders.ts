@@ -1,5 +1,6 @@
 /** What stands in front of the vLLM instances: our router, or vllm-router in one of its modes. All on the very same instances. */
-import { type Child, type Children, freePort } from './children.ts';
+import { freePort } from '../ports.ts';
+import type { Child, Children } from './children.ts';
 import { untilAnswers } from './sluice.ts';
 import { BLOCK_TOKENS, MODEL, type VllmDeployment } from './vllm-deployment.ts';
 

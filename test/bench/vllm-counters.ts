@@ -1,5 +1,5 @@
 /** vLLM's own counters, read from its page of metrics. */
-import type { VllmInstance } from './vllm-deployment.ts';
+import type { RunningInstance } from '../engines/running.ts';
 
 export interface Counted {
   /** Prompt tokens that an instance computed itself: neither found in its cache nor pulled from another one. */
@@ -12,7 +12,7 @@ export interface Counted {
 const COMPUTED = 'vllm:prompt_tokens_by_source_total';
 
 /** Over all instances, since they started. @throws Error for a page without the counter of computed tokens */
-export async function readCounters(instances: readonly VllmInstance[]): Promise<Counted> {
+export async function readCounters(instances: readonly RunningInstance[]): Promise<Counted> {
   let computedTokens = 0;
   let computedOnPrefill = 0;
   let pulledBytes = 0;

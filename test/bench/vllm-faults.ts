@@ -71,7 +71,7 @@ async function frontWithRelays(
   relays: Map<string, Relay>,
 ): Promise<Front> {
   const backends = [];
-  for (const { id, role, requestUrl } of await deployment.instances()) {
+  for (const { id, role, requestUrl } of await deployment.running.instances()) {
     const relay = await Relay.to(portOf(requestUrl));
     relays.set(id, relay);
     backends.push({ url: `http://127.0.0.1:${relay.port}`, role, events: null });
@@ -88,14 +88,14 @@ interface Survival {
 
 async function killUnderLoad({ deployment, relays }: Scene, front: Front, plan: readonly Planned[]): Promise<Survival> {
   front.check();
-  const { incarnation } = await deployment.serving(VICTIM);
+  const { incarnation } = await deployment.running.serving(VICTIM);
   const killedMs = (plan.at(-1)?.atMs ?? 0) * KILL_AT;
   const began = performance.now();
   const playing = replay(front.url, plan, PATIENCE_MS);
   await new Promise((resolve) => setTimeout(resolve, killedMs));
-  deployment.kill(VICTIM);
+  deployment.running.kill(VICTIM);
   relays.get(VICTIM)?.down();
-  const next = await deployment.serving(VICTIM, incarnation);
+  const next = await deployment.running.serving(VICTIM, incarnation);
   await relays.get(VICTIM)?.up(portOf(next.requestUrl));
   const backMs = performance.now() - began;
   const played = await playing;
@@ -119,7 +119,7 @@ function touches(played: Played | undefined, killedMs: number, backMs: number): 
 }
 
 async function truthUrl(deployment: Stand['deployment']): Promise<string> {
-  const decode = (await deployment.instances()).find(({ role, connected }) => role === 'decode' && connected);
+  const decode = (await deployment.running.instances()).find(({ role, connected }) => role === 'decode' && connected);
   if (!decode) throw new Error('no decode instance is left to ask for the right texts');
   return decode.requestUrl;
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, it } from 'vitest';
+import { freePort } from '../ports.ts';
 import type { VllmPair } from './vllm-bed.ts';
 import { vllmContract } from './vllm-contract.ts';
 
@@ -50,14 +50,6 @@ function startSim(role: 'prefill' | 'decode'): Promise<Started> {
     child.once('message', (message) => resolve({ child, ended, url: (message as { url: string }).url }));
     void ended.then((end) => reject(new Error(`the engine ended with ${end.code}: ${end.said}`)));
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return address !== null && typeof address === 'object' ? address.port : 0;
 }
 
 let decode: Started | null = null;

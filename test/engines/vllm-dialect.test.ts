@@ -1,13 +1,13 @@
 /** The contract that the simulated vLLM is held to (`test/contract/vllm-sim.test.ts`), held by a pair of real ones. */
 import { type ChildProcess, fork } from 'node:child_process';
-import { createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ensureTinyModelFolder } from '../../src/engines/vllm/model/index.ts';
 import type { VllmPair } from '../contract/vllm-bed.ts';
 import { vllmContract } from '../contract/vllm-contract.ts';
-import { everythingUnder } from './deployment.ts';
+import { freePort } from '../ports.ts';
+import { everythingUnder, killNow } from './running.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const START_MS = 400_000;
@@ -56,16 +56,8 @@ async function start(role: 'prefill' | 'decode'): Promise<Started> {
 async function kill({ agent }: Started): Promise<void> {
   if (agent.exitCode !== null || agent.signalCode !== null) return;
   const gone = new Promise((resolve) => agent.once('exit', resolve));
-  for (const pid of everythingUnder(agent.pid ?? 0)) process.kill(pid, 'SIGKILL');
+  for (const pid of everythingUnder(agent.pid ?? 0)) killNow(pid);
   await gone;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return address !== null && typeof address === 'object' ? address.port : 0;
 }
 
 vllmContract(

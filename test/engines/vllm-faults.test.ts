@@ -5,7 +5,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isAlive } from '../integration/up-process.ts';
 import { type Answer, metric, post, randomFrom, type Streamed, streamed, textOf, whole } from './client.ts';
-import { Deployment, MODEL, processesNamed, until } from './deployment.ts';
+import { Deployment, MODEL, processesNamed } from './deployment.ts';
+import { nameOf, until } from './running.ts';
 
 const TOKENS = 48;
 const STREAMS = 3;
@@ -24,7 +25,7 @@ afterAll(async () => {
 
 /** What an earlier case has broken is whole again. */
 beforeEach(async () => {
-  for (const id of ['prefill-0', 'decode-0', 'decode-1']) await deployment.serving(id);
+  for (const id of ['prefill-0', 'decode-0', 'decode-1']) await deployment.running.serving(id);
 }, RESTART_MS);
 
 interface Expected {
@@ -34,7 +35,7 @@ interface Expected {
 
 /** Requests with the answers that one vLLM alone gives, asked before the damage. */
 async function prepared(promptTokens: number, tokens = TOKENS): Promise<Expected[]> {
-  const { requestUrl } = await deployment.serving('decode-0');
+  const { requestUrl } = await deployment.running.serving('decode-0');
   const all: Expected[] = [];
   for (let at = 0; at < STREAMS; at += 1) {
     const prompt = textOf(random, promptTokens + at);
@@ -59,7 +60,7 @@ async function expectUnharmed(expected: readonly Expected[], got: readonly Strea
   }
   // The router's own probes come and go; one on a frozen instance waits for as long as a prefill may take.
   await until('nothing is left over', 45_000, async () => {
-    const left = (await (await fetch(`${deployment.adminUrl}/admin/leftovers`)).json()) as Record<string, number>;
+    const left = (await (await fetch(`${deployment.running.adminUrl}/admin/leftovers`)).json()) as Record<string, number>;
     return Object.values(left).every((count) => count === 0);
   });
 }
@@ -67,7 +68,7 @@ async function expectUnharmed(expected: readonly Expected[], got: readonly Strea
 const send = ({ body }: Expected, onText?: (text: string) => void) => streamed(deployment.url, body, onText);
 
 async function busy(id: string): Promise<void> {
-  await until(`a request is on ${id}`, 20_000, async () => (await deployment.instance(id)).inFlight > 0);
+  await until(`a request is on ${id}`, 20_000, async () => (await deployment.running.instance(id)).inFlight > 0);
 }
 
 /** Streams of which each has begun; resolves with the decode instance that most are on. */
@@ -79,7 +80,7 @@ async function begun(expected: readonly Expected[]): Promise<{ streams: Promise<
     }),
   );
   await until('each stream has begun', 60_000, () => texts.every((text) => text.length > 0));
-  const decoders = (await deployment.instances()).filter(({ role }) => role === 'decode');
+  const decoders = (await deployment.running.instances()).filter(({ role }) => role === 'decode');
   const [busiest] = decoders.sort((a, b) => b.inFlight - a.inFlight);
   if (!busiest || busiest.inFlight === 0) throw new Error('no decode instance has a stream');
   return { streams, on: busiest.id };
@@ -88,32 +89,32 @@ async function begun(expected: readonly Expected[]): Promise<{ streams: Promise<
 describe('the prefill instance is killed', () => {
   it('before its leg: the streams are served all the same', { timeout: 400_000 }, async () => {
     const expected = await prepared(600);
-    const { incarnation } = await deployment.serving('prefill-0');
-    deployment.kill('prefill-0');
+    const { incarnation } = await deployment.running.serving('prefill-0');
+    deployment.running.kill('prefill-0');
     await expectUnharmed(expected, await Promise.all(expected.map((one) => send(one))));
-    await deployment.serving('prefill-0', incarnation);
+    await deployment.running.serving('prefill-0', incarnation);
   });
 
   it('during its leg', { timeout: 400_000 }, async () => {
     // Streams on the decode instances make it worth while to prefill elsewhere.
     const running = await prepared(200, 300);
     const expected = await prepared(3_500, 16);
-    const { incarnation } = await deployment.serving('prefill-0');
+    const { incarnation } = await deployment.running.serving('prefill-0');
     const { streams } = await begun(running);
     streams.push(...expected.map((one) => send(one)));
     await busy('prefill-0');
-    deployment.kill('prefill-0');
+    deployment.running.kill('prefill-0');
     await expectUnharmed([...running, ...expected], await Promise.all(streams));
-    await deployment.serving('prefill-0', incarnation);
+    await deployment.running.serving('prefill-0', incarnation);
   });
 
   it('after its leg, with streams running', { timeout: 400_000 }, async () => {
     const expected = await prepared(500);
-    const { incarnation } = await deployment.serving('prefill-0');
+    const { incarnation } = await deployment.running.serving('prefill-0');
     const { streams } = await begun(expected);
-    deployment.kill('prefill-0');
+    deployment.running.kill('prefill-0');
     await expectUnharmed(expected, await Promise.all(streams));
-    await deployment.serving('prefill-0', incarnation);
+    await deployment.running.serving('prefill-0', incarnation);
   });
 });
 
@@ -121,14 +122,14 @@ describe('the prefill instance freezes', () => {
   it('with legs and pulls under way: nobody waits for it longer than a pull may take', { timeout: 400_000 }, async () => {
     const running = await prepared(200, 300);
     const expected = await prepared(2_000, 16);
-    const { incarnation } = await deployment.serving('prefill-0');
+    const { incarnation } = await deployment.running.serving('prefill-0');
     const { streams } = await begun(running);
     streams.push(...expected.map((one) => send(one)));
     await busy('prefill-0');
-    const frozen = deployment.vllmOf('prefill-0');
+    const frozen = deployment.running.vllmOf('prefill-0');
     for (const pid of frozen) process.kill(pid, 'SIGSTOP');
     await expectUnharmed([...running, ...expected], await Promise.all(streams));
-    await deployment.serving('prefill-0', incarnation);
+    await deployment.running.serving('prefill-0', incarnation);
     await until('what was frozen is gone', 20_000, () => frozen.every((pid) => !isAlive(pid)));
   });
 });
@@ -138,24 +139,24 @@ describe('a decode instance is killed', () => {
     const running = await prepared(200, 200);
     const expected = await prepared(1_500, 24);
     const { streams } = await begun(running);
-    const lives = new Map((await deployment.instances()).map(({ id, incarnation }) => [id, incarnation]));
+    const lives = new Map((await deployment.running.instances()).map(({ id, incarnation }) => [id, incarnation]));
     streams.push(...expected.map((one) => send(one)));
     await busy('prefill-0');
-    const chosen = (await deployment.instances()).find(({ role, inFlight }) => role === 'decode' && inFlight > 0);
+    const chosen = (await deployment.running.instances()).find(({ role, inFlight }) => role === 'decode' && inFlight > 0);
     const victim = chosen?.id ?? 'decode-1';
-    deployment.kill(victim);
+    deployment.running.kill(victim);
     await expectUnharmed([...running, ...expected], await Promise.all(streams));
-    await deployment.serving(victim, lives.get(victim));
+    await deployment.running.serving(victim, lives.get(victim));
   });
 
   it('after the first byte: the other goes on with the same text', { timeout: 400_000 }, async () => {
     const expected = await prepared(400, 96);
     const { streams, on } = await begun(expected);
-    const { incarnation } = await deployment.instance(on);
-    deployment.kill(on);
+    const { incarnation } = await deployment.running.instance(on);
+    deployment.running.kill(on);
     const got = await Promise.all(streams);
     await expectUnharmed(expected, got);
-    await deployment.serving(on, incarnation);
+    await deployment.running.serving(on, incarnation);
   });
 });
 
@@ -163,16 +164,20 @@ describe('an engine core dies while its HTTP server lives', () => {
   it('is noticed within a second, its streams go on elsewhere, and its whole process tree is replaced', { timeout: 400_000 }, async () => {
     const expected = await prepared(400, 96);
     const { streams, on } = await begun(expected);
-    const { incarnation } = await deployment.instance(on);
-    const tree = deployment.treeOf(on);
+    const { incarnation } = await deployment.running.instance(on);
+    const tree = deployment.running.treeOf(on);
     const began = performance.now();
-    process.kill(deployment.coreOf(on), 'SIGKILL');
-    await until(`${on} has left routing`, 10_000, async () => !(await deployment.instances()).find(({ id }) => id === on)?.connected);
+    for (const pid of tree) if (nameOf(pid).startsWith('VLLM::EngineCor')) process.kill(pid, 'SIGKILL');
+    await until(
+      `${on} has left routing`,
+      10_000,
+      async () => !(await deployment.running.instances()).find(({ id }) => id === on)?.connected,
+    );
     const noticedMs = performance.now() - began;
     await expectUnharmed(expected, await Promise.all(streams));
-    await deployment.serving(on, incarnation);
+    await deployment.running.serving(on, incarnation);
     expect(
-      tree.filter((pid) => deployment.treeOf(on).includes(pid)),
+      tree.filter((pid) => deployment.running.treeOf(on).includes(pid)),
       'processes of the old life',
     ).toEqual([]);
     expect(noticedMs).toBeLessThan(1_500);
@@ -187,25 +192,25 @@ describe('a sampled stream', () => {
       text = all;
     });
     await until('it has begun', 60_000, () => text.length > 0);
-    const victim = (await deployment.instances()).find(({ role, inFlight }) => role === 'decode' && inFlight > 0);
+    const victim = (await deployment.running.instances()).find(({ role, inFlight }) => role === 'decode' && inFlight > 0);
     if (!victim) throw new Error('no decode instance has the stream');
-    deployment.kill(victim.id);
+    deployment.running.kill(victim.id);
     const got = await stream;
     expect(got.done).toBe(false);
     expect(got.error?.code).toBe('stream_interrupted');
     expect(got.error?.message).toMatch(/sampled|seed/);
-    await deployment.serving(victim.id, victim.incarnation);
+    await deployment.running.serving(victim.id, victim.incarnation);
   });
 });
 
 describe('an edit of the file', () => {
   it('replaces both pools one by one while requests run', { timeout: 900_000 }, async () => {
     const expected = await prepared(300, 32);
-    const before = (await deployment.instances()).map(({ incarnation }) => incarnation);
+    const before = (await deployment.running.instances()).map(({ incarnation }) => incarnation);
     deployment.save({ prefill: 1, decode: 2, maxSequences: 9 });
     let rolling = true;
     const rolled = until('all instances were replaced', RESTART_MS * 3, async () => {
-      const now = await deployment.instances();
+      const now = await deployment.running.instances();
       return now.length === 3 && now.every(({ connected, incarnation }) => connected && !before.includes(incarnation));
     }).finally(() => {
       rolling = false;
@@ -230,7 +235,7 @@ async function expectStreams(expected: readonly Expected[]): Promise<void> {
 
 describe('a prefill leg that nobody pulls', () => {
   it('is given up by vLLM after its lease of 30 s, and counted', { timeout: 120_000 }, async () => {
-    const { requestUrl } = await deployment.serving('prefill-0');
+    const { requestUrl } = await deployment.running.serving('prefill-0');
     const expired = () => metric(requestUrl, 'vllm:nixl_num_kv_expired_reqs_total');
     const before = await expired();
     const params = {

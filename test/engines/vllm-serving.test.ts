@@ -1,7 +1,8 @@
 /** Real vLLM, one prefill and one decode instance with NIXL between them, under `sluice up`: what clients get, and what moves. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, metric, post, randomFrom, streamed, textOf, whole } from './client.ts';
-import { Deployment, MODEL, until } from './deployment.ts';
+import { Deployment, MODEL } from './deployment.ts';
+import { until } from './running.ts';
 
 const PROMPTS = Number(process.env['SLUICE_VLLM_PROMPTS'] ?? 200);
 const LONGEST = 3_900;
@@ -16,8 +17,8 @@ let decodeUrl = '';
 
 beforeAll(async () => {
   await deployment.start({ prefill: 1, decode: 1 });
-  prefillUrl = (await deployment.instance('prefill-0')).requestUrl;
-  decodeUrl = (await deployment.instance('decode-0')).requestUrl;
+  prefillUrl = (await deployment.running.instance('prefill-0')).requestUrl;
+  decodeUrl = (await deployment.running.instance('decode-0')).requestUrl;
 }, 300_000);
 
 afterAll(async () => {
@@ -222,5 +223,5 @@ interface Recorded {
 }
 
 async function recordOf(id: string): Promise<Recorded> {
-  return (await (await fetch(`${deployment.adminUrl}/admin/requests/${encodeURIComponent(id)}`)).json()) as Recorded;
+  return (await (await fetch(`${deployment.running.adminUrl}/admin/requests/${encodeURIComponent(id)}`)).json()) as Recorded;
 }

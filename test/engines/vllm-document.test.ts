@@ -57,10 +57,10 @@ const EXPECTED: readonly { readonly start: string; readonly check: (command: str
       variables['REQUEST_ID'] = /^x-request-id: (\S+)/im.exec(readFileSync(join(folder, 'head'), 'utf8'))?.[1] ?? '';
     },
   },
-  { start: 'sluice top --once', check: (command) => expect(run(command)).toMatch(/decode-0 +decode +ready[^]*prefill-0 +prefill +ready/) },
+  { start: 'sluice top --once', check: (command) => expect(run(command)).toMatch(/decode-0 +decode +ready.*prefill-0 +prefill +ready/s) },
   {
     start: 'sluice explain $REQUEST_ID',
-    check: (command) => expect(run(command)).toMatch(/considered \d ways[^]*outcome {2}ok, HTTP 200/),
+    check: (command) => expect(run(command)).toMatch(/considered \d ways.*outcome {2}ok, HTTP 200/s),
   },
 ];
 

@@ -26,8 +26,9 @@ export class NixlBed {
       return { id, role, incarnation, url: urls[index], transfer: { host: '127.0.0.1', port: 1 }, draining: false };
     });
     await bed.admin('PUT', '/admin/instances', { generation: 1, model: MODEL, instances });
-    // The names of prompts, too, are there only after a while.
+    // The names of prompts, too, are there only after a while; and until all are proven, probes make some of them busy.
     await until(async () => (await fetch(`${bed.router.url}/readyz`)).status === 200);
+    await until(async () => ((await bed.admin('GET', '/admin/instances'))['instances'] as Json[]).every((one) => one['proven'] === true));
     return bed;
   }
 

@@ -55,7 +55,9 @@ export const DECIDING: readonly RegExp[] = [
   /^engines\/vllm\/events\/(decode|frames|msgpack|naming)\.ts$/,
   /^engines\/vllm\/metrics\/(costs|fit|parse|scrape|view)\.ts$/,
   /^engines\/vllm\/(command|checks|reason)\.ts$/,
-  /^router\/dispatch\/nixl\/(bodies|salt|template|usage)\.ts$/,
+  /^router\/dispatch\/nixl\/(bodies|lease|salt|template|usage)\.ts$/,
+  /^router\/dispatch\/patience\.ts$/,
+  /^router\/edge\/trace\.ts$/,
   /^router\/placement\/.*\.ts$/,
 ];
 

@@ -47,7 +47,7 @@ export const COMPOSITION_ROOT = 'cli';
 
 /** Deciding files: values in, a value out. A pattern that matches no file is an error, so that a renamed file does not slip out. */
 export const DECIDING: readonly RegExp[] = [
-  /^api\/(checks|conditions|enginechecks|ownarguments|normalise|fields|issue|rule|suggestion|units)\.ts$/,
+  /^api\/(checks|conditions|enginechecks|ownarguments|normalise|fields|issue|resource|rule|suggestion|units)\.ts$/,
   /^api\/(blocks|crd)\/.*\.ts$/,
   /^shared\/backoff\.ts$/,
   /^kv\/identity\/.*\.ts$/,

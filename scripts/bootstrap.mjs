@@ -18,6 +18,7 @@ const VERBS = {
   test: { dev: true, run: (args) => exec([`${ROOT}/node_modules/vitest/vitest.mjs`, 'run', ...args], { cwd: ROOT }) },
   'test:engines': { dev: true, run: testEngines },
   check: { dev: true, run: () => check() },
+  generate: { dev: false, run: (args) => exec([`${ROOT}/scripts/generate.mjs`, ...args], { cwd: ROOT }) },
 };
 
 /** The tests of engines that are installed apart; arguments that are no flags name the engines, for example `vllm`. */

@@ -11,11 +11,11 @@ describe('a kube-apiserver of a test', () => {
   });
   afterAll(() => Promise.all([cluster.stop(), other.stop()]));
 
-  const names = async (from: TestCluster) => (await from.request('GET', '/api/v1/namespaces/default/configmaps')).body;
+  const names = async (from: TestCluster) => (await from.admin.request('GET', '/api/v1/namespaces/default/configmaps')).body;
   const configMap = (name: string) => ({ body: { metadata: { name } } });
 
   it('stands beside another', async () => {
-    expect((await cluster.request('POST', '/api/v1/namespaces/default/configmaps', configMap('mine'))).status).toBe(201);
+    expect((await cluster.admin.request('POST', '/api/v1/namespaces/default/configmaps', configMap('mine'))).status).toBe(201);
     expect(await names(cluster)).toContain('"mine"');
     expect(await names(other)).not.toContain('"mine"');
   });
@@ -30,7 +30,7 @@ describe('a kube-apiserver of a test', () => {
 
   it('takes pods without the controllers that make ServiceAccounts', async () => {
     const pod = { metadata: { name: 'p' }, spec: { containers: [{ name: 'c', image: 'i' }] } };
-    expect((await cluster.request('POST', '/api/v1/namespaces/default/pods', { body: pod })).status).toBe(201);
+    expect((await cluster.admin.request('POST', '/api/v1/namespaces/default/pods', { body: pod })).status).toBe(201);
   });
 
   it('leaves nothing behind', async () => {

@@ -4,11 +4,11 @@
  */
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from '../ports.ts';
+import { Admin, call, type Login, writeKubeconfig } from './admin.ts';
 import { type Program, requireProgram, type Tier } from './binaries.ts';
 import { type RunningProgram, startProgram } from './program.ts';
 
@@ -19,17 +19,6 @@ export interface ClusterOptions {
   readonly flags?: readonly string[];
 }
 
-export interface Answer {
-  readonly status: number;
-  readonly body: string;
-}
-
-export interface Call {
-  readonly body?: unknown;
-  /** Default `application/json`. */
-  readonly contentType?: string;
-}
-
 export interface TestCluster {
   readonly folder: string;
   readonly server: string;
@@ -38,12 +27,11 @@ export interface TestCluster {
   readonly etcd: RunningProgram;
   /** The API server of now; another one after `restart`. */
   readonly apiServer: RunningProgram;
-  /** A request as the admin, straight to the API server: for what a test prepares, not for what it tests. */
-  request(method: string, path: string, call?: Call): Promise<Answer>;
-  /** File of a kubeconfig whose user is this ServiceAccount, with a fresh token. Makes the ServiceAccount when it is not there. */
-  serviceAccount(namespace: string, name: string): Promise<string>;
+  readonly admin: Admin;
   /** Kills the API server when it runs and starts one with the same port, keys and data. Resolves when it is ready. */
   restart(): Promise<void>;
+  /** etcd forgets all that was before now. Watches and lists that go on from there get `410 Gone` where no watch cache still knows. */
+  compact(): Promise<void>;
   /** SIGKILL to all, and the folder is removed. Idempotent. */
   stop(): Promise<void>;
 }
@@ -51,7 +39,6 @@ export interface TestCluster {
 const READY_WITHIN_MS = 90_000;
 const POLL_MS = 50;
 const START_ATTEMPTS = 3;
-const ANSWER_WITHIN_MS = 10_000;
 
 /** Resolves when the API server says that it is ready; throws with its last lines when it does not come up. */
 export async function startCluster(options: ClusterOptions = {}): Promise<TestCluster> {
@@ -122,33 +109,18 @@ class ControlPlane implements TestCluster {
     process.off('exit', this.#removeFolder);
   }
 
-  async serviceAccount(namespace: string, name: string): Promise<string> {
-    const accounts = `/api/v1/namespaces/${namespace}/serviceaccounts`;
-    const made = await this.request('POST', accounts, { body: { metadata: { name } } });
-    if (made.status !== 201 && made.status !== 409) throw new Error(`ServiceAccount ${namespace}/${name}: ${made.body}`);
-    const body = { spec: { expirationSeconds: 3600 } };
-    const answer = await this.request('POST', `${accounts}/${name}/token`, { body });
-    if (answer.status !== 201) throw new Error(`token of ${namespace}/${name}: ${answer.body}`);
-    const granted: { readonly status: { readonly token: string } } = JSON.parse(answer.body);
-    const file = join(this.folder, `${namespace}-${name}.kubeconfig`);
-    this.#writeKubeconfig(file, { user: name, token: granted.status.token, namespace });
-    return file;
+  get admin(): Admin {
+    return new Admin(this.kubeconfig);
   }
 
-  request(method: string, path: string, { body, contentType = 'application/json' }: Call = {}): Promise<Answer> {
-    const headers = { authorization: `Bearer ${this.#token}`, 'content-type': contentType };
-    return new Promise((resolve, reject) => {
-      const sent = request(`${this.server}${path}`, { method, headers, ca: this.#certificate(), agent: false }, (response) => {
-        let text = '';
-        response.setEncoding('utf8').on('data', (chunk: string) => {
-          text += chunk;
-        });
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text })).on('error', reject);
-      });
-      sent.setTimeout(ANSWER_WITHIN_MS, () => sent.destroy(new Error(`no answer to ${method} ${path} within ${ANSWER_WITHIN_MS} ms`)));
-      sent.on('error', reject);
-      sent.end(body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body));
-    });
+  async compact(): Promise<void> {
+    const post = async (path: string, body: unknown): Promise<unknown> => {
+      const answer = await fetch(`http://127.0.0.1:${this.#ports.etcd}${path}`, { method: 'POST', body: JSON.stringify(body) });
+      if (!answer.ok) throw new Error(`etcd ${path}: ${await answer.text()}`);
+      return answer.json();
+    };
+    const { header } = Object(await post('/v3/kv/range', { key: Buffer.from('x').toString('base64') }));
+    await post('/v3/kv/compaction', { revision: header.revision, physical: true });
   }
 
   #program(name: Program): RunningProgram {
@@ -168,9 +140,14 @@ class ControlPlane implements TestCluster {
     const peer = `http://127.0.0.1:${this.#ports.etcdPeer}`;
     const data = join(this.folder, 'etcd');
     this.#start('etcd', [
-      ...['--data-dir', data, '--unsafe-no-fsync', '--log-level', 'warn'],
-      ...['--listen-client-urls', client, '--advertise-client-urls', client],
-      ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `default=${peer}`],
+      `--data-dir=${data}`,
+      '--unsafe-no-fsync',
+      '--log-level=warn',
+      `--listen-client-urls=${client}`,
+      `--advertise-client-urls=${client}`,
+      `--listen-peer-urls=${peer}`,
+      `--initial-advertise-peer-urls=${peer}`,
+      `--initial-cluster=default=${peer}`,
     ]);
   }
 
@@ -179,18 +156,24 @@ class ControlPlane implements TestCluster {
     const program = this.#start('kube-apiserver', [
       `--etcd-servers=http://127.0.0.1:${this.#ports.etcd}`,
       // Loopback can not be told to others as an address of the API server, so there is nothing to reconcile.
-      ...['--bind-address=127.0.0.1', '--advertise-address=127.0.0.1', '--endpoint-reconciler-type=none'],
-      ...[`--secure-port=${this.#ports.api}`, `--cert-dir=${file('pki')}`],
-      ...[`--service-account-key-file=${file('sa.pub')}`, `--service-account-signing-key-file=${file('sa.key')}`],
+      '--endpoint-reconciler-type=none',
+      '--bind-address=127.0.0.1',
+      '--advertise-address=127.0.0.1',
+      `--secure-port=${this.#ports.api}`,
+      `--cert-dir=${file('pki')}`,
+      `--service-account-key-file=${file('sa.pub')}`,
+      `--service-account-signing-key-file=${file('sa.key')}`,
       '--service-account-issuer=https://kubernetes.default.svc',
-      ...['--service-cluster-ip-range=10.0.0.0/24', '--allow-privileged=true'],
-      ...['--authorization-mode=Node,RBAC', `--token-auth-file=${file('tokens.csv')}`],
+      '--service-cluster-ip-range=10.0.0.0/24',
+      '--allow-privileged=true',
+      '--authorization-mode=Node,RBAC',
+      `--token-auth-file=${file('tokens.csv')}`,
       // Without the controller that makes ServiceAccounts no pod would be admitted.
       ...(this.#options.tier === 2 ? [] : ['--disable-admission-plugins=ServiceAccount']),
       ...(this.#options.flags ?? []),
     ]);
     await this.#until(program, async () => existsSync(file('pki/apiserver.crt')) && (await this.#isReady()));
-    this.#writeKubeconfig(this.kubeconfig, { user: 'admin', token: this.#token, namespace: 'default' });
+    writeKubeconfig(this.kubeconfig, this.#login());
   }
 
   async #startControllers(): Promise<void> {
@@ -199,12 +182,12 @@ class ControlPlane implements TestCluster {
     const manager = this.#start('kube-controller-manager', [...common, ...keys, '--use-service-account-credentials']);
     this.#start('kube-scheduler', common);
     const account = '/api/v1/namespaces/default/serviceaccounts/default';
-    await this.#until(manager, async () => (await this.request('GET', account)).status === 200);
+    await this.#until(manager, async () => (await call(this.#login(), 'GET', account)).status === 200);
   }
 
   async #isReady(): Promise<boolean> {
     try {
-      return (await this.request('GET', '/readyz')).status === 200;
+      return (await call(this.#login(), 'GET', '/readyz')).status === 200;
     } catch {
       return false; // it does not listen yet
     }
@@ -224,8 +207,9 @@ class ControlPlane implements TestCluster {
     return join(this.folder, 'pki', 'apiserver.crt');
   }
 
-  #certificate(): string {
-    return readFileSync(this.#certificateFile(), 'utf8');
+  #login(): Login {
+    const certificate = readFileSync(this.#certificateFile(), 'utf8');
+    return { server: this.server, certificate, user: 'admin', token: this.#token, namespace: 'default' };
   }
 
   #writeKeys(): void {
@@ -233,19 +217,5 @@ class ControlPlane implements TestCluster {
     writeFileSync(join(this.folder, 'sa.key'), privateKey.export({ type: 'sec1', format: 'pem' }), { mode: 0o600 });
     writeFileSync(join(this.folder, 'sa.pub'), publicKey.export({ type: 'spki', format: 'pem' }));
     writeFileSync(join(this.folder, 'tokens.csv'), `${this.#token},admin,admin,"system:masters"\n`, { mode: 0o600 });
-  }
-
-  #writeKubeconfig(file: string, { user, token, namespace }: { user: string; token: string; namespace: string }): void {
-    const cluster = { server: this.server, 'certificate-authority-data': Buffer.from(this.#certificate()).toString('base64') };
-    const config = {
-      apiVersion: 'v1',
-      kind: 'Config',
-      clusters: [{ name: 'test', cluster }],
-      users: [{ name: user, user: { token } }],
-      contexts: [{ name: 'test', context: { cluster: 'test', user, namespace } }],
-      'current-context': 'test',
-    };
-    // JSON is YAML.
-    writeFileSync(file, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
   }
 }

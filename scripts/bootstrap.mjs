@@ -19,6 +19,7 @@ const VERBS = {
   'test:engines': { dev: true, run: testEngines },
   'test:cluster': { dev: true, run: (args) => exec([`${ROOT}/test/cluster/main.ts`, ...args], { cwd: ROOT }) },
   check: { dev: true, run: () => check() },
+  generate: { dev: false, run: (args) => exec([`${ROOT}/scripts/generate.mjs`, ...args], { cwd: ROOT }) },
 };
 
 /** The tests of engines that are installed apart; arguments that are no flags name the engines, for example `vllm`. */

@@ -1,12 +1,13 @@
 // The gates. All of them run, so that one run shows everything that is wrong; one line each, and what a failed one said.
 import { spawn } from 'node:child_process';
-import { childEnvironment, exit, ROOT, withSignals } from './launch.mjs';
+import { childEnvironment, exit, pinnedNode, ROOT, withSignals } from './launch.mjs';
 
 const GATES = [
   { name: 'types', command: ['tsc', '--noEmit', '-p', '.'] },
   { name: 'format and style (biome)', command: ['biome', 'ci', '--colors=off', '--error-on-warnings', '.'] },
   { name: 'lint (oxlint)', command: ['oxlint', '--type-aware', '--deny-warnings'] },
   { name: 'dead code (knip)', command: ['knip', '--no-progress'] },
+  { name: 'generated files', command: ['node', 'scripts/generate.mjs', '--check'] },
 ];
 const MAX_OUTPUT = 200_000;
 
@@ -31,7 +32,7 @@ export async function check() {
 }
 
 async function runGate({ command: [program, ...args] }) {
-  const child = spawn(`${ROOT}/node_modules/.bin/${program}`, args, {
+  const child = spawn(program === 'node' ? pinnedNode() : `${ROOT}/node_modules/.bin/${program}`, args, {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: childEnvironment(true),

@@ -1,66 +1,94 @@
 /**
- * Checks that look at more than one field. Pure: findings in, nothing else touched. Each expectation says what to do about it.
+ * Rules that look at more than one field of a spec, each with its twin in CEL. Pure: findings in, nothing else touched. Each
+ * expectation says what to do about it.
  */
 import type { z } from 'zod';
-import { engineFindings } from './enginechecks.ts';
+import { engineRules } from './enginechecks.ts';
 import type { CheckedSpec, CheckedTargets, Finding } from './finding.ts';
-import { ownArguments } from './ownarguments.ts';
+import { argumentRules, ownArguments } from './ownarguments.ts';
+import { brokenRules, type CelRule, celRule, type Rule } from './rule.ts';
 import { durationMs } from './units.ts';
 
+const ms = (value: string) => durationMs(value) ?? 0;
+
+/**
+ * CEL: `left` against `right`, both durations. One that is none is refused where it stands; here it would only be an error of the rule,
+ * which `||` swallows when its other side is true.
+ */
+function compared(left: string, operator: '<=' | '>=', right: string): string {
+  const malformed = `[${left}, ${right}].exists(text, !text.matches('^([0-9.]+(ms|s|m|h))+$'))`;
+  return `duration(${left}) ${operator} duration(${right}) || ${malformed}`;
+}
+
+/** Higher percentile, and the lower one that it is compared with: the nearest that is given. */
+const ORDERED = [
+  { name: 'p95', lower: 'p50', between: null },
+  { name: 'p99', lower: 'p95', between: null },
+  { name: 'p99', lower: 'p50', between: 'p95' },
+] as const;
+
+const targetRules: readonly Rule<CheckedSpec>[] = [
+  {
+    field: 'slo',
+    expected: 'at least one target, such as ttft.p99: add one, or remove slo',
+    cel: `!has(self.slo) || ${['ttft', 'tpot']
+      .map((name) => `(has(self.slo.${name}) && (${['p50', 'p95', 'p99'].map((one) => `has(self.slo.${name}.${one})`).join(' || ')}))`)
+      .join(' || ')}`,
+    holds: ({ slo }) => !slo || [...Object.values(slo.ttft ?? {}), ...Object.values(slo.tpot ?? {})].some((target) => target !== undefined),
+  },
+  ...(['ttft', 'tpot'] as const).flatMap((metric) => ORDERED.map((order) => percentileOrder(metric, order))),
+];
+
+function percentileOrder(metric: 'ttft' | 'tpot', { name, lower, between }: (typeof ORDERED)[number]): Rule<CheckedSpec> {
+  const targets = `self.slo.${metric}`;
+  const given = [name, lower].map((one) => `!has(${targets}.${one})`).join(' || ');
+  const nearer = between === null ? '' : ` || has(${targets}.${between})`;
+  const order = compared(`${targets}.${name}`, '>=', `${targets}.${lower}`);
+  const holds = (all: CheckedTargets) => {
+    const [high, low] = [all[name], all[lower]];
+    return high === undefined || low === undefined || (between !== null && all[between] !== undefined) || ms(high) >= ms(low);
+  };
+  return {
+    field: `slo.${metric}.${name}`,
+    expected: `at least {slo.${metric}.${lower}}, the target of ${lower}: raise it or lower that one`,
+    cel: `!has(self.slo) || !has(${targets}) || ${given}${nearer} || ${order}`,
+    holds: ({ slo }) => holds(slo?.[metric] ?? {}),
+  };
+}
+
+const TOTAL = 'at most {router.deadlines.total}, which deadlines.total allows the whole request: lower it or raise that one';
+
+const timeRules: readonly Rule<CheckedSpec>[] = [
+  {
+    field: 'kv.lease',
+    expected: 'at least {router.deadlines.pull}, which router.deadlines.pull allows a pull to take: raise it or lower that one',
+    cel: compared('self.kv.lease', '>=', 'self.router.deadlines.pull'),
+    holds: ({ kv, router }) => ms(kv.lease) >= ms(router.deadlines.pull),
+  },
+  ...(['prefill', 'pull', 'firstToken', 'idle'] as const).map((name) => ({
+    field: `router.deadlines.${name}`,
+    expected: TOTAL,
+    cel: compared(`self.router.deadlines.${name}`, '<=', 'self.router.deadlines.total'),
+    holds: ({ router: { deadlines } }: CheckedSpec) => ms(deadlines[name]) <= ms(deadlines.total),
+  })),
+  {
+    field: 'router.limits.queueTimeout',
+    expected: TOTAL,
+    cel: compared('self.router.limits.queueTimeout', '<=', 'self.router.deadlines.total'),
+    holds: ({ router: { limits, deadlines } }) => ms(limits.queueTimeout) <= ms(deadlines.total),
+  },
+];
+
+export const specRules: readonly Rule<CheckedSpec>[] = [...engineRules, ...targetRules, ...timeRules];
+
+/** What a kube-apiserver checks of a spec. */
+export const specCelRules: readonly CelRule[] = [...specRules.map(celRule), ...argumentRules];
+
 export function findings(spec: CheckedSpec): Finding[] {
-  return [...engineFindings(spec), ...ownArguments(spec.engine), ...serviceLevel(spec), ...times(spec)];
+  return [...ownArguments(spec.engine), ...brokenRules(specRules, spec)];
 }
 
 /** Adapter for zod's `superRefine`. */
 export function crossCheck(spec: CheckedSpec, context: z.RefinementCtx): void {
   for (const { path, expected } of findings(spec)) context.addIssue({ code: 'custom', path: [...path], message: expected });
-}
-
-function serviceLevel({ slo }: CheckedSpec): Finding[] {
-  if (!slo) return [];
-  const all = [...Object.values(slo.ttft ?? {}), ...Object.values(slo.tpot ?? {})].filter((value) => value !== undefined);
-  if (all.length === 0) return [{ path: ['slo'], expected: 'at least one target, such as ttft.p99: add one, or remove slo' }];
-  return (['ttft', 'tpot'] as const).flatMap((name) => percentileOrder(name, slo[name] ?? {}));
-}
-
-function percentileOrder(name: 'ttft' | 'tpot', targets: CheckedTargets): Finding[] {
-  const given = (['p50', 'p95', 'p99'] as const).flatMap((percentile) => {
-    const value = targets[percentile];
-    return value === undefined ? [] : [{ percentile, value, ms: durationMs(value) ?? 0 }];
-  });
-  return given.flatMap((target, index) => {
-    const lower = given[index - 1];
-    if (!lower || target.ms >= lower.ms) return [];
-    return [
-      {
-        path: ['slo', name, target.percentile],
-        expected: `at least ${lower.value}, the target of ${lower.percentile}: raise it or lower that one`,
-      },
-    ];
-  });
-}
-
-function times({ kv, router: { limits, deadlines } }: CheckedSpec): Finding[] {
-  const ms = (value: string) => durationMs(value) ?? 0;
-  const found: Finding[] = [];
-  if (ms(kv.lease) < ms(deadlines.pull)) {
-    found.push({
-      path: ['kv', 'lease'],
-      expected: `at least ${deadlines.pull}, which router.deadlines.pull allows a pull to take: raise it or lower that one`,
-    });
-  }
-  for (const name of ['prefill', 'pull', 'firstToken', 'idle'] as const) {
-    if (ms(deadlines[name]) <= ms(deadlines.total)) continue;
-    found.push({
-      path: ['router', 'deadlines', name],
-      expected: `at most ${deadlines.total}, which deadlines.total allows the whole request: lower it or raise that one`,
-    });
-  }
-  if (ms(limits.queueTimeout) > ms(deadlines.total)) {
-    found.push({
-      path: ['router', 'limits', 'queueTimeout'],
-      expected: `at most ${deadlines.total}, which deadlines.total allows the whole request: lower it or raise that one`,
-    });
-  }
-  return found;
 }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { engineFindings } from './enginechecks.ts';
+import { engineRules } from './enginechecks.ts';
 import type { CheckedSpec } from './finding.ts';
 import { formatPath } from './manifest-error.ts';
+import { brokenRules } from './rule.ts';
 
 const ENGINE = { type: 'llamacpp', args: [], env: {}, contextTokens: 8_192 } as const;
 const SOUND: CheckedSpec = {
@@ -16,9 +17,10 @@ const SOUND: CheckedSpec = {
 };
 const VLLM: CheckedSpec = { ...SOUND, engine: { ...ENGINE, type: 'vllm' } };
 const H100 = { accelerator: 'nvidia-h100' };
+const engineFindings = (spec: CheckedSpec) => brokenRules(engineRules, spec);
 const paths = (spec: CheckedSpec) => engineFindings(spec).map(({ path }) => formatPath(path));
 
-describe('engineFindings', () => {
+describe('engineRules', () => {
   it.each([SOUND, VLLM, { ...VLLM, prefill: H100, decode: { ...H100, parallelism: { tensor: 8 } } }])(
     'has none for a sound spec',
     (spec) => {

@@ -1,87 +1,122 @@
-/** What the kind of engine asks of other fields. Pure. Each expectation says what to do about it. */
-import type { CheckedSpec, Finding } from './finding.ts';
+/** What the kind of engine asks of other fields, each rule with its twin in CEL. Pure. Each expectation says what to do about it. */
+import type { CheckedRole, CheckedSpec } from './finding.ts';
+import { celText, type Rule } from './rule.ts';
 
 /** Tokens that the built-in model of vllm can look back on. */
 const TINY_CONTEXT_TOKENS = 8_192;
-/** What vLLM's attention kernels can work with. */
-const BLOCK_TOKENS = { cpu: [32, 64], accelerator: [16, 32, 64] };
+const TINY = 'builtin:tiny';
 
-const SOURCES = {
-  gguf: { pattern: /^(?:builtin:tiny|(?!builtin:).{1,4090}\.gguf)$/su, expected: 'builtin:tiny, or the path of a .gguf file' },
-  vllm: {
-    pattern: /^(?:builtin:tiny|\.{0,2}\/.*|[A-Za-z0-9][-\w.]{0,95}\/[A-Za-z0-9][-\w.]{0,95})$/su,
-    expected: 'builtin:tiny, a folder that starts with /, ./ or ../, or a name of the Hugging Face hub such as org/name',
+const ROLES = ['prefill', 'decode'] as const;
+const IS_VLLM = "self.engine.type == 'vllm'";
+const isVllm = ({ engine }: CheckedSpec) => engine.type === 'vllm';
+
+/** A folder, or a name of the hub. */
+const VLLM_SOURCE = String.raw`^(?:\.{0,2}/|[A-Za-z0-9][-0-9A-Za-z_.]{0,95}/[A-Za-z0-9][-0-9A-Za-z_.]{0,95}$)`;
+const vllmSource = new RegExp(VLLM_SOURCE);
+
+const sourceRules: readonly Rule<CheckedSpec>[] = [
+  {
+    field: 'model.source',
+    expected: 'builtin:tiny, or the path of a .gguf file',
+    cel: `${IS_VLLM} || self.model.source == '${TINY}' || self.model.source.matches('.[.]gguf$') && !self.model.source.startsWith('builtin:')`,
+    holds: (spec) => {
+      const { source } = spec.model;
+      return isVllm(spec) || source === TINY || (/.[.]gguf$/u.test(source) && !source.startsWith('builtin:'));
+    },
   },
-};
+  {
+    field: 'model.source',
+    expected: 'builtin:tiny, a folder that starts with /, ./ or ../, or a name of the Hugging Face hub such as org/name',
+    cel: `!(${IS_VLLM}) || self.model.source == '${TINY}' || self.model.source.matches(${celText(VLLM_SOURCE)})`,
+    holds: (spec) => !isVllm(spec) || spec.model.source === TINY || vllmSource.test(spec.model.source),
+  },
+];
 
-export function engineFindings(spec: CheckedSpec): Finding[] {
-  const { pattern, expected } = spec.engine.type === 'vllm' ? SOURCES.vllm : SOURCES.gguf;
-  const source = pattern.test(spec.model.source) ? [] : [{ path: ['model', 'source'], expected }];
-  return [...source, ...simulationOnly(spec), ...(spec.engine.type === 'vllm' ? vllm(spec) : vllmOnly(spec))];
-}
+const SIM_PLACES = ['engine', ...ROLES] as const;
+const simulationRules: readonly Rule<CheckedSpec>[] = SIM_PLACES.map((place) => ({
+  field: `${place}.sim`,
+  expected: 'no sim block with engine.type {engine.type}: remove it, or set engine.type to sim',
+  cel: `self.engine.type == 'sim' || ${absent(place, 'sim')}`,
+  holds: (spec) => spec.engine.type === 'sim' || spec[place]?.sim === undefined,
+}));
 
-function simulationOnly({ engine, prefill, decode }: CheckedSpec): Finding[] {
-  if (engine.type === 'sim') return [];
-  const places = { engine, prefill, decode };
-  return (['engine', 'prefill', 'decode'] as const)
-    .filter((name) => places[name]?.sim !== undefined)
-    .map((name) => ({
-      path: [name, 'sim'],
-      expected: `no sim block with engine.type ${engine.type}: remove it, or set engine.type to sim`,
-    }));
-}
+const vllmOnlyRules: readonly Rule<CheckedSpec>[] = [
+  {
+    field: 'engine.dtype',
+    expected: onlyVllm('dtype'),
+    cel: `${IS_VLLM} || ${absent('engine', 'dtype')}`,
+    holds: (spec) => isVllm(spec) || spec.engine.dtype === undefined,
+  },
+  ...ROLES.flatMap((role) =>
+    (['accelerator', 'parallelism'] as const).map((name) => ({
+      field: `${role}.${name}`,
+      expected: onlyVllm(name),
+      cel: `${IS_VLLM} || ${absent(role, name)}`,
+      holds: (spec: CheckedSpec) => isVllm(spec) || spec[role]?.[name] === undefined,
+    })),
+  ),
+];
 
-function vllmOnly({ engine, prefill, decode }: CheckedSpec): Finding[] {
-  const given = [
-    { path: ['engine', 'dtype'], value: engine.dtype },
-    ...Object.entries({ prefill, decode }).flatMap(([role, block]) => [
-      { path: [role, 'accelerator'], value: block?.accelerator },
-      { path: [role, 'parallelism'], value: block?.parallelism },
-    ]),
-  ];
-  return given.flatMap(({ path, value }) =>
-    value === undefined
-      ? []
-      : [{ path, expected: `no ${path.at(-1)} with engine.type ${engine.type}: remove it, or set engine.type to vllm` }],
-  );
-}
-
-function vllm(spec: CheckedSpec): Finding[] {
-  return [...placement(spec), ...blockTokens(spec), ...tinyContext(spec)];
-}
+const isAlone = (role: CheckedRole | undefined) => role?.accelerator === undefined && (role?.parallelism?.tensor ?? 1) > 1;
+const tensorRules: readonly Rule<CheckedSpec>[] = ROLES.map((role) => ({
+  field: `${role}.parallelism.tensor`,
+  expected: `1 without ${role}.accelerator: set that, such as nvidia-h100, or remove this`,
+  cel: `!(${IS_VLLM}) || ${absent(role, 'parallelism')} || has(self.${role}.accelerator) || self.${role}.parallelism.tensor == 1`,
+  holds: (spec) => !isVllm(spec) || !isAlone(spec[role]),
+}));
 
 /** KV goes from memory of one kind to memory of the same kind. */
-function placement({ prefill, decode }: CheckedSpec): Finding[] {
-  const alone = Object.entries({ prefill, decode }).flatMap(([role, block]) =>
-    block?.accelerator === undefined && (block?.parallelism?.tensor ?? 1) > 1
-      ? [
-          {
-            path: [role, 'parallelism', 'tensor'],
-            expected: `1 without ${role}.accelerator: set that, such as nvidia-h100, or remove this`,
-          },
-        ]
-      : [],
-  );
-  if (!prefill || (prefill.accelerator === undefined) === (decode.accelerator === undefined)) return alone;
-  const [without, other] = prefill.accelerator === undefined ? ['prefill', decode.accelerator] : ['decode', prefill.accelerator];
-  return [
-    ...alone,
-    {
-      path: [without, 'accelerator'],
-      expected: `an accelerator, since the other pool runs on ${other} and cannot hand KV over to or from a CPU: set it, or remove it there`,
-    },
-  ];
+const pairRules: readonly Rule<CheckedSpec>[] = ROLES.map((role) => {
+  const other = role === 'prefill' ? 'decode' : 'prefill';
+  return {
+    field: `${role}.accelerator`,
+    expected: `an accelerator, since the other pool runs on {${other}.accelerator} and cannot hand KV over to or from a CPU: set it, or remove it there`,
+    cel: `!(${IS_VLLM}) || !has(self.prefill) || has(self.${role}.accelerator) || !has(self.${other}.accelerator)`,
+    holds: (spec) => !isVllm(spec) || !spec.prefill || spec[role]?.accelerator !== undefined || spec[other]?.accelerator === undefined,
+  };
+});
+
+/** What vLLM's attention kernels can work with. */
+const blockRules: readonly Rule<CheckedSpec>[] = [
+  {
+    field: 'kv.blockTokens',
+    expected: '32 or 64 (tokens) with vLLM on the CPU: change it, or leave it out',
+    cel: `!(${IS_VLLM}) || has(self.decode.accelerator) || !has(self.kv.blockTokens) || self.kv.blockTokens >= 32`,
+    holds: (spec) => !isVllm(spec) || spec.decode.accelerator !== undefined || (spec.kv.blockTokens ?? 32) >= 32,
+  },
+  {
+    field: 'kv.blockTokens',
+    expected: '16 or 32 or 64 (tokens) with vLLM on an accelerator: change it, or leave it out',
+    cel: `!(${IS_VLLM}) || !has(self.decode.accelerator) || !has(self.kv.blockTokens) || self.kv.blockTokens >= 16`,
+    holds: (spec) => !isVllm(spec) || spec.decode.accelerator === undefined || (spec.kv.blockTokens ?? 16) >= 16,
+  },
+];
+
+const contextRules: readonly Rule<CheckedSpec>[] = [
+  {
+    field: 'engine.contextTokens',
+    expected: `at most ${TINY_CONTEXT_TOKENS} (tokens), which builtin:tiny can look back on: lower it, or take another model`,
+    cel: `!(${IS_VLLM}) || self.model.source != '${TINY}' || self.engine.contextTokens <= ${TINY_CONTEXT_TOKENS}`,
+    holds: (spec) => !isVllm(spec) || spec.model.source !== TINY || spec.engine.contextTokens <= TINY_CONTEXT_TOKENS,
+  },
+];
+
+export const engineRules: readonly Rule<CheckedSpec>[] = [
+  ...sourceRules,
+  ...simulationRules,
+  ...vllmOnlyRules,
+  ...tensorRules,
+  ...pairRules,
+  ...blockRules,
+  ...contextRules,
+];
+
+function onlyVllm(name: string): string {
+  return `no ${name} with engine.type {engine.type}: remove it, or set engine.type to vllm`;
 }
 
-function blockTokens({ kv, decode }: CheckedSpec): Finding[] {
-  const where = decode.accelerator === undefined ? 'cpu' : 'accelerator';
-  if (kv.blockTokens === undefined || BLOCK_TOKENS[where].includes(kv.blockTokens)) return [];
-  const expected = `${BLOCK_TOKENS[where].join(' or ')} (tokens) with vLLM on ${where === 'cpu' ? 'the CPU' : 'an accelerator'}: change it, or leave it out`;
-  return [{ path: ['kv', 'blockTokens'], expected }];
-}
-
-function tinyContext({ model, engine }: CheckedSpec): Finding[] {
-  if (model.source !== 'builtin:tiny' || engine.contextTokens <= TINY_CONTEXT_TOKENS) return [];
-  const expected = `at most ${TINY_CONTEXT_TOKENS} (tokens), which builtin:tiny can look back on: lower it, or take another model`;
-  return [{ path: ['engine', 'contextTokens'], expected }];
+/** CEL: there is no `name` in `place`. Only the prefill pool may be missing itself. */
+function absent(place: 'engine' | 'prefill' | 'decode', name: string): string {
+  const whole = place === 'prefill' ? '!has(self.prefill) || ' : '';
+  return `${whole}!has(self.${place}.${name})`;
 }

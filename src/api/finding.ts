@@ -8,7 +8,7 @@ interface CheckedEngine {
   readonly sim?: object | undefined;
 }
 
-interface CheckedRole {
+export interface CheckedRole {
   readonly accelerator?: string | undefined;
   readonly parallelism?: { readonly tensor: number } | undefined;
   readonly sim?: object | undefined;

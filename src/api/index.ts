@@ -1,3 +1,4 @@
+export { type ConditionType, isSettled } from './conditions.ts';
 export { type ManifestFile, type ManifestResult, parseManifestFiles, parseManifests } from './manifest.ts';
 export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
 export { ownArguments } from './ownarguments.ts';
@@ -5,11 +6,14 @@ export type {
   Dtype,
   EngineSpec,
   Percentiles,
+  PodOverrides,
   RoleSpec,
   RouterSettings,
   ServiceLevel,
   ServingDeployment,
   ServingDeploymentSpec,
   SimulatedCosts,
+  Toleration,
 } from './servingdeployment.ts';
+export { type ServingDeploymentStatus, servingDeploymentStatus } from './status.ts';
 export { nearestName } from './suggestion.ts';

@@ -40,14 +40,40 @@ describe('a sound manifest', () => {
       metadata: { name: 'chat', namespace: 'default', labels: {}, annotations: {} },
       spec: {
         model: { name: 'tiny', source: 'builtin:tiny', revision: 'main' },
-        engine: { type: 'sim', dtype: null, args: [], env: {}, contextTokens: 8_192, maxSequences: 16 },
+        engine: {
+          type: 'sim',
+          image: null,
+          imagePullPolicy: null,
+          dtype: null,
+          args: [],
+          env: {},
+          contextTokens: 8_192,
+          maxSequences: 16,
+        },
         slo: null,
         prefill: null,
-        decode: { replicas: 2, accelerator: null, parallelism: { tensor: 1 }, resources: { requests: {}, limits: {} }, costs: null },
+        decode: {
+          replicas: 2,
+          accelerator: null,
+          parallelism: { tensor: 1 },
+          resources: { requests: {}, limits: {} },
+          costs: null,
+          podOverrides: {
+            labels: {},
+            annotations: {},
+            nodeSelector: {},
+            tolerations: [],
+            priorityClassName: null,
+            serviceAccountName: null,
+            imagePullSecrets: [],
+          },
+        },
         kv: { blockTokens: 16, hbmBytes: 268_435_456, hostBytes: 268_435_456, leaseMs: 30_000 },
         router: {
           host: '127.0.0.1',
           port: 0,
+          replicas: 1,
+          service: { type: 'ClusterIP', port: 80 },
           limits: { inFlight: 2_048, queue: 1_024, queueTimeoutMs: 10_000, bodyBytes: 10_485_760 },
           deadlines: { prefillMs: 30_000, pullMs: 5_000, firstTokenMs: 60_000, idleMs: 30_000, totalMs: 600_000 },
           saltHeader: null,
@@ -202,7 +228,7 @@ describe('fields', () => {
 
   it('that are like no other list the known ones', () => {
     expect(lines(MINIMAL.replace('replicas: 2', 'frobnicate: 2'))).toEqual([
-      'f.yaml:11:5: spec.decode.frobnicate: unknown field; known here: replicas, accelerator, parallelism, resources, sim',
+      'f.yaml:11:5: spec.decode.frobnicate: unknown field; known here: replicas, accelerator, parallelism, resources, sim, podOverrides',
     ]);
   });
 

@@ -3,6 +3,7 @@ import type { ServingDeploymentManifest } from './schema.ts';
 import type {
   EngineSpec,
   Percentiles,
+  PodOverrides,
   RoleSpec,
   RouterSettings,
   ServiceLevel,
@@ -49,8 +50,17 @@ export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymen
   };
 }
 
-function engine({ type, dtype, args, env, contextTokens, maxSequences }: Spec['engine']): EngineSpec {
-  return { type, dtype: type === 'vllm' ? (dtype ?? 'auto') : null, args, env, contextTokens, maxSequences };
+function engine({ type, image, imagePullPolicy, dtype, args, env, contextTokens, maxSequences }: Spec['engine']): EngineSpec {
+  return {
+    type,
+    image: image ?? null,
+    imagePullPolicy: imagePullPolicy ?? null,
+    dtype: type === 'vllm' ? (dtype ?? 'auto') : null,
+    args,
+    env,
+    contextTokens,
+    maxSequences,
+  };
 }
 
 /** vLLM's kernels for the CPU want multiples of 32. */
@@ -58,9 +68,28 @@ function defaultBlockTokens({ engine: { type }, decode }: Spec): number {
   return type === 'vllm' && decode.accelerator === undefined ? 32 : 16;
 }
 
-function role({ replicas, accelerator, parallelism, resources, sim }: Spec['decode'], shared: Costs | undefined): RoleSpec {
-  const costs = shared || sim ? { ...NO_COST, ...given(shared), ...given(sim?.costs) } : null;
-  return { replicas, accelerator: accelerator ?? null, parallelism: { tensor: parallelism?.tensor ?? 1 }, resources, costs };
+function role(pool: Spec['decode'], shared: Costs | undefined): RoleSpec {
+  const { replicas, accelerator, parallelism, resources, sim } = pool;
+  return {
+    replicas,
+    accelerator: accelerator ?? null,
+    parallelism: { tensor: parallelism?.tensor ?? 1 },
+    resources,
+    costs: shared || sim ? { ...NO_COST, ...given(shared), ...given(sim?.costs) } : null,
+    podOverrides: podOverrides(pool.podOverrides ?? {}),
+  };
+}
+
+function podOverrides(given: NonNullable<Spec['decode']['podOverrides']>): PodOverrides {
+  return {
+    labels: given.labels ?? {},
+    annotations: given.annotations ?? {},
+    nodeSelector: given.nodeSelector ?? {},
+    tolerations: given.tolerations ?? [],
+    priorityClassName: given.priorityClassName ?? null,
+    serviceAccountName: given.serviceAccountName ?? null,
+    imagePullSecrets: (given.imagePullSecrets ?? []).map(({ name }) => name),
+  };
 }
 
 function given(costs: Costs | undefined): Partial<SimulatedCosts> {
@@ -76,10 +105,12 @@ function percentiles({ p50, p95, p99 }: Targets): Percentiles {
   return { p50: target(p50), p95: target(p95), p99: target(p99) };
 }
 
-function router({ host, port, limits, deadlines, saltHeader }: Spec['router']): RouterSettings {
+function router({ host, port, replicas, service, limits, deadlines, saltHeader }: Spec['router']): RouterSettings {
   return {
     host,
     port,
+    replicas,
+    service,
     limits: {
       inFlight: limits.inFlight,
       queue: limits.queue,

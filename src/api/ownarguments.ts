@@ -3,9 +3,12 @@
  * router; a second value would contradict them. Pure.
  */
 import type { CheckedSpec, Finding } from './finding.ts';
+import { type CelRule, celList, celText } from './rule.ts';
 
 /** Why it is refused; null = it follows from other fields. */
 type Refused = Readonly<Record<string, string | null>>;
+
+const FOLLOWS = 'which Sluice sets from the other fields';
 
 /** Flags of `sluice engine`. */
 const OURS: Refused = refusedWith(null, [
@@ -118,7 +121,7 @@ function variables(env: Readonly<Record<string, string>>): Finding[] {
 }
 
 function refusal(what: string, why: string | null): string {
-  return `${what}, ${why ?? 'which Sluice sets from the other fields'}: remove it`;
+  return `${what}, ${why ?? FOLLOWS}: remove it`;
 }
 
 function ourFlag(text: string): string | null {
@@ -132,6 +135,71 @@ function vllmFlag(text: string): string | null {
   const name = /^--([A-Za-z][-\w]*)/.exec(text)?.[1]?.replaceAll('_', '-');
   if (name === undefined) return null;
   return Object.keys(VLLM).find((flag) => flag === name) ?? Object.keys(VLLM).find((flag) => flag.startsWith(name)) ?? null;
+}
+
+export interface Refusal {
+  readonly engine: string;
+  readonly why: string;
+  /** Flags with their dashes, or names of variables. */
+  readonly names: readonly string[];
+}
+
+/** Every refusal, for the reference. */
+export const refusals: readonly Refusal[] = [
+  ...reasons(OURS).map(([why, names]) => ({ engine: 'llamacpp, sim', why: why ?? FOLLOWS, names: names.map(asFlag) })),
+  ...reasons(VLLM).map(([why, names]) => ({
+    engine: 'vllm',
+    why: why ?? FOLLOWS,
+    names: [...names.map(asFlag), ...shortForms(names).map((one) => `-${one}`)],
+  })),
+  ...reasons(VLLM_VARIABLES).map(([why, names]) => ({ engine: 'vllm', why: why ?? FOLLOWS, names })),
+];
+
+function asFlag(name: string): string {
+  return `--${name}`;
+}
+
+function shortForms(flags: readonly string[]): string[] {
+  return Object.keys(VLLM_SHORT).filter((one) => flags.includes(VLLM_SHORT[one] ?? ''));
+}
+
+/** The same refusals for a kube-apiserver, one rule for each reason. They name the first argument or variable that is refused. */
+export const argumentRules: readonly CelRule[] = [
+  ...reasons(OURS).map(([why, flags]) =>
+    argumentRule("self.engine.type == 'vllm'", `arg.matches('^--(?:${flags.join('|')})(?:=|$)')`, why),
+  ),
+  ...reasons(VLLM).map(([why, flags]) => argumentRule("self.engine.type != 'vllm'", vllmArgument(flags), why)),
+  ...reasons(VLLM_VARIABLES).map(([why, names]) => variableRule(names, why)),
+];
+
+function argumentRule(unless: string, isRefused: string, why: string | null): CelRule {
+  const refused = `self.engine.args.filter(arg, ${isRefused})`;
+  return {
+    rule: `${unless} || !self.engine.args.exists(arg, ${isRefused})`,
+    messageExpression: `'expected no ' + ${refused}[0].split('=')[0] + ${celText(refusal('', why))}`,
+    fieldPath: '.engine.args',
+  };
+}
+
+/** `vllmFlag` in CEL. */
+function vllmArgument(flags: readonly string[]): string {
+  const name = "arg.find('^--[A-Za-z][-A-Za-z0-9_]*').replace('_', '-').substring(2)";
+  const long = `arg.matches('^--[A-Za-z]') && ${celList(flags)}.exists(flag, flag.startsWith(${name}))`;
+  const short = shortForms(flags);
+  return short.length === 0 ? long : `arg.matches('^-(?:${short.join('|')})(?:=|$|[0-9])') || ${long}`;
+}
+
+function variableRule(names: readonly string[], why: string | null): CelRule {
+  return {
+    rule: `self.engine.type != 'vllm' || !${celList(names)}.exists(name, name in self.engine.env)`,
+    messageExpression: `'expected no ' + ${celList(names)}.filter(name, name in self.engine.env)[0] + ${celText(refusal('', why))}`,
+    fieldPath: '.engine.env',
+  };
+}
+
+/** What is refused, by the reason. */
+function reasons(refused: Refused): [why: string | null, names: string[]][] {
+  return [...Map.groupBy(Object.keys(refused), (name) => refused[name] ?? null)];
 }
 
 function refusedWith(why: string | null, names: readonly string[]): Refused {

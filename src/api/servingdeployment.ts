@@ -41,6 +41,10 @@ export type Dtype = 'auto' | 'bfloat16' | 'float16' | 'float32';
 
 export interface EngineSpec {
   readonly type: 'llamacpp' | 'sim' | 'vllm';
+  /** Container image of the instances; null = the operator's own. */
+  readonly image: string | null;
+  /** Null = as Kubernetes decides by the image's tag. */
+  readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never' | null;
   /** Null = the engine has no choice. */
   readonly dtype: Dtype | null;
   readonly args: readonly string[];
@@ -63,6 +67,28 @@ export interface RoleSpec {
   };
   /** Declared costs of a simulated engine: `engine.sim.costs` overlaid with the role's own, the rest 0. Null = the engine's defaults. */
   readonly costs: SimulatedCosts | null;
+  readonly podOverrides: PodOverrides;
+}
+
+/** What the pods of a role have besides what Sluice gives them. */
+export interface PodOverrides {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly nodeSelector: Readonly<Record<string, string>>;
+  readonly tolerations: readonly Toleration[];
+  readonly priorityClassName: string | null;
+  readonly serviceAccountName: string | null;
+  /** Names of Secrets. */
+  readonly imagePullSecrets: readonly string[];
+}
+
+/** A taint that pods tolerate, as Kubernetes writes it; what is absent is not restricted. */
+export interface Toleration {
+  readonly key?: string | undefined;
+  readonly operator: 'Equal' | 'Exists';
+  readonly value?: string | undefined;
+  readonly effect?: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute' | undefined;
+  readonly tolerationSeconds?: number | undefined;
 }
 
 /** The constants of a simulated engine, in milliseconds; the same shape as `EngineCosts` of the engine port. */
@@ -95,6 +121,9 @@ export interface RouterSettings {
   readonly host: string;
   /** 0 = any free port. */
   readonly port: number;
+  /** Routers on Kubernetes. */
+  readonly replicas: number;
+  readonly service: { readonly type: 'ClusterIP' | 'NodePort' | 'LoadBalancer'; readonly port: number };
   readonly limits: {
     /** Requests being served at one time. */
     readonly inFlight: number;

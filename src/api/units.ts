@@ -3,7 +3,7 @@
  * caller knows which field to name.
  */
 const DURATION_UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
-const DURATION = /^(?:\d{1,9}(?:\.\d{1,6})?(?:ms|s|m|h))+$/;
+export const DURATION = /^([0-9]{1,9}([.][0-9]{1,6})?(ms|s|m|h))+$/;
 const DURATION_PART = /(\d+(?:\.\d+)?)(ms|s|m|h)/g;
 
 /** Milliseconds of a duration such as `250ms`, `1.5s` or `1m30s`; null when the text is none. */
@@ -36,7 +36,7 @@ const QUANTITY_FACTOR = {
   Ti: 2 ** 40,
   Pi: 2 ** 50,
 } as const;
-const QUANTITY = /^(\d{1,15}(?:\.\d{1,9})?)(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$/;
+export const QUANTITY = /^([0-9]{1,15}(?:[.][0-9]{1,9})?)([kMGTP]|[KMGTP]i)?$/;
 
 /** Bytes of a quantity such as `256Mi`, `1.5G` or `1048576`, rounded up to a whole byte; null when the text is none. */
 export function quantityBytes(text: string): number | null {

@@ -67,7 +67,7 @@ export class Narrator {
       if (member.phase === 'failed') this.#tellFailure(member.name, `${member.name} ended: ${member.lastError ?? 'without a word'}`);
     }
     const ready = round.status.conditions.find((one) => one.type === 'Ready');
-    const settled = round.status.conditions.find((one) => one.type === 'Progressing')?.status === false;
+    const settled = round.status.conditions.find((one) => one.type === 'Reconciling')?.status === false;
     if (ready?.status && settled) {
       if (this.#lastReady === false) this.#terminal.print(`${paint.dim(round.desired.name)} ${paint.green('is as wanted again')}`);
       this.#lastReady = true;

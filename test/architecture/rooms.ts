@@ -51,10 +51,11 @@ export const COMPOSITION_ROOT = 'cli';
 
 /** Deciding files: values in, a value out. A pattern that matches no file is an error, so that a renamed file does not slip out. */
 export const DECIDING: readonly RegExp[] = [
-  /^api\/(checks|enginechecks|ownarguments|normalise|fields|issue|suggestion|units)\.ts$/,
+  /^api\/(checks|conditions|enginechecks|ownarguments|normalise|fields|issue|rule|suggestion|units)\.ts$/,
+  /^api\/(blocks|crd)\/.*\.ts$/,
   /^shared\/backoff\.ts$/,
   /^kv\/identity\/.*\.ts$/,
-  /^controller\/[a-z]+\/(plan|status|desired|leaving|routing|starting|world)\.ts$/,
+  /^controller\/[a-z]+\/(plan|status|resourcestatus|desired|leaving|routing|starting|world)\.ts$/,
   /^engines\/llamacpp\/sampling\.ts$/,
   /^engines\/vllm\/events\/(decode|frames|msgpack|naming)\.ts$/,
   /^engines\/vllm\/metrics\/(costs|fit|parse|scrape|view)\.ts$/,

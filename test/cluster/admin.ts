@@ -13,6 +13,8 @@ export interface Call {
   readonly body?: unknown;
   /** Default `application/json`. */
   readonly contentType?: string;
+  /** Default: whatever the API server likes, which is JSON. */
+  readonly accept?: string;
 }
 
 export interface Login {
@@ -27,8 +29,8 @@ export interface Login {
 const ANSWER_WITHIN_MS = 10_000;
 
 export function call({ server, certificate, token }: Login, method: string, path: string, what: Call = {}): Promise<Answer> {
-  const { body, contentType = 'application/json' } = what;
-  const headers = { authorization: `Bearer ${token}`, 'content-type': contentType };
+  const { body, contentType = 'application/json', accept = '*/*' } = what;
+  const headers = { authorization: `Bearer ${token}`, 'content-type': contentType, accept };
   return new Promise((resolve, reject) => {
     const sent = request(`${server}${path}`, { method, headers, ca: certificate, agent: false }, (response) => {
       let text = '';

@@ -72,7 +72,7 @@ async function settle(platform: SimulatedPlatform, want: Desired, onTick: () => 
   for (let ticks = 0; ticks < MAX_TICKS; ticks++) {
     const taken = await round(platform, want);
     const now = status(want, await platform.observe());
-    if (taken === 0 && condition(now, 'Ready')?.status && !condition(now, 'Progressing')?.status) return;
+    if (taken === 0 && condition(now, 'Ready')?.status && !condition(now, 'Reconciling')?.status) return;
     platform.tick(TICK_MS);
     await onTick();
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseManifests, type ServingDeployment } from '../../api/index.ts';
-import { desiredOf } from './desired.ts';
+import { deploymentRevision, desiredOf } from './desired.ts';
 
 function deployment(spec: string): ServingDeployment {
   const text = `apiVersion: serving.sluice.dev/v1alpha1\nkind: ServingDeployment\nmetadata: {name: d}\nspec: ${spec}`;
@@ -48,6 +48,22 @@ describe('desiredOf', () => {
     expect(model).toEqual({ prefill: true, decode: true, family: true, router: false });
     const blocks = changed(BASE, BASE.replace('decode:', 'kv: {blockTokens: 32}, decode:'));
     expect(blocks).toEqual({ prefill: true, decode: true, family: true, router: false });
+  });
+
+  it('changes nothing that runs on one machine with what only Kubernetes uses', () => {
+    const more = BASE.replace('type: sim', 'type: sim, image: sluice:1, imagePullPolicy: Never')
+      .replace('replicas: 2', 'replicas: 2, podOverrides: {labels: {team: chat}}')
+      .replace('decode:', 'router: {replicas: 3, service: {type: NodePort}}, decode:');
+    expect(changed(BASE, more)).toEqual({ prefill: false, decode: false, family: false, router: false });
+    expect(Object.keys(JSON.parse(desiredOf(deployment(more)).router.spec.config))).toEqual(['limits', 'deadlines', 'saltHeader']);
+  });
+
+  it('has one revision for all of it', () => {
+    const revision = (text: string) => deploymentRevision(desiredOf(deployment(text)));
+    expect(revision(BASE.replace('replicas: 2', 'replicas: 5'))).toBe(revision(BASE));
+    expect(revision(BASE.replace('name: m', 'name: n'))).not.toBe(revision(BASE));
+    expect(revision(BASE.replace('decode:', 'router: {limits: {queue: 7}}, decode:'))).not.toBe(revision(BASE));
+    expect(revision(BASE.replace('prefill: {replicas: 1}, ', ''))).not.toBe(revision(BASE));
   });
 
   it('never mixes KV of two number formats, and tells an instance where it runs', () => {

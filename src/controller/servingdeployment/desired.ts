@@ -27,7 +27,8 @@ const MAX_GRACE_MS = 3_600_000;
 export const ROLES: readonly Role[] = ['prefill', 'decode', 'mixed'];
 
 export function desiredOf({ metadata, spec }: ServingDeployment): Desired {
-  const { host, port, ...config } = spec.router;
+  // How many routers there are and what stands in front of them is no business of a router.
+  const { host, port, replicas: _replicas, service: _service, ...config } = spec.router;
   const { type, dtype } = spec.engine;
   const router: RouterSpec = {
     host,
@@ -48,6 +49,11 @@ export function desiredOf({ metadata, spec }: ServingDeployment): Desired {
     router: { spec: router, revision: revisionOf({ host, port, config }) },
     drainTimeoutMs: spec.router.deadlines.totalMs,
   };
+}
+
+/** Hash of all that instances and routers are started with. */
+export function deploymentRevision({ family, pools, router }: Desired): string {
+  return revisionOf({ family, router: router.revision, pools: ROLES.map((role) => pools[role]?.revision ?? null) });
 }
 
 function pool(spec: ServingDeploymentSpec, role: Role, wanted: RoleSpec): DesiredPool {

@@ -2,6 +2,7 @@
  * The control loop of one ServingDeployment: observe, plan, apply, report, again. Level-triggered: it keeps nothing but what is
  * wanted now.
  */
+import { isSettled } from '../../api/index.ts';
 import type { Observed, Platform } from '../../platform/index.ts';
 import { type Clock, sleep } from '../../shared/index.ts';
 import { apply, type Done } from './apply.ts';
@@ -45,7 +46,7 @@ export function startLoop(desired: Desired, options: LoopOptions): Loop {
       awake = new AbortController();
       const round = await reconcile(wanted, options);
       options.onRound(round);
-      const settled = round.done.length === 0 && round.status.conditions.every((one) => one.status === (one.type !== 'Progressing'));
+      const settled = round.done.length === 0 && round.status.conditions.every(isSettled);
       await sleep(options.clock, settled ? options.settledMs : options.activeMs, AbortSignal.any([awake.signal, stopping.signal]));
     }
   }

@@ -183,13 +183,28 @@ describe('plan', () => {
 });
 
 describe('status', () => {
+  it('is stalled when something that is wanted keeps failing', () => {
+    const failing = (failures: number) => instance('decode-0', { phase: 'failed', failures, failedMs: 0, lastError: 'exit code 1' });
+    const stalled = (one: ObservedInstance) => condition(status(wanted(1), world([one])), 'Stalled');
+    expect(stalled(failing(2))).toMatchObject({ status: false });
+    expect(stalled(failing(3))).toMatchObject({ status: true, message: 'decode-0 failed 3 times, last: exit code 1' });
+    expect(stalled({ ...failing(3), phase: 'ready' })).toMatchObject({ status: false });
+    expect(stalled({ ...failing(3), revision: 'outdated' })).toMatchObject({ status: false });
+    const one = instance('decode-0');
+    const stuck = status(wanted(1), { instances: [one], routers: [router([], { phase: 'failed', failures: 3, failedMs: 0 })] });
+    expect(condition(stuck, 'Stalled')).toMatchObject({ status: true, reason: 'KeepsFailing' });
+    const told = stuck.conditions.filter(({ status }) => status).map(({ type }) => type);
+    expect(told.indexOf('Stalled')).toBeLessThan(told.indexOf('Reconciling'));
+  });
+
   it('is ready when pools are full and a request went through', () => {
     const now = status(wanted(1), world([instance('decode-0')]));
     expect(now.conditions.map((one) => [one.type, one.status, one.reason])).toEqual([
       ['Ready', true, 'Serving'],
       ['DecodeReady', true, 'InstancesReady'],
       ['RouterReady', true, 'Serving'],
-      ['Progressing', false, 'Settled'],
+      ['Stalled', false, 'NothingKeepsFailing'],
+      ['Reconciling', false, 'Settled'],
     ]);
     expect(now.roles).toEqual([{ role: 'decode', desired: 1, ready: 1, updated: 1, draining: 0 }]);
   });

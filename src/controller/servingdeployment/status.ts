@@ -1,9 +1,11 @@
 /** What is, measured against what is wanted, in the words of the resource's status. Pure. */
-import type { Observed, ObservedInstance, Role } from '../../platform/index.ts';
-import { type Desired, ROLES } from './desired.ts';
+import type { ConditionType } from '../../api/index.ts';
+import type { Observed, ObservedInstance, ObservedRouter, Role } from '../../platform/index.ts';
+import { type Desired, deploymentRevision, ROLES } from './desired.ts';
 import { activeRouter, isCurrent, isKept, isRoutable, ofRole, poolsFull, replicas } from './world.ts';
 
-export type ConditionType = 'Ready' | 'PrefillReady' | 'DecodeReady' | 'RouterReady' | 'Progressing';
+/** Failures in a row after which a retry is not expected to help. */
+const STALLED_FAILURES = 3;
 
 export interface Condition {
   readonly type: ConditionType;
@@ -24,6 +26,7 @@ export interface RoleStatus {
 export interface Status {
   readonly conditions: readonly Condition[];
   readonly roles: readonly RoleStatus[];
+  readonly revision: string;
   readonly url: string | null;
 }
 
@@ -37,7 +40,13 @@ export function status(desired: Desired, observed: Observed): Status {
   const ready: Condition = blocked
     ? { type: 'Ready', status: false, reason: blocked.reason, message: blocked.message }
     : { type: 'Ready', status: true, reason: 'Serving', message: 'every pool has its instances and a request went through them' };
-  return { conditions: [ready, ...parts, progressing(desired, observed)], roles, url: activeRouter(observed)?.url ?? null };
+  return {
+    // Tools that know kstatus take the first of Stalled and Reconciling that is true, and a stalled deployment is still being worked on.
+    conditions: [ready, ...parts, stalled(desired, observed), reconciling(desired, observed)],
+    roles,
+    revision: deploymentRevision(desired),
+    url: activeRouter(observed)?.url ?? null,
+  };
 }
 
 export function condition(of: Status, type: ConditionType): Condition | null {
@@ -65,8 +74,8 @@ function poolCondition(type: ConditionType, observed: Observed, roles: readonly 
   return { type, status: false, reason: 'InstancesFailing', message: `${message}; ${failureText(failed)}` };
 }
 
-function failureText(instance: ObservedInstance): string {
-  return `${instance.name} failed ${instance.failures} times, last: ${instance.lastError ?? 'ended without a word'}`;
+function failureText({ name, failures, lastError }: ObservedInstance | ObservedRouter): string {
+  return `${name} failed ${failures} times, last: ${lastError ?? 'ended without a word'}`;
 }
 
 function routerCondition(observed: Observed): Condition {
@@ -81,8 +90,17 @@ function routerCondition(observed: Observed): Condition {
   return { type, status: true, reason: 'Serving', message: 'a request went through the pools' };
 }
 
-function progressing(desired: Desired, observed: Observed): Condition {
-  const type = 'Progressing';
+function stalled(desired: Desired, observed: Observed): Condition {
+  const type = 'Stalled';
+  const router = activeRouter(observed);
+  const wanted = observed.instances.filter((instance) => isKept(instance) && isCurrent(desired, instance));
+  const failing = [...wanted, ...(router ? [router] : [])].find(({ phase, failures }) => phase !== 'ready' && failures >= STALLED_FAILURES);
+  if (!failing) return { type, status: false, reason: 'NothingKeepsFailing', message: 'nothing keeps failing' };
+  return { type, status: true, reason: 'KeepsFailing', message: failureText(failing) };
+}
+
+function reconciling(desired: Desired, observed: Observed): Condition {
+  const type = 'Reconciling';
   const endingRouters = observed.routers.filter((router) => router.phase === 'stopping').length;
   const leaving = observed.instances.filter((instance) => !isKept(instance)).length + endingRouters;
   const outdated = observed.instances.filter((instance) => isKept(instance) && !isCurrent(desired, instance)).length;

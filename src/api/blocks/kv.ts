@@ -1,0 +1,33 @@
+/** `kv`: the KV tier. */
+import { z } from 'zod';
+import { block, duration, quantity } from '../fields.ts';
+
+const SECOND = 1_000;
+const HOUR = 3_600 * SECOND;
+const MIB = 2 ** 20;
+const TIB = 2 ** 40;
+
+const memory = () => block({ capacity: quantity({ min: MIB, max: TIB }).default('256Mi').describe('Bytes per instance, 1Mi to 1Ti.') });
+
+export const kv = block({
+  blockTokens: z
+    .literal([8, 16, 32, 64], { error: 'one of 8, 16, 32, 64 (tokens)' })
+    .meta({ type: 'integer' })
+    .optional()
+    .describe(
+      'Tokens per KV block: 8, 16, 32 or 64; vLLM wants 32 or 64 on the CPU, and no 8 on accelerators. Smaller blocks reuse more, larger ones cost less to name and move. Absent: 16, and 32 with vLLM on the CPU.',
+    ),
+  hbm: memory()
+    .default({ capacity: '256Mi' })
+    .describe(
+      "KV memory of the engine itself (the accelerator's memory; on the CPU what its context may take). With `parallelism.tensor` per accelerator.",
+    ),
+  host: memory()
+    .default({ capacity: '256Mi' })
+    .describe(
+      'Host memory for blocks evicted from the engine and for blocks kept for a hand-off. vLLM keeps both in its own KV memory and does not use it.',
+    ),
+  lease: duration({ min: SECOND, max: HOUR })
+    .default('30s')
+    .describe('How long a prefill instance keeps the blocks of a hand-off that nobody acknowledges, as a duration, 1s to 1h.'),
+});

@@ -1,0 +1,21 @@
+/** The conditions of our resources: one vocabulary for the status, its writers and its readers. */
+
+/** Types that kstatus knows by these names have the meaning that it gives them: Ready, Reconciling, Stalled. */
+export const CONDITIONS = {
+  Ready: { settled: true, meaning: 'Every pool has its instances, the router runs, and a request went through them.' },
+  PrefillReady: { settled: true, meaning: 'The prefill pool has all its instances ready. Absent without a prefill pool.' },
+  DecodeReady: { settled: true, meaning: 'The pool that decodes (decode, or mixed without a prefill pool) has all its instances ready.' },
+  RouterReady: { settled: true, meaning: 'The router runs and a request went through the pools.' },
+  Reconciling: { settled: false, meaning: 'What runs is not yet what is wanted, and work on it goes on: starting, rolling or draining.' },
+  Stalled: {
+    settled: false,
+    meaning: 'An instance or the router keeps failing; retries go on, but without a change they will hardly help.',
+  },
+} as const satisfies Readonly<Record<string, { readonly settled: boolean; readonly meaning: string }>>;
+
+export type ConditionType = keyof typeof CONDITIONS;
+
+/** Whether a condition is as it is when everything runs as wanted and nothing changes. */
+export function isSettled({ type, status }: { readonly type: ConditionType; readonly status: boolean }): boolean {
+  return status === CONDITIONS[type].settled;
+}

@@ -1,0 +1,124 @@
+/** The kinds of resources of our group, and what `kubectl` needs to know of each. */
+import type { z } from 'zod';
+import { type Refusal, refusals } from '../ownarguments.ts';
+import { KIND, servingDeploymentSchema } from '../schema.ts';
+import { POOL_KIND, servingPoolSchema } from '../servingpool.ts';
+import { servingDeploymentStatus } from '../status.ts';
+
+export interface PrinterColumn {
+  readonly name: string;
+  readonly type: 'string' | 'integer' | 'date';
+  readonly description: string;
+  readonly jsonPath: string;
+  /** 1 = only with `-o wide`. */
+  readonly priority?: 1;
+}
+
+export interface Scale {
+  readonly specReplicasPath: string;
+  readonly statusReplicasPath: string;
+  readonly labelSelectorPath: string;
+}
+
+export interface Kind {
+  readonly kind: string;
+  readonly plural: string;
+  readonly singular: string;
+  readonly shortName: string;
+  /** One or two sentences. */
+  readonly description: string;
+  readonly metadata: z.ZodObject;
+  readonly spec: z.ZodType;
+  readonly status: z.ZodType;
+  readonly columns: readonly PrinterColumn[];
+  readonly scale?: Scale;
+  /** Arguments that rules refuse, for the reference. */
+  readonly refusals?: readonly Refusal[];
+  /** A manifest for the reference. */
+  readonly example?: string;
+}
+
+const ready = '.status.conditions[?(@.type=="Ready")]';
+const READY: PrinterColumn = { name: 'Ready', type: 'string', description: 'Condition Ready.', jsonPath: `${ready}.status` };
+const REASON: PrinterColumn = { name: 'Reason', type: 'string', description: 'Why.', jsonPath: `${ready}.reason`, priority: 1 };
+const AGE: PrinterColumn = { name: 'Age', type: 'date', description: 'Since it was made.', jsonPath: '.metadata.creationTimestamp' };
+
+const EXAMPLE = `apiVersion: serving.sluice.dev/v1alpha1
+kind: ServingDeployment
+metadata: { name: chat }
+spec:
+  model: { name: qwen, source: Qwen/Qwen3-8B }
+  engine: { type: vllm, image: registry.example.com/team/vllm:1, contextTokens: 32768 }
+  slo: { ttft: { p95: 500ms }, tpot: { p95: 40ms } }
+  prefill:
+    replicas: 2
+    accelerator: nvidia-h100
+    resources: { limits: { nvidia.com/gpu: "1" } }
+  decode:
+    replicas: 3
+    accelerator: nvidia-h100
+    resources: { limits: { nvidia.com/gpu: "1" } }
+    podOverrides:
+      tolerations: [{ key: nvidia.com/gpu, operator: Exists }]
+  kv: { hbm: { capacity: 40Gi } }
+  router: { replicas: 2, service: { type: ClusterIP, port: 80 } }
+`;
+
+const servingDeployment: Kind = {
+  kind: KIND,
+  plural: 'servingdeployments',
+  singular: 'servingdeployment',
+  shortName: 'sd',
+  description: 'A model that is served by a prefill pool and a decode pool (or by one pool that does both) behind a router.',
+  metadata: servingDeploymentSchema.shape.metadata,
+  spec: servingDeploymentSchema.shape.spec,
+  status: servingDeploymentStatus,
+  columns: [
+    { name: 'Model', type: 'string', description: 'Name of the model that is served.', jsonPath: '.spec.model.name' },
+    {
+      name: 'Prefill',
+      type: 'string',
+      description: 'Ready and desired instances that prefill only.',
+      jsonPath: '.status.roles[?(@.role=="prefill")].instances',
+    },
+    {
+      name: 'Decode',
+      type: 'string',
+      description: 'Ready and desired instances that decode.',
+      jsonPath: '.status.roles[?(@.role!="prefill")].instances',
+    },
+    READY,
+    { name: 'URL', type: 'string', description: 'Where clients reach the router.', jsonPath: '.status.url' },
+    REASON,
+    { name: 'Revision', type: 'string', description: 'Revision that is wanted.', jsonPath: '.status.revision', priority: 1 },
+    AGE,
+  ],
+  refusals,
+  example: EXAMPLE,
+};
+
+const servingPool: Kind = {
+  kind: POOL_KIND,
+  plural: 'servingpools',
+  singular: 'servingpool',
+  shortName: 'sp',
+  description:
+    'The instances of one role of a ServingDeployment, which owns it. `kubectl scale`, autoscalers and PodDisruptionBudgets use it.',
+  metadata: servingPoolSchema.shape.metadata,
+  spec: servingPoolSchema.shape.spec,
+  status: servingPoolSchema.shape.status.unwrap(),
+  columns: [
+    { name: 'Role', type: 'string', description: 'What the instances do.', jsonPath: '.spec.role' },
+    { name: 'Desired', type: 'integer', description: 'Instances that are wanted.', jsonPath: '.spec.replicas' },
+    { name: 'Ready', type: 'integer', description: 'Instances that take requests.', jsonPath: '.status.readyReplicas' },
+    { name: 'Revision', type: 'string', description: 'Revision that is wanted.', jsonPath: '.spec.instance.revision', priority: 1 },
+    AGE,
+  ],
+  scale: {
+    specReplicasPath: '.spec.replicas',
+    statusReplicasPath: '.status.replicas',
+    labelSelectorPath: '.status.selector',
+  },
+};
+
+export const KINDS: readonly Kind[] = [servingDeployment, servingPool];

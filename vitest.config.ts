@@ -1,6 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { testedTier } from './test/cluster/binaries.ts';
+
+/** Tests against a real API server: those of the tier that was asked for, else of tier 1 where its programs are on this machine. */
+const tier = testedTier(process.env);
 
 /** Quick suites first: a broken unit is told before any process is started. */
 const PROJECTS = [
@@ -9,16 +13,21 @@ const PROJECTS = [
   { name: 'contract', include: ['test/contract/**/*.test.ts'], timeoutMs: 20_000 },
   { name: 'simulation', include: ['test/simulation/**/*.test.ts'], timeoutMs: 60_000 },
   { name: 'integration', include: ['test/integration/**/*.test.ts'], timeoutMs: 120_000 },
+  ...(tier === null ? [] : [{ name: 'cluster', include: clusterTests(tier), timeoutMs: 60_000, globalSetup: ['test/cluster/shared.ts'] }]),
   // Engines that must be installed first, some of them gigabytes: `npm run test:engines`.
   ...(process.env['SLUICE_TEST_ENGINES'] === '1' ? [{ name: 'engines', include: ['test/engines/**/*.test.ts'], timeoutMs: 120_000 }] : []),
 ];
 
+function clusterTests(tier: number): string[] {
+  return ['test/cluster/*.test.ts', ...(tier === 2 ? ['test/cluster/tier2/**/*.test.ts'] : [])];
+}
+
 /** Their tests start processes that want the whole machine. */
-const ONE_FILE_AT_A_TIME = ['integration', 'engines'];
+const ONE_FILE_AT_A_TIME = ['integration', 'cluster', 'engines'];
 
 /** A project without files would make vitest complain; one whose folder is missing is left out instead. */
 function holdsTests(pattern: string): boolean {
-  const root = fileURLToPath(new URL(pattern.slice(0, pattern.indexOf('/**')), import.meta.url));
+  const root = fileURLToPath(new URL(pattern.slice(0, pattern.indexOf('/*')), import.meta.url));
   return existsSync(root) && readdirSync(root, { recursive: true, encoding: 'utf8' }).some((name) => name.endsWith('.test.ts'));
 }
 
@@ -34,6 +43,7 @@ export default defineConfig({
         name: project.name,
         include: project.include,
         environment: 'node' as const,
+        ...('globalSetup' in project ? { globalSetup: project.globalSetup } : {}),
         testTimeout: project.timeoutMs,
         hookTimeout: project.timeoutMs,
         fileParallelism: !ONE_FILE_AT_A_TIME.includes(project.name),

@@ -17,6 +17,7 @@ const VERBS = {
   bench: { dev: true, run: (args) => exec([`${ROOT}/test/bench/main.ts`, ...args], { cwd: ROOT }) },
   test: { dev: true, run: (args) => exec([`${ROOT}/node_modules/vitest/vitest.mjs`, 'run', ...args], { cwd: ROOT }) },
   'test:engines': { dev: true, run: testEngines },
+  'test:cluster': { dev: true, run: (args) => exec([`${ROOT}/test/cluster/main.ts`, ...args], { cwd: ROOT }) },
   check: { dev: true, run: () => check() },
   generate: { dev: false, run: (args) => exec([`${ROOT}/scripts/generate.mjs`, ...args], { cwd: ROOT }) },
 };

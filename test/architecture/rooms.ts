@@ -4,6 +4,8 @@ export interface Room {
   readonly rooms: readonly string[];
   /** Packages from outside it may import. Node's own modules are free. */
   readonly packages: readonly string[];
+  /** Packages that only one folder of it may import. */
+  readonly inside?: Readonly<Record<string, readonly string[]>>;
 }
 
 const EVERY_PACKAGE = ['*'];
@@ -22,7 +24,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   router: { rooms: ['api', 'shared', 'telemetry', 'planner', 'kv', 'engines'], packages: ['express', 'zod'] },
   controller: { rooms: ['api', 'shared', 'telemetry', 'planner', 'autoscaler', 'platform'], packages: [] },
-  platform: { rooms: ['api', 'shared', 'telemetry'], packages: [] },
+  platform: { rooms: ['api', 'shared', 'telemetry'], packages: [], inside: { kubernetes: ['@kubernetes/client-node'] } },
   cli: {
     rooms: ['api', 'autoscaler', 'controller', 'engines', 'kv', 'planner', 'platform', 'router', 'shared', 'telemetry', 'workload'],
     packages: EVERY_PACKAGE,
@@ -34,11 +36,13 @@ export const TEST_PACKAGES = ['vitest', 'fast-check', 'openai', '@msgpack/msgpac
 
 /**
  * Files of a room that others may import. Engines have one face per engine too, so that only the one that runs is loaded; what is there
- * before vLLM runs, its model and its installation, is used without what running it loads.
+ * before vLLM runs, its model and its installation, is used without what running it loads. What talks to Kubernetes is not loaded where
+ * instances are processes.
  */
 export const FACES: readonly RegExp[] = [
   /^[a-z]+\/index\.ts$/,
   /^engines\/[a-z]+\/index\.ts$/,
+  /^platform\/kubernetes\/index\.ts$/,
   /^engines\/vllm\/(?:install|model)\/index\.ts$/,
 ];
 
@@ -56,6 +60,8 @@ export const DECIDING: readonly RegExp[] = [
   /^engines\/vllm\/events\/(decode|frames|msgpack|naming)\.ts$/,
   /^engines\/vllm\/metrics\/(costs|fit|parse|scrape|view)\.ts$/,
   /^engines\/vllm\/(command|checks|reason)\.ts$/,
+  /^platform\/kubernetes\/(failure|object|retry)\.ts$/,
+  /^platform\/kubernetes\/(lease\/verdict|queue\/pace|watch\/event)\.ts$/,
   /^router\/dispatch\/nixl\/(bodies|lease|salt|template|usage)\.ts$/,
   /^router\/dispatch\/patience\.ts$/,
   /^router\/edge\/trace\.ts$/,

@@ -70,8 +70,13 @@ function packageViolation(file: File, module: string): string[] {
     .split('/')
     .slice(0, module.startsWith('@') ? 2 : 1)
     .join('/');
-  const allowed = [...(ROOMS[file.room]?.packages ?? []), ...(file.isTest ? TEST_PACKAGES : [])];
-  return allowed.includes('*') || allowed.includes(name) ? [] : [`${file.room}/ may not import the package ${name}`];
+  const room = ROOMS[file.room];
+  const inside = room?.inside ?? {};
+  const folder = file.path.split('/')[1] ?? '';
+  const allowed = [...(room?.packages ?? []), ...(inside[folder] ?? []), ...(file.isTest ? TEST_PACKAGES : [])];
+  if (allowed.includes('*') || allowed.includes(name)) return [];
+  const only = Object.keys(inside).find((other) => inside[other]?.includes(name));
+  return [`${file.room}/ may not import the package ${name}${only === undefined ? '' : ` outside ${file.room}/${only}/`}`];
 }
 
 /** Rooms that import each other, directly or around a corner. */

@@ -1,0 +1,69 @@
+/** `npm run test:cluster -- [--tier 1|2] [--get] [vitest arguments]`: gets the programs of a control plane, then tests against them. */
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { createProgress } from '../bench/progress.ts';
+import { type Environment, findProgram, missingPrograms, TIERS, type Tier } from './binaries.ts';
+import { obtain } from './build.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+export interface Request {
+  readonly tier: Tier;
+  /** Only get the programs and say where they are. */
+  readonly getOnly: boolean;
+  readonly rest: readonly string[];
+}
+
+/** Reads the command line; throws with the usage when it is wrong. */
+export function readArguments(args: readonly string[]): Request {
+  const at = args.findIndex((word) => word === '--tier' || word.startsWith('--tier='));
+  const word = args[at] ?? '';
+  const taken = at === -1 ? 0 : word === '--tier' ? 2 : 1;
+  const value = taken === 0 ? '1' : taken === 2 ? args[at + 1] : word.slice('--tier='.length);
+  const others = taken === 0 ? args : args.toSpliced(at, taken);
+  if (value !== '1' && value !== '2')
+    throw new Error(`--tier is ${value || 'empty'}, expected 1 (etcd and API server) or 2 (with controllers and scheduler)`);
+  return { tier: value === '1' ? 1 : 2, getOnly: others.includes('--get'), rest: others.filter((other) => other !== '--get') };
+}
+
+async function main(args: readonly string[], env: Environment): Promise<number> {
+  const { tier, getOnly, rest } = readArguments(args);
+  const missing = missingPrograms(tier, env);
+  if (missing.length > 0) {
+    const progress = createProgress(process.stderr, performance.now(), () => performance.now());
+    progress.note(`not on this machine: ${missing.join(', ')}`);
+    const reasons = await obtain(missing, { env, say: (line) => progress.step(line) });
+    for (const reason of reasons) progress.note(`cannot be had: ${reason}`);
+    progress.end();
+    if (reasons.length > 0) return 1;
+  }
+  if (getOnly) {
+    for (const program of TIERS[tier]) process.stdout.write(`${program.padEnd(24)} ${findProgram(program, env)}\n`);
+    return 0;
+  }
+  return runTests(tier, rest);
+}
+
+function runTests(tier: Tier, rest: readonly string[]): Promise<number> {
+  const command = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'cluster', ...rest];
+  const child = spawn(process.execPath, command, {
+    cwd: ROOT,
+    stdio: 'inherit',
+    env: { ...process.env, SLUICE_TEST_CLUSTER: String(tier) },
+  });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+  });
+}
+
+if (import.meta.main) {
+  try {
+    process.exitCode = await main(process.argv.slice(2), process.env);
+  } catch (error) {
+    process.stderr.write(`test:cluster: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 2;
+  }
+}

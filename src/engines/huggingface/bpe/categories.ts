@@ -37,11 +37,16 @@ const YOUNGER_NUMBERS: readonly Range[] = [
   [0x16ff4, 0x16ff6],
 ];
 
+const known = new Map<string, CodePoints>();
+
 /** The code points of a general category, by its short name; null for one that is not in the table. */
 export function categoryOf(name: string): CodePoints | null {
   const letters = Object.hasOwn(LETTERS, name) ? LETTERS[name] : undefined;
   if (letters === undefined) return null;
-  return CodePoints.of(runs().flatMap(([letter, first, last]) => (letters.includes(letter) ? [[first, last] as const] : [])));
+  const points =
+    known.get(name) ?? CodePoints.of(runs().flatMap(([letter, first, last]) => (letters.includes(letter) ? [[first, last] as const] : [])));
+  known.set(name, points);
+  return points;
 }
 
 /** What the pre-tokenizer `Digits` splits at. */

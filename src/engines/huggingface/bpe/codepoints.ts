@@ -43,6 +43,13 @@ export class CodePoints {
   }
 
   has(point: number): boolean {
-    return this.ranges.some(([first, last]) => point >= first && point <= last);
+    let low = 0;
+    let high = this.ranges.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.ranges[middle]?.[1] ?? 0) < point) low = middle + 1;
+      else high = middle;
+    }
+    return point >= (this.ranges[low]?.[0] ?? LAST_CODE_POINT + 1);
   }
 }

@@ -82,9 +82,9 @@ export class BpeEncoder {
   /** One word of the current part. Called by the splitter. */
   word(start: number, end: number): void {
     if (this.#count + ROOM > this.#out.length) this.#grow(ROOM);
-    const known = this.#cache.read(this.#units, [start, end], this.#out, this.#count);
-    if (known > 0) {
-      this.#count += known;
+    const known = this.#cache.find(this.#units, start, end);
+    if (known >= 0) {
+      this.#count += this.#cache.read(known, this.#out, this.#count);
       return;
     }
     const count = this.#merge(start, end);

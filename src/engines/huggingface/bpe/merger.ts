@@ -18,6 +18,7 @@ export class Merger {
   tokens = new Int32Array(KEPT_TOKENS);
   readonly #table: MergeTable;
   readonly #slots = new Int32Array(SHORT);
+  readonly #ranks = new Int32Array(SHORT);
   #long = new LongWord(KEPT_TOKENS);
 
   constructor(table: MergeTable) {
@@ -44,32 +45,38 @@ export class Merger {
   #mergeShort(length: number): number {
     const { tokens } = this;
     const slots = this.#slots;
-    const table = this.#table;
+    const ranks = this.#ranks;
     let pairs = length - 1;
-    for (let at = 0; at < pairs; at += 1) slots[at] = table.slotOf(tokens[at] ?? 0, tokens[at + 1] ?? 0);
+    for (let at = 0; at < pairs; at += 1) this.#look(at);
     while (pairs > 0) {
       let best = NEVER;
       let place = NONE;
       for (let at = 0; at < pairs; at += 1) {
-        const slot = slots[at] ?? NO_MERGE;
-        if (slot === NO_MERGE) continue;
-        const rank = table.rankAt(slot);
+        const rank = ranks[at] ?? NEVER;
         if (rank < best) {
           best = rank;
           place = at;
         }
       }
       if (place === NONE) break;
-      tokens[place] = table.mergedAt(slots[place] ?? 0);
-      for (let at = place + 1; at < pairs; at += 1) {
+      tokens[place] = this.#table.mergedAt(slots[place] ?? 0);
+      pairs -= 1;
+      for (let at = place + 1; at <= pairs; at += 1) {
         tokens[at] = tokens[at + 1] ?? 0;
         slots[at - 1] = slots[at] ?? NO_MERGE;
+        ranks[at - 1] = ranks[at] ?? NEVER;
       }
-      pairs -= 1;
-      if (place > 0) slots[place - 1] = table.slotOf(tokens[place - 1] ?? 0, tokens[place] ?? 0);
-      if (place < pairs) slots[place] = table.slotOf(tokens[place] ?? 0, tokens[place + 1] ?? 0);
+      if (place > 0) this.#look(place - 1);
+      if (place < pairs) this.#look(place);
     }
     return pairs + 1;
+  }
+
+  /** Looks up the pair that begins at `at`. */
+  #look(at: number): void {
+    const slot = this.#table.slotOf(this.tokens[at] ?? 0, this.tokens[at + 1] ?? 0);
+    this.#slots[at] = slot;
+    this.#ranks[at] = slot === NO_MERGE ? NEVER : this.#table.rankAt(slot);
   }
 
   #mergeLong(length: number): number {

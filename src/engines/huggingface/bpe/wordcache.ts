@@ -28,27 +28,32 @@ export class WordCache {
     this.#sizes.fill(0);
   }
 
-  /** Writes the tokens of the word units[start, end) to `out` from `at` on. @returns how many, or 0 when the word is not known */
-  read(units: Uint16Array, [start, end]: readonly [number, number], out: Int32Array, at: number): number {
+  /** Where the word units[start, end) is, or -1 when it is not known. */
+  find(units: Uint16Array, start: number, end: number): number {
     const length = end - start;
-    if (length > UNITS) return 0;
+    if (length > UNITS) return -1;
     let hash = length;
     for (let place = start; place < end; place += 1) hash = Math.imul(hash ^ (units[place] ?? 0), 0x01000193);
     hash ^= hash >>> 15;
     this.#hash = hash;
     const first = (hash & (SETS - 1)) * WAYS;
     for (let way = first; way < first + WAYS; way += 1) {
-      if (this.#hashes[way] !== hash || !this.#is(way, units, start, length)) continue;
-      const size = this.#sizes[way] ?? 0;
-      this.#sizes[way] = size | HOT;
-      const count = (size >> 5) & 31;
-      for (let token = 0; token < count; token += 1) out[at + token] = this.#tokens[way * TOKENS + token] ?? 0;
-      return count;
+      if (this.#hashes[way] === hash && this.#is(way, units, [start, length])) return way;
     }
-    return 0;
+    return -1;
   }
 
-  /** Keeps the first `count` of `tokens` for the word that `read` did not know just before. */
+  /** Writes the tokens of the word that `find` found to `out` from `at` on. @returns how many */
+  read(way: number, out: Int32Array, at: number): number {
+    const size = this.#sizes[way] ?? 0;
+    this.#sizes[way] = size | HOT;
+    const count = (size >> 5) & 31;
+    const first = way * TOKENS;
+    for (let token = 0; token < count; token += 1) out[at + token] = this.#tokens[first + token] ?? 0;
+    return count;
+  }
+
+  /** Keeps the first `count` of `tokens` for the word that `find` did not know just before. */
   write(units: Uint16Array, [start, end]: readonly [number, number], tokens: Int32Array, count: number): void {
     const length = end - start;
     if (length > UNITS || count > TOKENS) return;
@@ -59,9 +64,11 @@ export class WordCache {
     for (let token = 0; token < count; token += 1) this.#tokens[way * TOKENS + token] = tokens[token] ?? 0;
   }
 
-  #is(way: number, units: Uint16Array, start: number, length: number): boolean {
+  #is(way: number, units: Uint16Array, [start, length]: readonly [number, number]): boolean {
     if (((this.#sizes[way] ?? 0) & 31) !== length) return false;
-    for (let place = 0; place < length; place += 1) if (this.#units[way * UNITS + place] !== units[start + place]) return false;
+    const known = this.#units;
+    const first = way * UNITS;
+    for (let place = 0; place < length; place += 1) if (known[first + place] !== units[start + place]) return false;
     return true;
   }
 

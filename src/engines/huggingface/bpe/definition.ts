@@ -3,10 +3,11 @@
  * the tokenizer one that is not claimed. Truncation and padding are not read: engines switch them off.
  */
 import { z } from 'zod';
-import { BYTE_LETTERS } from '../bytealphabet.ts';
+import { BYTE_LETTERS, bytesOfLetters } from '../bytealphabet.ts';
 import { type AddedToken, AddedTokens } from './addedtokens.ts';
 import { MergeTable } from './mergetable.ts';
 import { composed } from './nfc.ts';
+import { Seams } from './seams.ts';
 import { Splitter } from './splitter.ts';
 import { Unclaimed } from './unclaimed.ts';
 
@@ -55,6 +56,7 @@ export interface BpeDefinition {
   /** Token of each byte. Bytes that stand in no UTF-8 may lack one. */
   readonly byteTokens: Int32Array;
   readonly merges: MergeTable;
+  readonly seams: Seams;
   /** Whether a word that is a token as it stands is not taken apart first. */
   readonly wholeWords: boolean;
   readonly splitter: Splitter;
@@ -92,7 +94,7 @@ function define(json: unknown): BpeDefinition {
   return {
     ids,
     byteTokens: byteTokensOf(ids),
-    merges: mergesOf(data.model.merges, ids),
+    ...mergesOf(data.model.merges, ids),
     wholeWords: data.model.ignore_merges === true,
     splitter,
     normalize,
@@ -123,7 +125,8 @@ function byteTokensOf(ids: ReadonlyMap<string, number>): Int32Array {
   });
 }
 
-function mergesOf(merges: readonly unknown[], ids: ReadonlyMap<string, number>): MergeTable {
+function mergesOf(merges: readonly unknown[], ids: ReadonlyMap<string, number>): Pick<BpeDefinition, 'merges' | 'seams'> {
+  const seams = new Seams();
   const table = new MergeTable(merges.length);
   let rank = 0;
   for (const merge of merges) {
@@ -135,9 +138,11 @@ function mergesOf(merges: readonly unknown[], ids: ReadonlyMap<string, number>):
     const [leftId, rightId, merged] = [ids.get(left), ids.get(right), ids.get(left + right)];
     if (leftId === undefined || rightId === undefined || merged === undefined) throw new Unclaimed(`the merge ${rank}, of unknown tokens`);
     table.set(leftId, rightId, { rank, merged });
+    // A token with letters of no byte stands in no text.
+    seams.add(bytesOfLetters(left + right) ?? new Uint8Array(0));
     rank += 1;
   }
-  return table;
+  return { merges: table, seams };
 }
 
 /** Hugging Face's tokenizers do not read the ids of added tokens: they go by the vocabulary, and number the rest in order. */

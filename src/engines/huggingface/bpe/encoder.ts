@@ -20,6 +20,7 @@ export class BpeEncoder {
   #units = new Uint16Array(KEPT_UNITS);
   #bytes = Buffer.from(this.#units.buffer);
   #out = new Int32Array(KEPT_UNITS);
+  #utf8 = new Uint8Array(KEPT_UNITS);
   #count = 0;
 
   constructor(definition: BpeDefinition) {
@@ -87,70 +88,65 @@ export class BpeEncoder {
       this.#count += this.#cache.read(known, this.#out, this.#count);
       return;
     }
-    const count = this.#merge(start, end);
-    const { tokens } = this.#merger;
-    this.#cache.write(this.#units, [start, end], tokens, count);
-    if (this.#count + count > this.#out.length) this.#grow(count);
-    const out = this.#out;
-    for (let at = 0; at < count; at += 1) out[this.#count + at] = tokens[at] ?? 0;
-    this.#count += count;
+    const first = this.#count;
+    this.#encodeWord(start, end);
+    this.#cache.write(this.#units, [start, end], this.#out.subarray(first, this.#count));
   }
 
-  /** Leaves the tokens of a word in the merger. @returns how many */
-  #merge(start: number, end: number): number {
+  #encodeWord(start: number, end: number): void {
+    const { byteTokens, ids, seams } = this.#definition;
     const merger = this.#merger;
-    const bytes = this.#utf8(start, end);
-    if (bytes <= this.#longestToken) {
-      const id = this.#definition.ids.get(this.#letters(bytes));
-      if (id !== undefined) {
-        merger.tokens[0] = id;
-        return 1;
-      }
+    const length = this.#toUtf8(start, end);
+    const bytes = this.#utf8;
+    if (this.#count + length > this.#out.length) this.#grow(length);
+    const whole = length <= this.#longestToken ? ids.get(lettersOf(bytes, length)) : undefined;
+    if (whole !== undefined) {
+      this.#push(whole);
+      return;
     }
-    const { byteTokens } = this.#definition;
-    const { tokens } = merger;
-    for (let at = 0; at < bytes; at += 1) tokens[at] = byteTokens[tokens[at] ?? 0] ?? 0;
-    return merger.merge(bytes);
+    for (let from = 0; from < length; ) {
+      const to = seams.next(bytes, from, length);
+      merger.reserve(to - from);
+      const { tokens } = merger;
+      for (let at = from; at < to; at += 1) tokens[at - from] = byteTokens[bytes[at] ?? 0] ?? 0;
+      const count = merger.merge(to - from);
+      for (let at = 0; at < count; at += 1) this.#out[this.#count + at] = tokens[at] ?? 0;
+      this.#count += count;
+      from = to;
+    }
   }
 
-  /** Writes the bytes of a word to where its tokens will be. @returns how many */
-  #utf8(start: number, end: number): number {
+  /** Writes the bytes of a word. @returns how many */
+  #toUtf8(start: number, end: number): number {
     const units = this.#units;
-    this.#merger.reserve(utf8Length(units, start, end));
-    const { tokens } = this.#merger;
+    const length = utf8Length(units, start, end);
+    if (length > this.#utf8.length) this.#utf8 = new Uint8Array(length);
+    const bytes = this.#utf8;
     let count = 0;
-    const put = (byte: number) => {
-      tokens[count] = byte;
-      count += 1;
-    };
     for (let at = start; at < end; at += 1) {
       const unit = units[at] ?? 0;
-      if (unit < 0x80) put(unit);
+      if (unit < 0x80) bytes[count] = unit;
       else if (unit < 0x800) {
-        put(0xc0 | (unit >> 6));
-        put(0x80 | (unit & 0x3f));
+        bytes[count] = 0xc0 | (unit >> 6);
+        bytes[count + 1] = 0x80 | (unit & 0x3f);
+        count += 1;
       } else if ((unit & 0xfc00) === 0xd800) {
         at += 1;
         const point = 0x10000 + ((unit & 0x3ff) << 10) + ((units[at] ?? 0) & 0x3ff);
-        put(0xf0 | (point >> 18));
-        put(0x80 | ((point >> 12) & 0x3f));
-        put(0x80 | ((point >> 6) & 0x3f));
-        put(0x80 | (point & 0x3f));
+        bytes[count] = 0xf0 | (point >> 18);
+        bytes[count + 1] = 0x80 | ((point >> 12) & 0x3f);
+        bytes[count + 2] = 0x80 | ((point >> 6) & 0x3f);
+        bytes[count + 3] = 0x80 | (point & 0x3f);
+        count += 3;
       } else {
-        put(0xe0 | (unit >> 12));
-        put(0x80 | ((unit >> 6) & 0x3f));
-        put(0x80 | (unit & 0x3f));
+        bytes[count] = 0xe0 | (unit >> 12);
+        bytes[count + 1] = 0x80 | ((unit >> 6) & 0x3f);
+        bytes[count + 2] = 0x80 | (unit & 0x3f);
+        count += 2;
       }
+      count += 1;
     }
-    return count;
-  }
-
-  /** The word as the vocabulary writes it. */
-  #letters(bytes: number): string {
-    const { tokens } = this.#merger;
-    let letters = '';
-    for (let at = 0; at < bytes; at += 1) letters += BYTE_LETTERS[tokens[at] ?? 0] ?? '';
-    return letters;
+    return length;
   }
 
   #push(id: number): void {
@@ -167,11 +163,19 @@ export class BpeEncoder {
 
   #release(): void {
     this.#merger.release();
+    if (this.#utf8.length > KEPT_UNITS) this.#utf8 = new Uint8Array(KEPT_UNITS);
     if (this.#out.length > KEPT_UNITS) this.#out = new Int32Array(KEPT_UNITS);
     if (this.#units.length <= KEPT_UNITS) return;
     this.#units = new Uint16Array(KEPT_UNITS);
     this.#bytes = Buffer.from(this.#units.buffer);
   }
+}
+
+/** The word as the vocabulary writes it. */
+function lettersOf(bytes: Uint8Array, length: number): string {
+  let letters = '';
+  for (let at = 0; at < length; at += 1) letters += BYTE_LETTERS[bytes[at] ?? 0] ?? '';
+  return letters;
 }
 
 /** @throws RangeError when it is more than a word may have */

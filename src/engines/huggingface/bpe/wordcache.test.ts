@@ -15,7 +15,7 @@ function tokensOf(cache: WordCache, word: string): number[] | null {
 
 function keep(cache: WordCache, word: string, tokens: readonly number[]): void {
   cache.find(unitsOf(word), 0, word.length);
-  cache.write(unitsOf(word), [0, word.length], Int32Array.from(tokens), tokens.length);
+  cache.write(unitsOf(word), [0, word.length], Int32Array.from(tokens));
 }
 
 it('gives back what was kept, or nothing, and never what another word became', () => {

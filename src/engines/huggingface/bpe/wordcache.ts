@@ -53,9 +53,10 @@ export class WordCache {
     return count;
   }
 
-  /** Keeps the first `count` of `tokens` for the word that `find` did not know just before. */
-  write(units: Uint16Array, [start, end]: readonly [number, number], tokens: Int32Array, count: number): void {
+  /** Keeps `tokens` for the word that `find` did not know just before. */
+  write(units: Uint16Array, [start, end]: readonly [number, number], tokens: Int32Array): void {
     const length = end - start;
+    const count = tokens.length;
     if (length > UNITS || count > TOKENS) return;
     const way = this.#place();
     this.#hashes[way] = this.#hash;

@@ -215,7 +215,7 @@ function tableOf(steps: readonly Step[], members: readonly number[]): Int32Array
     return states.push(state) - 1;
   };
   nameOf([0]);
-  const rows: number[][] = [new Array<number>(width).fill(0)];
+  const rows: number[][] = [Array.from({ length: width }, () => 0)];
   for (let state = 1; state < states.length; state += 1) {
     const places = states[state] ?? [];
     const columns = [...members, null].map((point) => follow(steps, places, point));

@@ -1,8 +1,9 @@
 /** Byte-level BPE: the ids that Hugging Face's tokenizers give, for the tokenizers that `readBpe` claims. Not reentrant, never asynchronous. */
-import { BYTE_LETTERS } from '../bytealphabet.ts';
+import { bytesOfLetters } from '../bytealphabet.ts';
 import type { AddedTokens } from './addedtokens.ts';
 import type { BpeDefinition } from './definition.ts';
 import { Merger } from './merger.ts';
+import { WholeWords } from './wholewords.ts';
 import { WordCache } from './wordcache.ts';
 
 /** Memory for longer texts is given back. */
@@ -16,7 +17,7 @@ export class BpeEncoder {
   readonly #definition: BpeDefinition;
   readonly #merger: Merger;
   readonly #cache = new WordCache();
-  readonly #longestToken: number;
+  readonly #wholeWords = new WholeWords();
   #units = new Uint16Array(KEPT_UNITS);
   #bytes = Buffer.from(this.#units.buffer);
   #out = new Int32Array(KEPT_UNITS);
@@ -26,9 +27,7 @@ export class BpeEncoder {
   constructor(definition: BpeDefinition) {
     this.#definition = definition;
     this.#merger = new Merger(definition.merges);
-    let longest = 0;
-    if (definition.wholeWords) for (const token of definition.ids.keys()) longest = Math.max(longest, token.length);
-    this.#longestToken = longest;
+    if (definition.wholeWords) for (const [token, id] of definition.ids) this.#keepWhole(token, id);
   }
 
   /**
@@ -94,26 +93,37 @@ export class BpeEncoder {
   }
 
   #encodeWord(start: number, end: number): void {
-    const { byteTokens, ids, seams } = this.#definition;
-    const merger = this.#merger;
     const length = this.#toUtf8(start, end);
-    const bytes = this.#utf8;
     if (this.#count + length > this.#out.length) this.#grow(length);
-    const whole = length <= this.#longestToken ? ids.get(lettersOf(bytes, length)) : undefined;
-    if (whole !== undefined) {
-      this.#push(whole);
-      return;
-    }
+    const whole = this.#wholeWords.idOf(this.#utf8, length);
+    if (whole !== undefined) this.#push(whole);
+    else this.#merge(this.#utf8, length);
+  }
+
+  /** Appends what the first `length` bytes merge to, for which there is room. */
+  #merge(bytes: Uint8Array, length: number): void {
+    const { byteTokens, seams } = this.#definition;
+    const merger = this.#merger;
+    const out = this.#out;
     for (let from = 0; from < length; ) {
       const to = seams.next(bytes, from, length);
       merger.reserve(to - from);
       const { tokens } = merger;
       for (let at = from; at < to; at += 1) tokens[at - from] = byteTokens[bytes[at] ?? 0] ?? 0;
       const count = merger.merge(to - from);
-      for (let at = 0; at < count; at += 1) this.#out[this.#count + at] = tokens[at] ?? 0;
+      for (let at = 0; at < count; at += 1) out[this.#count + at] = tokens[at] ?? 0;
       this.#count += count;
       from = to;
     }
+  }
+
+  /** Remembers a token that its own merges do not lead to. */
+  #keepWhole(token: string, id: number): void {
+    const bytes = bytesOfLetters(token);
+    if (!bytes || bytes.length > this.#out.length) return;
+    this.#count = 0;
+    this.#merge(bytes, bytes.length);
+    if (this.#count !== 1 || this.#out[0] !== id) this.#wholeWords.add(token, bytes, id);
   }
 
   /** Writes the bytes of a word. @returns how many */
@@ -169,13 +179,6 @@ export class BpeEncoder {
     this.#units = new Uint16Array(KEPT_UNITS);
     this.#bytes = Buffer.from(this.#units.buffer);
   }
-}
-
-/** The word as the vocabulary writes it. */
-function lettersOf(bytes: Uint8Array, length: number): string {
-  let letters = '';
-  for (let at = 0; at < length; at += 1) letters += BYTE_LETTERS[bytes[at] ?? 0] ?? '';
-  return letters;
 }
 
 /** @throws RangeError when it is more than a word may have */

@@ -48,7 +48,7 @@ class Learner {
   }
 
   merge([left, right]: Pair): void {
-    for (const index of [...(this.#pairs.get(`${left} ${right}`)?.words ?? [])]) {
+    for (const index of this.#pairs.get(`${left} ${right}`)?.words ?? []) {
       const word = this.#words[index];
       if (!word) continue;
       this.#count(index, -1);
@@ -72,7 +72,8 @@ class Learner {
       const known = this.#pairs.get(pair) ?? { count: 0, words: new Set<number>() };
       known.count += sign * word.count;
       known.words.add(index);
-      this.#pairs.set(pair, known);
+      if (known.count > 0) this.#pairs.set(pair, known);
+      else this.#pairs.delete(pair);
     }
   }
 }

@@ -83,8 +83,8 @@ describe('not claimed is one', () => {
     ['with an added token twice', added({}), 'the added token "<|bos|>", empty or given twice'],
     [
       'with an added token of another id',
-      changed((json) => ({ added_tokens: [...json.added_tokens, { ...json.added_tokens[0], id: next(json) + 1, content: 'w' }] })),
-      'the added token w with the id',
+      changed((json) => ({ added_tokens: [...json.added_tokens, { ...json.added_tokens[0], id: next(json) + 1, content: '<w>' }] })),
+      'the added token <w> with the id',
     ],
     [
       'with an added token without flags',

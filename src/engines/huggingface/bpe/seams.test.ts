@@ -22,11 +22,11 @@ function cut(seams: Seams, word: string): string[] {
 it('cuts where no token goes across', () => {
   const seams = seamsOf(['请求', '服务', '服务器', 'ab', 'xyz']);
   expect(cut(seams, '请求服务器请求')).toEqual(['请求', '服务器', '请求']);
-  // No token goes on beyond the end of a word.
+  // No token begins before a word or goes on after it.
   expect(cut(seams, 'xy')).toEqual(['x', 'y']);
   expect(cut(seams, 'abab')).toEqual(['ab', 'ab']);
   expect(cut(seams, 'xyzzy')).toEqual(['xyz', 'z', 'y']);
-  expect(cut(seams, 'yz')).toEqual(['yz']);
+  expect(cut(seams, 'yz')).toEqual(['y', 'z']);
 });
 
 it('never cuts through a token', () => {

@@ -37,6 +37,14 @@ it('gives back what was kept, or nothing, and never what another word became', (
   );
 });
 
+it('tells words of the same hash apart', () => {
+  const cache = new WordCache();
+  keep(cache, '1vdhckwli', [1]);
+  expect(tokensOf(cache, '1dghzdtkn')).toBeNull();
+  keep(cache, '1dghzdtkn', [2]);
+  expect([tokensOf(cache, '1vdhckwli'), tokensOf(cache, '1dghzdtkn')]).toEqual([[1], [2]]);
+});
+
 it('keeps its size, and the words that are asked for', () => {
   const cache = new WordCache();
   const { bytes } = cache;

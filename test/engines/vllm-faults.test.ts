@@ -235,7 +235,9 @@ async function expectStreams(expected: readonly Expected[]): Promise<void> {
 
 describe('a prefill leg that nobody pulls', () => {
   it('is given up by vLLM after its lease of 30 s, and counted', { timeout: 120_000 }, async () => {
-    const { requestUrl } = await deployment.running.serving('prefill-0');
+    // Whatever its name is after a roll.
+    const prefill = (await deployment.running.instances()).find(({ role }) => role === 'prefill');
+    const { requestUrl } = await deployment.running.serving(prefill?.id ?? 'prefill-0');
     const expired = () => metric(requestUrl, 'vllm:nixl_num_kv_expired_reqs_total');
     const before = await expired();
     const params = {

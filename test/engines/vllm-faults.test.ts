@@ -25,7 +25,10 @@ afterAll(async () => {
 
 /** What an earlier case has broken is whole again. */
 beforeEach(async () => {
-  for (const id of ['prefill-0', 'decode-0', 'decode-1']) await deployment.running.serving(id);
+  await until('one prefill and two decode instances serve', RESTART_MS, async () => {
+    const roles = (await deployment.running.instances()).filter(({ connected }) => connected).map(({ role }) => role);
+    return roles.toSorted().join() === 'decode,decode,prefill';
+  });
 }, RESTART_MS);
 
 interface Expected {

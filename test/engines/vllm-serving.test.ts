@@ -146,17 +146,24 @@ describe('what clients get is what vLLM alone gives', () => {
 describe('what moves and what stays', () => {
   it('pulls only the blocks that the decode instance lacks, by its own counter', { timeout: 240_000 }, async () => {
     const random = randomFrom(11);
-    const pulledBytes = () => metric(decodeUrl, 'vllm:nixl_bytes_transferred_sum');
-    /** What a request pulled; null when the router found the decode instance alone cheaper, which pulls nothing. */
+    const pulls = async () => ({
+      bytes: await metric(decodeUrl, 'vllm:nixl_bytes_transferred_sum'),
+      count: await metric(decodeUrl, 'vllm:nixl_bytes_transferred_count'),
+    });
+    /**
+     * What a request pulled; null when the router found the decode instance alone cheaper, which pulls nothing, and when a probe of
+     * the router pulled meanwhile.
+     */
     async function asked(prompt: string) {
-      const before = await pulledBytes();
+      const before = await pulls();
       const response = await post(deployment.url, { ...greedy, prompt, max_tokens: 8 });
       const answer = (await response.json()) as Answer;
       const record = await recordOf(response.headers.get('x-request-id') ?? '');
-      const moved = (await pulledBytes()) - before;
+      const after = await pulls();
       const alone = record.attempts[0]?.decision.chosen.prefill === null;
-      if (alone) expect(moved).toBe(0);
-      return { moved: alone ? null : moved, answer };
+      const undisturbed = after.count - before.count === (alone ? 0 : 1);
+      if (alone && undisturbed) expect(after.bytes).toBe(before.bytes);
+      return { moved: alone || !undisturbed ? null : after.bytes - before.bytes, answer };
     }
     let overPairs = 0;
     for (let conversation = 0; conversation < CONVERSATIONS && overPairs < 2; conversation += 1) {

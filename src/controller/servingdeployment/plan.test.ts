@@ -22,6 +22,7 @@ const SPEC: InstanceSpec = {
   args: [],
   env: {},
   costs: null,
+  pod: null,
 };
 
 function wanted(replicas: number, revision = 'new'): Desired {
@@ -31,7 +32,12 @@ function wanted(replicas: number, revision = 'new'): Desired {
     family: 'f',
     drainTimeoutMs: 10_000,
     pools: { decode: { replicas, spec: SPEC, revision } },
-    router: { spec: { host: 'h', port: 0, modelName: 'm', config: '{}', graceMs: 1 }, revision: 'r' },
+    router: {
+      replicas: 1,
+      address: 'own',
+      spec: { host: 'h', port: 0, image: null, modelName: 'm', config: '{}', graceMs: 1 },
+      revision: 'r',
+    },
   };
 }
 
@@ -48,6 +54,7 @@ function instance(name: string, change: Partial<ObservedInstance> = {}): Observe
     failedMs: null,
     failures: 0,
     lastError: null,
+    heals: false,
     drainingSinceMs: null,
     address: { url: `http://${name}`, transfer: { host: 'x', port: 1 } },
     ...change,
@@ -74,6 +81,7 @@ function router(instances: readonly RoutedInstance[] | null, change: Partial<Obs
     failedMs: null,
     failures: 0,
     lastError: null,
+    heals: false,
     accepting: true,
     url: 'http://r',
     adminUrl: 'http://a',
@@ -83,14 +91,18 @@ function router(instances: readonly RoutedInstance[] | null, change: Partial<Obs
   };
 }
 
+function observed(instances: readonly ObservedInstance[], routers: readonly ObservedRouter[]): Observed {
+  return { instances, routers, takenNames: [] };
+}
+
 /** A world in which the router knows all ready instances, with so many requests on each. */
 function world(instances: readonly ObservedInstance[], inFlight: Readonly<Record<string, number>> = {}): Observed {
   const known = instances.filter((one) => one.phase === 'ready').map((one) => routed(one, { inFlight: inFlight[one.name] ?? 0 }));
-  return { instances, routers: [router(known)] };
+  return observed(instances, [router(known)]);
 }
 
-function steps(desired: Desired, observed: Observed, nowMs = 0): string[] {
-  return plan(desired, observed, nowMs).map((step) => {
+function steps(desired: Desired, seen: Observed, nowMs = 0): string[] {
+  return plan(desired, seen, nowMs).map((step) => {
     if (step.type !== 'publishInstances') return `${step.type} ${step.name}: ${step.reason}`;
     return `publish ${step.instances.map((one) => `${one.id}${one.draining ? ' (draining)' : ''}`).join(', ')}: ${step.reason}`;
   });
@@ -98,7 +110,7 @@ function steps(desired: Desired, observed: Observed, nowMs = 0): string[] {
 
 describe('plan', () => {
   it('starts everything when there is nothing', () => {
-    expect(steps(wanted(2), { instances: [], routers: [] })).toEqual([
+    expect(steps(wanted(2), observed([], []))).toEqual([
       'startRouter router-0: no router runs',
       'startInstance decode-0: 2 of 2 wanted are missing',
       'startInstance decode-1: 2 of 2 wanted are missing',
@@ -111,11 +123,11 @@ describe('plan', () => {
 
   it('tells the router of instances that are new, restarted or gone', () => {
     const one = instance('decode-0');
-    expect(steps(wanted(1), { instances: [one], routers: [router([])] })).toEqual(['publish decode-0: decode-0 is new']);
+    expect(steps(wanted(1), observed([one], [router([])]))).toEqual(['publish decode-0: decode-0 is new']);
     const old = routed(one, { incarnation: 'before' });
-    expect(steps(wanted(1), { instances: [one], routers: [router([old])] })).toEqual(['publish decode-0: decode-0 was restarted']);
+    expect(steps(wanted(1), observed([one], [router([old])]))).toEqual(['publish decode-0: decode-0 was restarted']);
     const failed = instance('decode-0', { phase: 'failed', failedMs: 0, failures: 1, lastError: 'killed by SIGKILL' });
-    expect(steps(wanted(1), { instances: [failed], routers: [router([routed(one)])] })).toEqual(['publish : decode-0 is gone']);
+    expect(steps(wanted(1), observed([failed], [router([routed(one)])]))).toEqual(['publish : decode-0 is gone']);
   });
 
   it('restarts what failed once its backoff is over', () => {
@@ -136,7 +148,7 @@ describe('plan', () => {
     const both = [instance('decode-0'), draining];
     expect(steps(wanted(1), world(both, { 'decode-1': 1 }))).toEqual([]);
     expect(steps(wanted(1), world(both))).toEqual(['stopInstance decode-1: drained: no request is left on it']);
-    const unaware: Observed = { instances: both, routers: [router(both.map((one) => routed(one, { draining: false })))] };
+    const unaware = observed(both, [router(both.map((one) => routed(one, { draining: false })))]);
     expect(steps(wanted(1), unaware)).toEqual(['publish decode-0, decode-1 (draining): decode-1 drains']);
     expect(steps(wanted(1), world(both, { 'decode-1': 1 }), 10_100)).toEqual([
       'stopInstance decode-1: drain timeout of 10000 ms: 1 requests are still on it',
@@ -147,7 +159,7 @@ describe('plan', () => {
     const old = [instance('decode-0', { revision: 'old' }), instance('decode-1', { revision: 'old' })];
     expect(steps(wanted(2), world(old))).toEqual(['startInstance decode-2: takes the place of an outdated one (2 left)']);
     expect(steps(wanted(2), world([...old, instance('decode-2', { phase: 'starting' })]))).toEqual([]);
-    const unknown: Observed = { instances: [...old, instance('decode-2')], routers: [router(old.map((one) => routed(one)))] };
+    const unknown: Observed = observed([...old, instance('decode-2')], [router(old.map((one) => routed(one)))]);
     expect(steps(wanted(2), unknown)).toEqual(['publish decode-0, decode-1, decode-2: decode-2 is new']);
     expect(steps(wanted(2), world([...old, instance('decode-2')]))).toEqual([
       'drainInstance decode-1: its spec changed and another one serves',
@@ -158,12 +170,10 @@ describe('plan', () => {
     const old = instance('decode-0', { family: 'g', revision: 'old', modelName: 'before' });
     const [first, second] = [instance('decode-1'), instance('decode-2')];
     const held = (one: ObservedInstance, connected: boolean) => routed(one, { draining: true, connected });
-    const starting: Observed = { instances: [old, first, { ...second, phase: 'starting' }], routers: [router([routed(old)])] };
+    const starting = observed([old, first, { ...second, phase: 'starting' }], [router([routed(old)])]);
     expect(steps(wanted(2), starting)).toEqual(['publish decode-0, decode-1 (draining): decode-1 is new']);
-    const coming = (connected: boolean): Observed => ({
-      instances: [old, first, second],
-      routers: [router([routed(old), held(first, true), held(second, connected)])],
-    });
+    const coming = (connected: boolean): Observed =>
+      observed([old, first, second], [router([routed(old), held(first, true), held(second, connected)])]);
     expect(steps(wanted(2), coming(false))).toEqual([]);
     expect(steps(wanted(2), coming(true))).toEqual(['publish decode-0 (draining), decode-1, decode-2: decode-0 drains']);
     expect(plan(wanted(2), starting, 0)).toMatchObject([{ model: 'before' }]);
@@ -173,12 +183,10 @@ describe('plan', () => {
   it('replaces a changed router only after the old one let go of the port', () => {
     const one = instance('decode-0');
     const old = router([routed(one)], { revision: 'before' });
-    expect(steps(wanted(1), { instances: [one], routers: [old] })).toEqual(['stopRouter router-0: its spec changed']);
+    expect(steps(wanted(1), observed([one], [old]))).toEqual(['stopRouter router-0: its spec changed']);
     const closing = { ...old, phase: 'stopping' as const };
-    expect(steps(wanted(1), { instances: [one], routers: [closing] })).toEqual([]);
-    expect(steps(wanted(1), { instances: [one], routers: [{ ...closing, accepting: false }] })).toEqual([
-      'startRouter router-1: no router runs',
-    ]);
+    expect(steps(wanted(1), observed([one], [closing]))).toEqual([]);
+    expect(steps(wanted(1), observed([one], [{ ...closing, accepting: false }]))).toEqual(['startRouter router-1: no router runs']);
   });
 });
 
@@ -191,7 +199,7 @@ describe('status', () => {
     expect(stalled({ ...failing(3), phase: 'ready' })).toMatchObject({ status: false });
     expect(stalled({ ...failing(3), revision: 'outdated' })).toMatchObject({ status: false });
     const one = instance('decode-0');
-    const stuck = status(wanted(1), { instances: [one], routers: [router([], { phase: 'failed', failures: 3, failedMs: 0 })] });
+    const stuck = status(wanted(1), observed([one], [router([], { phase: 'failed', failures: 3, failedMs: 0 })]));
     expect(condition(stuck, 'Stalled')).toMatchObject({ status: true, reason: 'KeepsFailing' });
     const told = stuck.conditions.filter(({ status }) => status).map(({ type }) => type);
     expect(told.indexOf('Stalled')).toBeLessThan(told.indexOf('Reconciling'));
@@ -218,7 +226,7 @@ describe('status', () => {
       reason: 'InstancesFailing',
       message: '0 of 1 decode instances are ready; decode-0 failed 2 times, last: exit code 1: no such file',
     });
-    expect(condition(status(wanted(1), { instances: [], routers: [] }), 'RouterReady')).toMatchObject({
+    expect(condition(status(wanted(1), observed([], [])), 'RouterReady')).toMatchObject({
       status: false,
       reason: 'RouterMissing',
     });

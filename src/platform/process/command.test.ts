@@ -20,6 +20,7 @@ const SPEC: InstanceSpec = {
   args: ['--more'],
   env: {},
   costs: null,
+  pod: null,
 };
 
 describe('engineArguments', () => {
@@ -55,7 +56,7 @@ describe('engineArguments for vllm', () => {
 
 describe('routerArguments', () => {
   it('takes the port that it is told, not that of the spec', () => {
-    const words = routerArguments({ host: 'h', port: 0, modelName: 'm', config: '{}', graceMs: 9 }, 8123);
+    const words = routerArguments({ host: 'h', port: 0, image: null, modelName: 'm', config: '{}', graceMs: 9 }, 8123);
     expect(words.join(' ')).toBe('router --host h --port 8123 --admin-port 0 --model m --grace-ms 9 --config {}');
   });
 });

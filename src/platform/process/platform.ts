@@ -86,6 +86,7 @@ export class ProcessPlatform implements Platform {
     return {
       instances: instances.filter((member) => !member.ended).map((member) => member.observed(told(member, 'url'), transferOf(member))),
       routers: routers.filter((member) => !member.ended).map((member) => member.observed(told(member, 'url'), told(member, 'adminUrl'))),
+      takenNames: [],
     };
   }
 

@@ -1,5 +1,14 @@
 /** The face of Kubernetes: nobody else sees the client library. Importing this is cheap; the library is loaded by the first `connect`. */
-export { CONFIG_MAPS, type ConfigMap } from './builtin.ts';
+export {
+  CONFIG_MAPS,
+  type ConfigMap,
+  DISRUPTION_BUDGETS,
+  PODS,
+  type Pod,
+  type PodDisruptionBudget,
+  SERVICES,
+  type Service,
+} from './builtin.ts';
 export type { CallOptions } from './call.ts';
 export {
   type Applied,

@@ -47,7 +47,13 @@ const LLAMACPP: InstanceSpec = {
   modelName: 'tiny',
   costs: null,
   args: ['--drain-ms', '90000'],
-  pod: { image: 'example.com/sluice:1', imagePullPolicy: 'IfNotPresent', requests: { cpu: '1' }, limits: { memory: '2Gi' }, overrides: OVERRIDES },
+  pod: {
+    image: 'example.com/sluice:1',
+    imagePullPolicy: 'IfNotPresent',
+    requests: { cpu: '1' },
+    limits: { memory: '2Gi' },
+    overrides: OVERRIDES,
+  },
 };
 const VLLM: InstanceSpec = {
   ...SIM,
@@ -89,7 +95,13 @@ const ROUTER: RouterSpec = {
 const start = (name: string, spec: InstanceSpec): Step & { type: 'startInstance' } => {
   return { type: 'startInstance', name, spec, revision: 'rev1', family: 'fam1', reason: 'a test' };
 };
-const routerStep: Step & { type: 'startRouter' } = { type: 'startRouter', name: 'router-0', spec: ROUTER, revision: 'rev2', reason: 'a test' };
+const routerStep: Step & { type: 'startRouter' } = {
+  type: 'startRouter',
+  name: 'router-0',
+  spec: ROUTER,
+  revision: 'rev2',
+  reason: 'a test',
+};
 
 /** `SLUICE_UPDATE_GOLDEN=1` writes what is; look at the difference before it is committed. */
 function golden(name: string, pod: Draft<Pod>): void {
@@ -125,7 +137,14 @@ describe('the pod of an instance', () => {
   });
 
   it('asks for no accelerator of its own when the resources name one', () => {
-    const pod = { ...SIM.pod, image: 'i', imagePullPolicy: null, requests: {}, limits: { 'nvidia.com/mig-3g.40gb': '1' }, overrides: OVERRIDES };
+    const pod = {
+      ...SIM.pod,
+      image: 'i',
+      imagePullPolicy: null,
+      requests: {},
+      limits: { 'nvidia.com/mig-3g.40gb': '1' },
+      overrides: OVERRIDES,
+    };
     const [container] = instancePod(OWNER, start('prefill-0', { ...VLLM, pod })).spec?.containers ?? [];
     expect(container?.resources).toEqual({ limits: { 'nvidia.com/mig-3g.40gb': '1' } });
   });

@@ -43,6 +43,7 @@ export const FACES: readonly RegExp[] = [
   /^[a-z]+\/index\.ts$/,
   /^engines\/[a-z]+\/index\.ts$/,
   /^platform\/kubernetes\/index\.ts$/,
+  /^controller\/operator\/index\.ts$/,
   /^engines\/vllm\/(?:install|model)\/index\.ts$/,
 ];
 
@@ -56,6 +57,7 @@ export const DECIDING: readonly RegExp[] = [
   /^shared\/backoff\.ts$/,
   /^kv\/identity\/.*\.ts$/,
   /^controller\/[a-z]+\/(plan|status|resourcestatus|desired|leaving|routing|starting|world)\.ts$/,
+  /^controller\/operator\/(change|drafts|happenings|report|scale)\.ts$/,
   /^engines\/llamacpp\/sampling\.ts$/,
   /^engines\/vllm\/events\/(decode|frames|msgpack|naming)\.ts$/,
   /^engines\/vllm\/metrics\/(costs|fit|parse|scrape|view)\.ts$/,

@@ -1,0 +1,96 @@
+/** The operator against a real API server, with pods that are real processes: what a user asks for comes about, and the status says so. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { until } from './bed.ts';
+import { OperatorBed } from './operatorbed.ts';
+
+function sim(change: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+  return {
+    model: { name: 'simulated' },
+    engine: { type: 'sim', sim: { costs: { stepFixed: 10 } } },
+    prefill: { replicas: 1 },
+    decode: { replicas: 1 },
+    router: { replicas: 2 },
+    ...change,
+  };
+}
+
+describe('the operator', () => {
+  let bed: OperatorBed;
+  beforeAll(async () => {
+    bed = await OperatorBed.open('operator');
+    await bed.operate();
+  }, 120_000);
+  afterAll(() => bed.close());
+
+  it('brings a deployment up: pods, Service, budgets, a request through the router, and a status that is true', async () => {
+    await bed.put('chat', sim());
+    const { status, metadata } = await bed.settled('chat');
+    expect(await bed.podNames('chat')).toEqual(['chat-decode-0', 'chat-prefill-0', 'chat-router-0', 'chat-router-1']);
+    expect(status).toMatchObject({
+      observedGeneration: metadata.generation,
+      url: `http://chat.${bed.namespace}.svc:80`,
+      roles: [
+        { role: 'prefill', desired: 1, ready: 1, updated: 1, draining: 0, instances: '1/1' },
+        { role: 'decode', desired: 1, ready: 1, updated: 1, draining: 0, instances: '1/1' },
+      ],
+    });
+    expect(await bed.stream('chat', 5)).toBe(5);
+    const pool = await bed.pool('chat-decode');
+    expect(pool.status).toMatchObject({ replicas: 1, readyReplicas: 1, observedGeneration: pool.metadata.generation });
+    const budget = await bed.admin.demand('GET', `/apis/policy/v1/namespaces/${bed.namespace}/poddisruptionbudgets/chat-decode`);
+    expect(budget).toMatchObject({ spec: { maxUnavailable: 1 } });
+  });
+
+  it('writes nothing when nothing changes, also on a round that something else caused', async () => {
+    await bed.put('chat', sim());
+    await bed.settled('chat');
+    const writes = () => bed.writes().filter((request) => !request.includes('/events'));
+    const before = writes();
+    // Labels of others cause rounds that find nothing to do.
+    for (let count = 0; count < 3; count += 1) {
+      const rounds = bed.rounds('chat');
+      const body = { metadata: { labels: { round: String(count) } } };
+      await bed.admin.demand('PATCH', bed.path('servingdeployments', 'chat'), { body, contentType: 'application/merge-patch+json' });
+      await until(
+        () => bed.rounds('chat') > rounds,
+        () => 'no round followed',
+      );
+    }
+    expect(writes()).toEqual(before);
+  });
+
+  it('is scaled through the pool, says who did it, and follows the deployment again when they agree', async () => {
+    await bed.put('chat', sim());
+    await bed.settled('chat');
+    await bed.admin.demand('PATCH', `${bed.path('servingpools', 'chat-decode')}/scale?fieldManager=kubectl`, {
+      body: { spec: { replicas: 2 } },
+      contentType: 'application/merge-patch+json',
+    });
+    await until(
+      async () => (await bed.podNames('chat', 'decode')).length === 2,
+      () => bed.log(),
+    );
+    const { status } = await bed.settled('chat');
+    expect(status?.roles).toContainEqual(expect.objectContaining({ role: 'decode', desired: 2, ready: 2 }));
+    expect((await bed.condition('chat', 'DecodeReady'))?.message).toMatch(/2 are wanted as "kubectl" scaled ServingPool chat-decode/);
+    await bed.put('chat', sim({ decode: { replicas: 3 } }));
+    await bed.settled('chat');
+    expect(await bed.podNames('chat', 'decode')).toHaveLength(2);
+    expect((await bed.condition('chat', 'DecodeReady'))?.message).toMatch(/kubectl scale servingpool chat-decode .*--replicas=3/);
+    await bed.admin.demand('PATCH', `${bed.path('servingpools', 'chat-decode')}/scale?fieldManager=kubectl`, {
+      body: { spec: { replicas: 3 } },
+      contentType: 'application/merge-patch+json',
+    });
+    await until(
+      async () => (await bed.podNames('chat', 'decode')).length === 3,
+      () => bed.log(),
+    );
+    await bed.put('chat', sim());
+    await until(
+      async () => (await bed.podNames('chat', 'decode')).length === 1,
+      () => bed.log(),
+    );
+    await bed.settled('chat');
+    expect((await bed.condition('chat', 'DecodeReady'))?.message).toBe('1 of 1 decode instances are ready');
+  });
+});

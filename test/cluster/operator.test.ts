@@ -1,5 +1,5 @@
 /** The operator against a real API server, with pods that are real processes: what a user asks for comes about, and the status says so. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { until } from './bed.ts';
 import { OperatorBed } from './operatorbed.ts';
 
@@ -17,7 +17,7 @@ function sim(change: Readonly<Record<string, unknown>> = {}): Record<string, unk
 describe('the operator', () => {
   let bed: OperatorBed;
   beforeAll(async () => {
-    bed = await OperatorBed.open('operator');
+    bed = await OperatorBed.open(inject('kubeconfig'), 'operator');
     await bed.operate();
   }, 120_000);
   afterAll(() => bed.close());

@@ -7,8 +7,7 @@ import { Operator } from '../../src/controller/operator/index.ts';
 import type { Pod } from '../../src/platform/kubernetes/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { createLogger } from '../../src/telemetry/index.ts';
-import type { Admin } from './admin.ts';
-import { startCluster, type TestCluster } from './apiserver.ts';
+import { Admin } from './admin.ts';
 import { type Bed, openClient, until } from './bed.ts';
 import { ProcessKubelet } from './kubelet.ts';
 import { guard } from './program.ts';
@@ -42,7 +41,8 @@ export interface Stored {
 }
 
 export class OperatorBed {
-  readonly cluster: TestCluster;
+  readonly kubeconfig: string;
+  readonly admin: Admin;
   readonly namespace: string;
   readonly kubelet: ProcessKubelet;
   /** Of the operator in this process: what it asked the API server. */
@@ -53,32 +53,25 @@ export class OperatorBed {
   readonly #processes: OperatorProcess[] = [];
   #operator: Operator | null = null;
 
-  private constructor(cluster: TestCluster, namespace: string, [client, kubeletClient]: readonly [Bed, Bed]) {
-    this.cluster = cluster;
+  private constructor(kubeconfig: string, namespace: string, [client, kubeletClient]: readonly [Bed, Bed]) {
+    this.kubeconfig = kubeconfig;
+    this.admin = new Admin(kubeconfig);
     this.namespace = namespace;
     this.client = client;
     this.#kubeletClient = kubeletClient;
     const programs = { sluice: [process.execPath, MAIN] };
-    this.kubelet = new ProcessKubelet({ admin: cluster.admin, client: kubeletClient.client, namespace, programs, speed: 5 });
+    this.kubelet = new ProcessKubelet({ admin: this.admin, client: kubeletClient.client, namespace, programs, speed: 5 });
   }
 
-  static async open(prefix: string): Promise<OperatorBed> {
-    const cluster = await startCluster();
-    try {
-      await installCrds(cluster.admin);
-      const namespace = await cluster.admin.namespace(prefix);
-      const clients = [await openClient(cluster.kubeconfig, 'sluice-operator'), await openClient(cluster.kubeconfig, 'kubelet')] as const;
-      const bed = new OperatorBed(cluster, namespace, clients);
-      await bed.kubelet.start();
-      return bed;
-    } catch (error) {
-      await cluster.stop();
-      throw error;
-    }
-  }
-
-  get admin(): Admin {
-    return this.cluster.admin;
+  /** @param kubeconfig of an admin; the cluster gets our resources, and a namespace of its own for this bed. */
+  static async open(kubeconfig: string, prefix: string): Promise<OperatorBed> {
+    const admin = new Admin(kubeconfig);
+    await installCrds(admin);
+    const namespace = await admin.namespace(prefix);
+    const clients = [await openClient(kubeconfig, 'sluice-operator'), await openClient(kubeconfig, 'kubelet')] as const;
+    const bed = new OperatorBed(kubeconfig, namespace, clients);
+    await bed.kubelet.start();
+    return bed;
   }
 
   /** Starts an operator in this process. */
@@ -102,10 +95,15 @@ export class OperatorBed {
 
   /** An operator as users run it. */
   run(args: readonly string[] = []): OperatorProcess {
-    const given = ['--kubeconfig', this.cluster.kubeconfig, '--namespace', this.namespace, '--lease-namespace', this.namespace];
+    const given = ['--kubeconfig', this.kubeconfig, '--namespace', this.namespace, '--lease-namespace', this.namespace];
     const started = new OperatorProcess([...given, '--image', IMAGE, '--health-port', '0', ...args]);
     this.#processes.push(started);
     return started;
+  }
+
+  /** Kills the operators that `run` started. */
+  async endAll(): Promise<void> {
+    for (const one of this.#processes.splice(0)) await one.end('SIGKILL');
   }
 
   /** Its newest lines, for messages of tests that fail. */
@@ -115,11 +113,10 @@ export class OperatorBed {
 
   async close(): Promise<void> {
     await this.rest();
-    for (const one of this.#processes) await one.end('SIGKILL');
+    await this.endAll();
     await this.kubelet.stop();
     this.client.close();
     this.#kubeletClient.close();
-    await this.cluster.stop();
   }
 
   put(name: string, spec: object): Promise<Stored> {
@@ -217,10 +214,12 @@ export class OperatorBed {
   }
 }
 
-async function installCrds(admin: Admin): Promise<void> {
+/** Idempotent. */
+export async function installCrds(admin: Admin): Promise<void> {
   for (const file of readdirSync(CRD_FOLDER)) {
     const definition = parse(readFileSync(new URL(file, CRD_FOLDER), 'utf8'));
-    await admin.demand('POST', CRDS, { body: definition });
+    const made = await admin.request('POST', CRDS, { body: definition });
+    if (made.status !== 201 && made.status !== 409) throw new Error(made.body);
   }
   for (const plural of ['servingdeployments', 'servingpools']) {
     await until(

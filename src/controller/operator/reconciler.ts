@@ -102,8 +102,8 @@ export class Reconciler {
     const desired = desiredOf(deployment, { kind: 'pods', image, replicas: sizes(pools) });
     const platform = fleet.platform(this.#owner(object, pools));
     const observed = await platform.observe();
-    const steps = problems.length > 0 ? [] : plan(desired, observed, clock.now());
-    const done = await apply(platform, steps);
+    // What serves is looked after whatever is in the way of the rest.
+    const done = await apply(platform, plan(desired, observed, clock.now()));
     const key = `${object.metadata.namespace}/${object.metadata.name}`;
     for (const { step, outcome } of done) {
       const fields = {

@@ -130,6 +130,12 @@ describe('plan', () => {
     expect(steps(wanted(1), observed([failed], [router([routed(one)])]))).toEqual(['publish : decode-0 is gone']);
   });
 
+  it('takes no instance away from a router that we know less of than the router does', () => {
+    const one = instance('decode-0', { incarnation: null, address: null });
+    expect(steps(wanted(1), observed([one], [router([routed(one, { incarnation: 'before' })])]))).toEqual([]);
+    expect(steps(wanted(1), observed([one], [router([])]))).toEqual([]);
+  });
+
   it('restarts what failed once its backoff is over', () => {
     const failed = instance('decode-0', { phase: 'failed', failedMs: 1_000, failures: 2, lastError: 'killed by SIGKILL' });
     expect(steps(wanted(1), world([failed]), 1_499)).toEqual([]);
@@ -180,6 +186,62 @@ describe('plan', () => {
     expect(plan(wanted(2), coming(true), 0)).toMatchObject([{ model: 'm' }]);
   });
 
+  const shared = (count: number, replicas = 2): Desired => {
+    const desired = wanted(count);
+    return { ...desired, router: { ...desired.router, address: 'shared', replicas } };
+  };
+
+  it('lets an instance go only when no router may place on it, and counts what all of them have on it', () => {
+    const draining = instance('decode-1', { drainingSinceMs: 0 });
+    const both = [instance('decode-0'), draining];
+    const knows = router(both.map((one) => routed(one)));
+    const other = (change: Partial<RoutedInstance>, phase: 'ready' | 'stopping' = 'ready') =>
+      router(
+        both.map((one) => routed(one, one === draining ? change : {})),
+        { name: 'router-1', phase },
+      );
+    const stops = (second: ObservedRouter) =>
+      steps(shared(1), observed(both, [knows, second])).filter((step) => step.startsWith('stopInstance'));
+    expect(stops(other({}))).toEqual(['stopInstance decode-1: drained: no request is left on it']);
+    expect(stops(other({ draining: false }))).toEqual([]);
+    expect(stops(other({ draining: false }, 'stopping'))).toEqual([]);
+    expect(stops(other({ inFlight: 1 }, 'stopping'))).toEqual([]);
+    expect(stops({ ...other({}), instances: null })).toEqual([]);
+    expect(stops({ ...other({}), instances: null, phase: 'failed' })).toHaveLength(1);
+  });
+
+  it('drains an outdated instance only when every router that takes requests can use the new one', () => {
+    const [old, fresh] = [instance('decode-0', { revision: 'old' }), instance('decode-1')];
+    const knows = (name: string, connected: boolean, serving = true) =>
+      router([routed(old), routed(fresh, { connected })], { name, serving });
+    const drains = (...routers: ObservedRouter[]) =>
+      steps(shared(1), observed([old, fresh], routers)).filter((step) => step.startsWith('drainInstance'));
+    expect(drains(knows('router-0', true), knows('router-1', true))).toHaveLength(1);
+    expect(drains(knows('router-0', true), knows('router-1', false))).toEqual([]);
+    // One that takes no requests yet loses nothing.
+    expect(drains(knows('router-0', true), knows('router-1', false, false))).toHaveLength(1);
+    expect(drains(knows('router-0', true), { ...knows('router-1', true), instances: null })).toEqual([]);
+  });
+
+  it('replaces routers behind one address one by one, new ones first', () => {
+    const one = instance('decode-0');
+    const routers = (...specs: readonly (readonly [revision: string, serving: boolean])[]) =>
+      specs.map(([revision, serving], index) => router([routed(one)], { name: `router-${index}`, revision, serving }));
+    const take = (...specs: Parameters<typeof routers>) => steps(shared(1), observed([one], routers(...specs)));
+    expect(take(['r', true])).toEqual(['startRouter router-1: 1 of 2 wanted are missing']);
+    expect(take(['old', true], ['old', true])).toEqual(['startRouter router-2: takes the place of an outdated one (2 left)']);
+    expect(take(['old', true], ['old', true], ['r', false])).toEqual([]);
+    expect(take(['old', true], ['old', true], ['r', true])).toEqual(['stopRouter router-1: its spec changed']);
+    expect(take(['r', true], ['r', true], ['r', true])).toEqual(['stopRouter router-2: above the 2 wanted']);
+  });
+
+  it('uses no name that belongs to others, and leaves alone what its platform starts again', () => {
+    const none: Observed = { ...observed([], []), takenNames: ['decode-0', 'router-0'] };
+    expect(steps(wanted(1), none)).toEqual(['startRouter router-1: no router runs', 'startInstance decode-1: 1 of 1 wanted are missing']);
+    const crashed = instance('decode-0', { phase: 'failed', failedMs: 0, failures: 1, heals: true });
+    expect(steps(wanted(1), world([crashed]), 100_000)).toEqual([]);
+  });
+
   it('replaces a changed router only after the old one let go of the port', () => {
     const one = instance('decode-0');
     const old = router([routed(one)], { revision: 'before' });
@@ -191,6 +253,29 @@ describe('plan', () => {
 });
 
 describe('status', () => {
+  it('says what keeps an instance or a router from starting, and what was refused', () => {
+    const stuck = instance('decode-0', { phase: 'starting', lastError: 'no node has an nvidia-h100: add one' });
+    const now = status(wanted(1), world([stuck]));
+    expect(condition(now, 'Ready')).toMatchObject({
+      status: false,
+      reason: 'InstancesBlocked',
+      message: '0 of 1 decode instances are ready; decode-0 cannot start: no node has an nvidia-h100: add one',
+    });
+    const routers = [router(null, { phase: 'starting', lastError: 'image not found' })];
+    expect(condition(status(wanted(1), observed([], routers)), 'RouterReady')).toMatchObject({
+      reason: 'RouterBlocked',
+      message: 'router-0 cannot start: image not found',
+    });
+    const start = plan(wanted(1), observed([], [router([])]), 0).find(({ type }) => type === 'startInstance');
+    if (!start) throw new Error('nothing is started');
+    const refused = [{ step: start, outcome: { ok: false, field: null, message: 'exceeded quota' } } as const];
+    const refusal = status(wanted(1), observed([], [router([])]), refused);
+    expect(condition(refusal, 'DecodeReady')?.message).toBe(
+      '0 of 1 decode instances are ready; decode-0 cannot be started: exceeded quota',
+    );
+    expect(condition(refusal, 'Stalled')).toMatchObject({ status: true, reason: 'StartRefused' });
+  });
+
   it('is stalled when something that is wanted keeps failing', () => {
     const failing = (failures: number) => instance('decode-0', { phase: 'failed', failures, failedMs: 0, lastError: 'exit code 1' });
     const stalled = (one: ObservedInstance) => condition(status(wanted(1), world([one])), 'Stalled');

@@ -93,9 +93,15 @@ export function publishChangedList(desired: Desired, observed: Observed): Step[]
   const { family, modelName: model } = serving(desired, observed);
   const instances = publishedList(observed, family);
   return holdingRouters(observed).flatMap((router): Step[] => {
-    const reason = router.instances === null ? null : difference(router, instances);
+    const reason = router.instances === null || knowsMore(router, observed) ? null : difference(router, instances);
     return reason === null ? [] : [{ type: 'publishInstances', router: router.name, model, instances, reason }];
   });
+}
+
+/** It has an instance that is ready and has not told us about itself yet: a list without that one would take it away. */
+function knowsMore(router: ObservedRouter, observed: Observed): boolean {
+  const silent = observed.instances.filter((instance) => instance.phase === 'ready' && published(instance, false) === null);
+  return silent.some(({ name }) => router.instances?.some((routed) => routed.name === name) ?? false);
 }
 
 /**

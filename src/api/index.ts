@@ -2,6 +2,7 @@ export { type ConditionType, isSettled } from './conditions.ts';
 export { type ManifestFile, type ManifestResult, parseManifestFiles, parseManifests } from './manifest.ts';
 export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
 export { ownArguments } from './ownarguments.ts';
+export { type ResourceResult, readResource } from './resource.ts';
 export { API_VERSION, GROUP, KIND, type ServingDeploymentManifest, VERSION } from './schema.ts';
 export type {
   Dtype,
@@ -18,5 +19,4 @@ export type {
 } from './servingdeployment.ts';
 export { POOL_KIND, type ServingPoolStatus } from './servingpool.ts';
 export { type ServingDeploymentStatus, servingDeploymentStatus } from './status.ts';
-export { readStoredDeployment, type StoredDeployment, type StoredResult } from './stored.ts';
 export { nearestName } from './suggestion.ts';

@@ -3,10 +3,10 @@
  * none is returned, so that a half-understood file is never applied. Sizes are bounded before anything is expanded.
  */
 import { LineCounter, parseAllDocuments } from 'yaml';
-import { checkDocument } from './check.ts';
-import type { IssueFinding } from './issue.ts';
+import { type IssueFinding, issueFindings } from './issue.ts';
 import { formatPath, type ManifestError } from './manifest-error.ts';
-import { KIND } from './schema.ts';
+import { normalise } from './normalise.ts';
+import { API_VERSION, KIND, servingDeploymentSchema } from './schema.ts';
 import type { ServingDeployment } from './servingdeployment.ts';
 import { ManifestSource } from './source.ts';
 
@@ -97,13 +97,35 @@ function parseDocuments(fileName: string, text: string): Parsed | null {
     if (document.errors.length + document.warnings.length > 0) filled += 1;
     else if (document.contents !== null && source.place([]).value !== 'empty') {
       filled += 1;
-      const result = checkDocument(document.toJS({ maxAliasCount: MAX_ALIASES }));
+      const result = check(document.toJS({ maxAliasCount: MAX_ALIASES }));
       if ('deployment' in result) located.push({ deployment: result.deployment, file: fileName, ...source.place(['metadata', 'name']) });
       else errors.push(...result.findings.map((finding) => locate(finding, fileName, source)));
     }
   }
   errors.sort((a, b) => a.line - b.line || a.column - b.column);
   return filled === 0 ? null : { located, errors };
+}
+
+function check(value: unknown): { deployment: ServingDeployment } | { findings: IssueFinding[] } {
+  const result = servingDeploymentSchema.safeParse(value);
+  if (result.success) return { deployment: normalise(result.data) };
+  const all = result.error.issues.flatMap(issueFindings);
+  // A document of another kind has other fields: to list them all as unknown would hide the one thing that is wrong.
+  const header = isHeaderWrong(value) ? all.filter(({ path }) => path.length === 0 || path[0] === 'apiVersion' || path[0] === 'kind') : all;
+  const seen = new Set<string>();
+  const findings = header.filter(({ path, expected }) => {
+    const key = JSON.stringify([path, expected]);
+    if (seen.has(key)) return false;
+    seen.add(key);
+    return true;
+  });
+  return { findings };
+}
+
+function isHeaderWrong(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  const { apiVersion, kind } = value as { apiVersion?: unknown; kind?: unknown };
+  return (kind !== undefined && kind !== KIND) || (apiVersion !== undefined && apiVersion !== API_VERSION);
 }
 
 function locate({ path, expected, sentence }: IssueFinding, file: string, source: ManifestSource): ManifestError {

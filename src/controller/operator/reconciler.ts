@@ -2,7 +2,7 @@
  * One round over one ServingDeployment on Kubernetes: its objects, then its pods, then its status. Everything is derived anew from what
  * the API server and the routers say; what is kept between rounds only saves writes.
  */
-import { isSettled, readStoredDeployment, type ServingDeployment, type ServingDeploymentManifest } from '../../api/index.ts';
+import { isSettled, readResource, type ServingDeployment, type ServingDeploymentManifest } from '../../api/index.ts';
 import type { Platform, Role } from '../../platform/index.ts';
 import type {
   EventRecorder,
@@ -86,7 +86,7 @@ export class Reconciler {
     }
     // What it owns goes with it; to mend anything now would be in the way.
     if (object.metadata.deletionTimestamp !== undefined) return { kind: 'done' };
-    const read = readStoredDeployment(object);
+    const read = readResource(object);
     const errors = read.ok ? needs(read.deployment) : read.errors;
     if (!read.ok || errors.length > 0) {
       await this.#writeStatus(object, refusedStatus(errors, this.#context(object)));

@@ -8,7 +8,7 @@ const tier = testedTier(process.env);
 
 /** Quick suites first: a broken unit is told before any process is started. */
 const PROJECTS = [
-  { name: 'unit', include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts', 'test/bench/**/*.test.ts'], timeoutMs: 10_000 },
+  { name: 'unit', include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts', 'test/bench/**/*.test.ts'], timeoutMs: 30_000 },
   { name: 'architecture', include: ['test/architecture/**/*.test.ts'], timeoutMs: 10_000 },
   { name: 'contract', include: ['test/contract/**/*.test.ts'], timeoutMs: 20_000 },
   { name: 'simulation', include: ['test/simulation/**/*.test.ts'], timeoutMs: 60_000 },

@@ -33,6 +33,8 @@ export interface EngineInfo {
   readonly tokenizer: TokenizerSource;
   /** Address of the KV transfer server that peers pull from. */
   readonly transfer: { readonly host: string; readonly port: number };
+  /** How long finished blocks wait for a peer, milliseconds; null = none are kept. */
+  readonly leaseMs: number | null;
 }
 
 /** How another process of this machine gets the same tokenizer. */
@@ -184,6 +186,8 @@ export interface EngineLoad {
   readonly leases: number;
   readonly draining: boolean;
   readonly costs: EngineCosts;
+  /** Milliseconds since the engine answered its agent last. Absent when the engine speaks for itself. */
+  readonly quietMs?: number;
 }
 
 export interface EngineCounters {

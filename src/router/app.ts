@@ -4,7 +4,7 @@ import { errorBody, SluiceError, toSluiceError } from '../shared/index.ts';
 import { METRICS_CONTENT_TYPE } from '../telemetry/index.ts';
 import { HttpClient } from './dispatch/client.ts';
 import { Flight } from './dispatch/flight.ts';
-import { parseRequest, type RequestKind, readBody, requestIdOf, saltOf, tenantOf } from './edge/index.ts';
+import { parseRequest, type RequestKind, readBody, requestIdOf, saltOf, tenantOf, traceOf } from './edge/index.ts';
 import type { RouterParts } from './parts.ts';
 import { forwardTokenize } from './tokenize.ts';
 
@@ -47,7 +47,8 @@ function serve(parts: RouterParts, kind: RequestKind, request: Request, response
       const { model } = parts.registry;
       const parsed = parseRequest(kind, body, model);
       const salt = saltOf(request.headers, parts.config.saltHeader);
-      const options = { id, model, tenant: tenantOf(request.headers, salt), salt, probe: false };
+      const { headers } = request;
+      const options = { id, model, tenant: tenantOf(headers, salt), salt, trace: traceOf(headers), probe: false };
       const flight = new Flight(parts.context, parsed, new HttpClient(response, id), options);
       parts.underWay.clients += 1;
       flight.start();

@@ -46,6 +46,7 @@ function attempt(change: Partial<AttemptRecord> = {}): AttemptRecord {
 function record(change: Partial<RequestRecord> = {}): RequestRecord {
   return {
     id: 'r-1',
+    traceId: null,
     kind: 'chat',
     model: 'tiny',
     stream: true,
@@ -94,6 +95,12 @@ describe('explainRecord', () => {
     expect(text).toContain('hand-off: predicted 2.00 ms, measured 3.00 ms; 6 blocks, 98304 bytes');
     expect(text).toContain('first token of this attempt: predicted 23.50 ms, measured 27.00 ms');
     expect(text).toContain('measured 40 tokens, TTFT 27.50 ms, per token 1.10 ms, in all 72.00 ms');
+  });
+
+  it("shows the client's trace where there is one", () => {
+    const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
+    expect(explainRecord(record({ traceId }))).toMatch(/^request {2}r-1\ntrace {4}4bf92f3577b34da6a3ce929d0e0e4736\nwhat/);
+    expect(explainRecord(record())).not.toContain('trace');
   });
 
   it('leaves out terms that nobody has', () => {

@@ -20,6 +20,7 @@ function headLines(record: RequestRecord): string[] {
   const limit = record.maxTokens > 0 ? `at most ${record.maxTokens} to generate` : 'no limit asked for';
   return [
     `request  ${record.id}`,
+    ...(record.traceId === null ? [] : [`trace    ${record.traceId}`]),
     `what     ${record.kind} of ${record.model}, ${way}, ${record.promptTokens} prompt tokens, ${limit}`,
     `when     ${new Date(record.startedAt).toISOString()}, ${ms(record.queuedMs)} in the router's queue`,
     `where    ${where}: ${why}`,

@@ -72,6 +72,7 @@ export class Prober {
       model: model(),
       tenant: SALT,
       salt: SALT,
+      trace: null,
       probe: true,
     });
     try {

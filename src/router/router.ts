@@ -110,7 +110,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
       underWay.clients -= 1;
       records.add(record);
       metrics.ended(record);
-      if (record.outcome === 'failed') log.warn({ requestId: record.id, error: record.error }, 'a request failed');
+      if (record.outcome === 'failed') log.warn({ requestId: record.id, ...traced(record), error: record.error }, 'a request failed');
       if (underWay.clients === 0) idle?.();
     },
   };
@@ -139,6 +139,10 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
       };
     });
   return { parts, onIdle };
+}
+
+function traced({ traceId }: { readonly traceId: string | null }): { traceId?: string } {
+  return traceId === null ? {} : { traceId };
 }
 
 function opened(server: Server, host: string, port: number): Promise<number> {

@@ -52,7 +52,7 @@ export const COMPOSITION_ROOT = 'cli';
 
 /** Deciding files: values in, a value out. A pattern that matches no file is an error, so that a renamed file does not slip out. */
 export const DECIDING: readonly RegExp[] = [
-  /^api\/(checks|conditions|enginechecks|ownarguments|normalise|fields|issue|rule|suggestion|units)\.ts$/,
+  /^api\/(checks|conditions|enginechecks|ownarguments|normalise|fields|issue|resource|rule|suggestion|units)\.ts$/,
   /^api\/(blocks|crd)\/.*\.ts$/,
   /^shared\/backoff\.ts$/,
   /^kv\/identity\/.*\.ts$/,
@@ -64,7 +64,9 @@ export const DECIDING: readonly RegExp[] = [
   /^engines\/vllm\/(command|checks|reason)\.ts$/,
   /^platform\/kubernetes\/(failure|object|retry)\.ts$/,
   /^platform\/kubernetes\/(lease\/verdict|queue\/pace|watch\/event)\.ts$/,
-  /^router\/dispatch\/nixl\/(bodies|salt|template|usage)\.ts$/,
+  /^router\/dispatch\/nixl\/(bodies|lease|salt|template|usage)\.ts$/,
+  /^router\/dispatch\/patience\.ts$/,
+  /^router\/edge\/trace\.ts$/,
   /^router\/placement\/.*\.ts$/,
 ];
 

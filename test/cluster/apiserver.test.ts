@@ -1,7 +1,10 @@
 /** The harness itself. */
-import { existsSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startCluster, type TestCluster } from './apiserver.ts';
+import { until } from './bed.ts';
 
 describe('a kube-apiserver of a test', () => {
   let cluster: TestCluster;
@@ -40,5 +43,30 @@ describe('a kube-apiserver of a test', () => {
     await third.stop();
     expect(existsSync(third.folder)).toBe(false);
     for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow('ESRCH');
+  });
+
+  it('dies with whoever started it, even by SIGKILL', async () => {
+    const module = new URL('./apiserver.ts', import.meta.url).href;
+    const script = `const { startCluster } = await import(${JSON.stringify(module)});
+      const { folder, etcd, apiServer } = await startCluster();
+      console.log(JSON.stringify({ folder, pids: [etcd.pid, apiServer.pid] }));
+      setInterval(() => {}, 1000);`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const [line] = await once(child.stdout, 'data');
+    const { folder, pids }: { readonly folder: string; readonly pids: readonly number[] } = JSON.parse(String(line));
+    child.kill('SIGKILL');
+    const gone = (pid: number) => {
+      try {
+        process.kill(pid, 0);
+        return false;
+      } catch {
+        return true; // ESRCH
+      }
+    };
+    await until(
+      () => pids.every(gone),
+      () => `of ${pids.join(', ')} some live`,
+    );
+    rmSync(folder, { recursive: true });
   });
 });

@@ -1,10 +1,14 @@
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import {
   CONFIG_MAPS,
   type ConfigMap,
   connect,
   type Draft,
   type KubeObject,
+  KubernetesClient,
   KubernetesError,
   type Resource,
 } from '../../src/platform/kubernetes/index.ts';
@@ -143,6 +147,26 @@ describe('other verbs', () => {
     expect(ours.requests.slice(before)).toHaveLength(2);
     expect((await ours.client.list(CONFIG_MAPS, { namespace: many, labelSelector: 'half=1' })).items).toHaveLength(500);
   });
+});
+
+it('a pod uses its ServiceAccount: token, certificate and namespace from the mounted files', async () => {
+  const login = readKubeconfig(await admin.serviceAccount(namespace, 'pod'));
+  const root = mkdtempSync(join(tmpdir(), 'sluice-pod-'));
+  const mount = join(root, 'var/run/secrets/kubernetes.io/serviceaccount');
+  mkdirSync(mount, { recursive: true });
+  for (const [file, text] of Object.entries({ token: login.token, 'ca.crt': login.certificate, namespace }))
+    writeFileSync(join(mount, file), text);
+  const { hostname, port } = new URL(login.server);
+  vi.stubEnv('KUBERNETES_SERVICE_HOST', hostname);
+  vi.stubEnv('KUBERNETES_SERVICE_PORT', port);
+  const connection = await connect({ kind: 'in-cluster', root }, 'sluice-test');
+  const client = new KubernetesClient({ transport: connection.transport, fieldManager: 'x' });
+  const denied = await client.list(CONFIG_MAPS, { namespace }).catch((error: unknown) => error);
+  connection.transport.close();
+  vi.unstubAllEnvs();
+  rmSync(root, { recursive: true });
+  expect(connection.namespace).toBe(namespace);
+  expect(String(denied)).toMatch(`system:serviceaccount:${namespace}:pod may not list configmaps`);
 });
 
 describe('a failure says what to do', () => {

@@ -213,8 +213,10 @@ export async function startBed(options: BedOptions = {}): Promise<Bed> {
   return bed;
 }
 
-export function startTestRouter(config: object): Promise<RunningRouter> {
-  const log = createLogger({ name: 'router', level: 'silent', format: 'json' });
+/** @param onLine gets what the router logs */
+export function startTestRouter(config: object, onLine: ((line: string) => void) | null = null): Promise<RunningRouter> {
+  const destination = { write: (line: string) => onLine?.(line) };
+  const log = createLogger({ name: 'router', level: onLine === null ? 'silent' : 'warn', format: 'json', destination });
   const made = { newId: () => randomUUID(), random: Math.random, loadTokenizer, clock: systemClock, log };
   const options = { model: MODEL, config: parseConfig(JSON.stringify(config)), ...made };
   return startRouter(options, { host: '127.0.0.1', port: 0, adminHost: '127.0.0.1', adminPort: 0 });

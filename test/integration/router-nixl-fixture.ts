@@ -17,9 +17,15 @@ export class NixlBed {
     this.router = router;
   }
 
-  static async start(counts: Readonly<Record<'prefill' | 'decode', number>>, config: object = {}): Promise<NixlBed> {
+  /** @param prepare an engine before it is met by the router */
+  static async start(
+    counts: Readonly<Record<'prefill' | 'decode', number>>,
+    config: object = {},
+    prepare: (engine: ScriptedVllm) => void = () => undefined,
+  ): Promise<NixlBed> {
     const make = (role: Role, count: number) => Array.from({ length: count }, (_, index) => new ScriptedVllm(`${role}-${index}`, role));
     const engines = [...make('prefill', counts.prefill), ...make('decode', counts.decode)];
+    for (const engine of engines) prepare(engine);
     const urls = await Promise.all(engines.map((engine) => engine.listen()));
     const bed = new NixlBed(engines, await startTestRouter({ deadlines: DEADLINES, ...config }));
     const instances = engines.map(({ id, role, incarnation }, index) => {

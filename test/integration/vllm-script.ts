@@ -27,6 +27,8 @@ export interface Asked {
   readonly headers: IncomingMessage['headers'];
   /** The router's own readiness probe. */
   readonly probe: boolean;
+  /** The router closed the connection before the answer was complete. */
+  cancelled: boolean;
 }
 
 /** What happens to a request instead of a good answer. */
@@ -43,6 +45,14 @@ export type Mishap =
   | { readonly kind: 'abort'; readonly after: number }
   /** Says something else from piece number `after` on. */
   | { readonly kind: 'other'; readonly after: number }
+  /** From then on nothing comes from it, until it is thawed; of a stream so many bytes had come. */
+  | { readonly kind: 'freeze'; readonly bytes: number }
+  /** The same, but its agent lives and says so. */
+  | { readonly kind: 'stick' }
+  /** A prefill answer whose head comes at once, and the rest so much later. */
+  | { readonly kind: 'late'; readonly ms: number }
+  /** A prefill answer that comes so much later. */
+  | { readonly kind: 'slow'; readonly ms: number }
   /** A prefill answer with other params. */
   | { readonly kind: 'params'; readonly change: (params: Json) => unknown };
 
@@ -62,12 +72,21 @@ export class ScriptedVllm {
   /** Why its engine core ended; null = it lives. */
   dead: string | null = null;
   mishap: (asked: Asked) => Mishap = () => NONE;
+  /** How often its feed was asked for. */
+  feeds = 0;
+  /** What it says that a prompt token costs, milliseconds. */
+  tokenMs = 1;
+  /** As its agent tells: null = its agent does not tell. */
+  leaseMs: number | null = 30_000;
   /** Pieces of text that one event carries. */
   merge = 1;
   readonly incarnation = `life-${Math.random()}`;
   readonly #feed: Server;
   readonly #engine: Server;
   readonly #created: number;
+  /** As a stopped process: no line of the feed, no byte of an answer, but for what is done here when it goes on. */
+  #held: (() => void)[] | null = null;
+  #stuckAt: number | null = null;
   #requestUrl = '';
 
   constructor(id: string, role: Role) {
@@ -96,17 +115,33 @@ export class ScriptedVllm {
     }
   }
 
+  get frozen(): boolean {
+    return this.#held !== null;
+  }
+
+  thaw(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    this.#stuckAt = null;
+    for (const run of held) run();
+  }
+
   /** Requests of clients. */
   get served(): readonly Asked[] {
     return this.asked.filter(({ probe }) => !probe);
   }
 
   #tell(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#held !== null) return;
     if (request.url === '/sluice/info') return void response.end(JSON.stringify(this.#info()));
     response.writeHead(200);
+    this.feeds += 1;
     const { incarnation } = this;
     response.write(`${JSON.stringify({ type: 'snapshot', incarnation, seq: 0, tiers: { hbm: [] } })}\n`);
-    const tell = () => response.write(`${JSON.stringify({ type: 'load', load: load() })}\n`);
+    const tell = () => {
+      const quietMs = this.#stuckAt === null ? 0 : performance.now() - this.#stuckAt;
+      if (this.#held === null) response.write(`${JSON.stringify({ type: 'load', load: { ...load(this.tokenMs), quietMs } })}\n`);
+    };
     tell();
     const timer = setInterval(tell, 200);
     response.on('close', () => clearInterval(timer));
@@ -129,6 +164,7 @@ export class ScriptedVllm {
       bytesPerBlock: 1000,
       tokenizer: { kind: 'bytes4' },
       transfer: { host: '127.0.0.1', port: 1 },
+      leaseMs: this.leaseMs,
     };
   }
 
@@ -138,11 +174,18 @@ export class ScriptedVllm {
     const body = JSON.parse(Buffer.concat(pieces).toString()) as Json;
     const params = body['kv_transfer_params'] as Json | undefined;
     const leg = params === undefined ? 'alone' : params['do_remote_decode'] === true ? 'prefill' : 'decode';
-    const asked: Asked = { leg, body, headers: request.headers, probe: promptOf(body).includes('sluice opens') };
+    const asked: Asked = { leg, body, headers: request.headers, probe: promptOf(body).includes('sluice opens'), cancelled: false };
     this.asked.push(asked);
+    response.on('close', () => {
+      asked.cancelled = !response.writableFinished;
+    });
+    // Read by nobody: its kernel took it.
+    if (this.#held !== null) return;
     if (leg === 'decode' && params) this.#check(params, promptOf(body));
     const mishap: Mishap = this.dead === null ? this.mishap(asked) : { kind: 'status', status: 500, body: DEAD };
     if (mishap.kind === 'status') return void response.writeHead(mishap.status, { 'content-type': 'application/json' }).end(mishap.body);
+    if (mishap.kind === 'freeze') this.#held = [];
+    if (mishap.kind === 'stick') this.#stuckAt = performance.now();
     if (leg === 'prefill') return this.#prefill(asked, mishap, response);
     if (body['stream'] === true) return this.#stream(asked, mishap, response);
     this.#whole(asked, mishap, response);
@@ -159,12 +202,12 @@ export class ScriptedVllm {
   }
 
   #prefill({ body, headers }: Asked, mishap: Mishap, response: ServerResponse): void {
-    if (mishap.kind === 'hang') return;
+    if (mishap.kind === 'hang' || mishap.kind === 'stick') return;
     const prompt = promptOf(body);
     const tokens = tokensOf(prompt);
     count += 1;
     const lease = `${idOf(headers, body)}-${count}`;
-    const whole: Json = {
+    const offered: Json = {
       do_remote_prefill: true,
       do_remote_decode: false,
       remote_engine_id: this.incarnation,
@@ -177,10 +220,13 @@ export class ScriptedVllm {
       transfer_mode: 'pull',
       remote_prefill_cached_tokens: 32,
     };
-    given.set(lease, { prompt, params: JSON.stringify(whole) });
+    given.set(lease, { prompt, params: JSON.stringify(offered) });
     const answer = { ...this.#frame(headers, body), choices: [this.#choice(body, 'x', 'length')], usage: usageOf(tokens, 1, 32) };
-    const params = mishap.kind === 'params' ? mishap.change(whole) : whole;
-    response.end(JSON.stringify({ ...answer, kv_transfer_params: params }));
+    const params = mishap.kind === 'params' ? mishap.change(offered) : offered;
+    const whole = JSON.stringify({ ...answer, kv_transfer_params: params });
+    if (mishap.kind === 'late') response.flushHeaders();
+    if (mishap.kind === 'late' || mishap.kind === 'slow') setTimeout(() => response.end(whole), mishap.ms);
+    else this.#unlessFrozen(() => response.end(whole));
   }
 
   #whole({ leg, body, headers }: Asked, mishap: Mishap, response: ServerResponse): void {
@@ -194,18 +240,27 @@ export class ScriptedVllm {
     }));
     const usage = usageOf(tokens, limit, leg === 'decode' ? tokens - 1 : 0);
     const answer = { ...this.#frame(headers, body), choices: mishap.kind === 'other' ? [] : choices, usage, kv_transfer_params: null };
-    response.end(JSON.stringify(answer));
+    this.#unlessFrozen(() => response.end(JSON.stringify(answer)));
   }
 
   #stream({ leg, body, headers }: Asked, mishap: Mishap, response: ServerResponse): void {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     response.flushHeaders();
-    if (mishap.kind === 'hang') return;
+    if (mishap.kind === 'hang' || mishap.kind === 'stick') return;
     const text = this.#events(body, headers, mishap, leg).join('');
     const bytes = Buffer.from(text);
+    if (mishap.kind === 'freeze') {
+      response.write(bytes.subarray(0, mishap.bytes));
+      return this.#unlessFrozen(() => response.end(bytes.subarray(mishap.bytes)));
+    }
     if (mishap.kind !== 'cut') return void response.end(bytes);
     // The pieces of a broken stream come one by one too.
     response.write(bytes.subarray(0, mishap.bytes), () => response.destroy());
+  }
+
+  #unlessFrozen(run: () => void): void {
+    if (this.#held === null) run();
+    else this.#held.push(run);
   }
 
   #events(body: Json, headers: IncomingMessage['headers'], mishap: Mishap, leg: Asked['leg']): string[] {
@@ -261,9 +316,9 @@ function piecesOf(body: Json, mishap: Mishap): string[] {
   return Array.from({ length: limit }, (_, index) => (mishap.kind === 'other' && index >= mishap.after ? 'zz' : word(index)));
 }
 
-function load(): EngineLoad {
+function load(tokenMs: number): EngineLoad {
   const fields = { running: 0, waiting: 0, pendingPrefillTokens: 0, contextTokens: 0, leases: 0, draining: false };
-  return { ...fields, kv: { hbm: MEMORY, host: MEMORY }, costs: COSTS };
+  return { ...fields, kv: { hbm: MEMORY, host: MEMORY }, costs: { ...COSTS, prefillPerToken: tokenMs } };
 }
 
 function isChat(body: Json): boolean {

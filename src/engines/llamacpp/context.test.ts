@@ -89,10 +89,11 @@ describe('the same logits, bit for bit', () => {
   });
 });
 
-it('refuses a second evaluation while one runs', async () => {
+it('refuses a second evaluation, and to be closed, while one runs', async () => {
   const feed = { sequence: 0, position: 0, tokens: randomTokens(40, 70), wantLogits: false };
   context.truncate(0, 0);
   const first = context.evaluate([feed]);
   await expect(context.evaluate([feed])).rejects.toThrow('another evaluation');
+  expect(() => context.close()).toThrow('while an evaluation runs');
   await first;
 });

@@ -161,7 +161,9 @@ export class LlamaContext {
     }
   }
 
+  /** @throws {Error} while an evaluation runs, on whose memory llama.cpp still works */
   close(): void {
+    if (this.#busy) throw new Error('close() while an evaluation runs');
     this.#model.library.freeBatch(this.#batch);
     this.#model.library.freeContext(this.#pointer);
   }

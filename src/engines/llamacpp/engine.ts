@@ -194,6 +194,7 @@ class LlamaCppEngine implements EngineCore {
       bytesPerBlock: this.#cache.bytesPerBlock,
       tokenizer: { kind: 'gguf', path: modelPath },
       transfer: this.#transfer,
+      leaseMs: this.#options.leaseMs,
     };
   }
 

@@ -25,6 +25,7 @@ const info: EngineInfo = {
   bytesPerBlock: 1,
   tokenizer: { kind: 'bytes4' },
   transfer: { host: '127.0.0.1', port: 1 },
+  leaseMs: null,
 };
 
 function parse(kind: CallKind, body: Record<string, unknown>, headers: Record<string, string> = {}) {

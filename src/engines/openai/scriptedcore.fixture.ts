@@ -49,6 +49,7 @@ export class ScriptedCore implements EngineCore {
     bytesPerBlock: 16,
     tokenizer: { kind: 'bytes4' },
     transfer: { host: '127.0.0.1', port: 1 },
+    leaseMs: null,
   };
   readonly tokenizer = {
     vocabularySize: 256,

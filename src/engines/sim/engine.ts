@@ -163,6 +163,7 @@ class SimEngine implements SimCore {
       bytesPerBlock,
       tokenizer: { kind: 'bytes4' },
       transfer: { host: transfer.host, port: transfer.port },
+      leaseMs: settings.leaseMs,
     };
     this.#scheduler = new Scheduler({ ...settings, kv, onOver: (sequence) => this.#over(sequence) });
     kv.pins.onFreed = () => this.#scheduler.wake();

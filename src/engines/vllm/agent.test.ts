@@ -132,6 +132,7 @@ describe('VllmAgent', () => {
       // 4 layers, K and V, 2 heads of 64, 4 bytes, 32 tokens.
       bytesPerBlock: 131_072,
       tokenizer: { kind: 'huggingface', path: folder },
+      leaseMs: 30_000,
     });
     expect(opened?.costs.prefillPerToken).toBeGreaterThan(0);
     expect(await statusOf('/metrics')).toBe(200);
@@ -151,6 +152,22 @@ describe('VllmAgent', () => {
     expect(await statusOf('/sluice/drain', 'POST')).toBe(202);
     await until('"draining":true');
     await reader?.cancel();
+  });
+
+  it('says how long vLLM has not answered, and goes on telling', async () => {
+    await (await create('well')).start();
+    await expect.poll(() => agent.load()?.quietMs, POLL).toBeLessThan(500);
+    const vllm = Number(/APIServer pid=(\d+)/.exec(lines.join('\n'))?.[1]);
+    process.kill(vllm, 'SIGSTOP');
+    try {
+      await expect.poll(() => agent.load()?.quietMs, POLL).toBeGreaterThan(1_000);
+      const feed = await fetch(`${url}/sluice/events`);
+      const told = (await feed.body?.pipeThrough(new TextDecoderStream()).getReader().read())?.value;
+      expect(Number(/"quietMs":(\d+)/.exec(told ?? '')?.[1])).toBeGreaterThan(1_000);
+    } finally {
+      process.kill(vllm, 'SIGCONT');
+    }
+    await expect.poll(() => agent.load()?.quietMs, POLL).toBeLessThan(500);
   });
 
   it('drains until nothing runs', async () => {

@@ -14,7 +14,7 @@ import { urlOf } from '../openai/listen.ts';
 import type { EngineInfo, EngineLoad } from '../port.ts';
 import { bindThreads } from './affinity.ts';
 import { VllmClient } from './client.ts';
-import { coresOfRanks, isLocal, type VllmDevice, type VllmPorts, type VllmSpec, vllmCommand } from './command.ts';
+import { coresOfRanks, isLocal, leaseSeconds, type VllmDevice, type VllmPorts, type VllmSpec, vllmCommand } from './command.ts';
 import { describeModel, identityOf, type ModelDescription } from './describe.ts';
 import { computeMs, groupTicks } from './effort.ts';
 import { createFace, type Face, type Shown } from './face.ts';
@@ -131,7 +131,8 @@ export class VllmAgent {
   }
 
   load(): EngineLoad | null {
-    return this.#view?.load(this.#draining) ?? null;
+    const load = this.#view?.load(this.#draining) ?? null;
+    return load && { ...load, quietMs: Math.round(this.#watch?.quietMs ?? 0) };
   }
 
   /** Resolves when nothing runs, waits or is kept for a peer any more, and the router has had time to see that it drains. */
@@ -194,7 +195,7 @@ export class VllmAgent {
     const core: ToldEngine = {
       snapshot: () => view.snapshot(),
       onEvent: (listener) => view.onEvent(listener),
-      load: () => view.load(this.#draining),
+      load: () => this.load() ?? view.load(this.#draining),
     };
     this.#events = new EventHub({ core, clock, bufferedBytes: EVENT_BUFFERED_BYTES, maxSubscribers: EVENT_SUBSCRIBERS });
     this.#info = info;
@@ -223,6 +224,7 @@ export class VllmAgent {
       bytesPerBlock: description.bytesPerToken * spec.blockTokens,
       tokenizer: { kind: 'huggingface', path: place.folder },
       transfer: { host, port: ports.sideChannel },
+      leaseMs: spec.role === 'mixed' ? null : leaseSeconds(spec.leaseMs) * 1000,
     };
     return { info, description };
   }

@@ -64,6 +64,11 @@ export function vllmCommand(spec: VllmSpec, place: VllmPlace): VllmCommand {
   return { args: argumentsOf(spec, place), env: environmentOf(spec, place) };
 }
 
+/** vLLM takes whole seconds. */
+export function leaseSeconds(leaseMs: number): number {
+  return Math.max(1, Math.ceil(leaseMs / 1000));
+}
+
 function argumentsOf(spec: VllmSpec, { host, ports, device, incarnation }: VllmPlace): string[] {
   const flags: Record<string, string | number> = {
     'served-model-name': spec.modelName,
@@ -85,7 +90,7 @@ function argumentsOf(spec: VllmSpec, { host, ports, device, incarnation }: VllmP
       kv_role: KV_ROLES[spec.role],
       kv_buffer_device: device.kind,
       engine_id: incarnation,
-      kv_connector_extra_config: { kv_lease_duration: Math.max(1, Math.ceil(spec.leaseMs / 1000)) },
+      kv_connector_extra_config: { kv_lease_duration: leaseSeconds(spec.leaseMs) },
     });
   }
   const words = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)]);

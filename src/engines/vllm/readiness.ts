@@ -46,7 +46,12 @@ export class HealthWatch {
   }
 
   get well(): boolean {
-    return !this.#stopped && this.#options.clock.now() - this.#wellAtMs < DOUBTFUL_MS;
+    return !this.#stopped && this.quietMs < DOUBTFUL_MS;
+  }
+
+  /** Milliseconds since it was well last. */
+  get quietMs(): number {
+    return this.#options.clock.now() - this.#wellAtMs;
   }
 
   stop(): void {

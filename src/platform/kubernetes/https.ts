@@ -11,7 +11,11 @@ export type Access =
   /** A kubeconfig; `context` stands for its current one. */
   | { readonly kind: 'kubeconfig'; readonly path: string; readonly context?: string }
   /** The ServiceAccount of the pod that this process runs in. */
-  | { readonly kind: 'in-cluster' };
+  | {
+      readonly kind: 'in-cluster';
+      /** Folder under which `/var/run/secrets/…` is mounted; the root of the file system when absent. */
+      readonly root?: string;
+    };
 
 export interface Connection {
   readonly transport: Transport;
@@ -37,7 +41,7 @@ export async function connect(access: Access, userAgent: string): Promise<Connec
   const config = new KubeConfig();
   const source = access.kind === 'kubeconfig' ? access.path : "the pod's ServiceAccount";
   try {
-    if (access.kind === 'in-cluster') config.loadFromCluster();
+    if (access.kind === 'in-cluster') config.loadFromCluster(access.root);
     else config.loadFromFile(access.path);
   } catch (error) {
     throw configuration(source, error instanceof Error ? error.message : String(error), error);

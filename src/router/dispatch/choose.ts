@@ -53,6 +53,14 @@ export class Chooser {
     return best;
   }
 
+  /** Whether a request could be served without `without` by an instance that is well: decode instances can do all of it. */
+  hasOther({ excluded, group }: Pick<Question, 'excluded' | 'group'>, without: Instance, now: number): boolean {
+    for (const { instances } of group ? [group] : this.#registry.groups)
+      for (const instance of instances)
+        if (instance !== without && instance.role !== 'prefill' && !excluded.has(instance) && isWell(instance, now)) return true;
+    return false;
+  }
+
   #groupsFor({ group, probe }: Question): Iterable<Group> {
     if (group) return [group];
     if (!probe) return this.#registry.groups;
@@ -93,7 +101,7 @@ export class Chooser {
     for (const instance of group.instances) {
       if (!instance.usable || excluded.has(instance)) continue;
       usable.push(instance);
-      if (!instance.silent && instance.breaker.allows(now)) healthy.push(instance);
+      if (isWell(instance, now)) healthy.push(instance);
     }
     const eligible = healthy.some((instance) => instance.role !== 'prefill') ? healthy : usable;
     return probe ? unprovenFirst(eligible) : eligible;
@@ -108,6 +116,10 @@ export class Chooser {
     }
     return held;
   }
+}
+
+function isWell(instance: Instance, now: number): boolean {
+  return instance.usable && !instance.silent && instance.breaker.allows(now);
 }
 
 /** Of each role those that nothing went through yet, where there are any. */

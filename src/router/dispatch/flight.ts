@@ -5,29 +5,32 @@
  * - A flight ends once, in `#finish`; from then on it holds no reservation, no connection, no lease and no place in the queue.
  * - Before the first byte a failed attempt is repeated elsewhere (MAX_RETRIES); after it the stream is taken up by another instance
  *   from the tokens that the client already has (MAX_RESUMES). Both count down, so a flight cannot go round for ever.
- * - Every stage has a deadline.
+ * - Every stage has a deadline, and a leg whose instance gives no sign of life is given up before it if there is another way. What is
+ *   given up is cancelled first: no request is worked on twice.
  */
 import { SluiceError } from '../../shared/index.ts';
 import type { Applicant } from '../admission/admission.ts';
-import type { ParsedRequest } from '../edge/index.ts';
-import type { Group } from '../instances/group.ts';
+import type { ParsedRequest, TraceContext } from '../edge/index.ts';
 import type { Instance } from '../instances/instance.ts';
 import type { LegReport, RequestOutcome, RequestRecord } from '../record/index.ts';
-import type { Leg, ResponseHead, ResponseSink } from '../upstream/index.ts';
+import type { ResponseHead } from '../upstream/index.ts';
+import { Booking } from './booking.ts';
 import type { Choice } from './choose.ts';
 import type { Client } from './client.ts';
 import type { DispatchContext } from './context.ts';
 import type { Stage, Watched } from './deadlines.ts';
 import { DecodeLeg } from './decode-leg.ts';
-import { type Message, type PrefillAnswer, type Speech, type StreamStop, type Subject, speechOf } from './dialects/index.ts';
-import { Holdings } from './holdings.ts';
+import type { PrefillAnswer, Speech, StreamStop, Subject } from './dialects/index.ts';
 import { Ledger } from './ledger.ts';
+import { Line } from './line.ts';
+import { silenceText, slowAfterMs, slowText } from './patience.ts';
 import { PrefillLeg } from './prefill-leg.ts';
 import { errorOf, interrupted, isCrowded, messageOf } from './reports.ts';
+import { Vigil } from './vigil.ts';
 
 const MAX_RETRIES = 3;
 const MAX_RESUMES = 3;
-const EXPECT_MS = 5_000;
+const LAPSED = 'the instance gave no sign of life before the lease of its KV was over';
 const DONE_EVENT = Buffer.from('data: [DONE]\n\n');
 
 export interface FlightOptions {
@@ -35,6 +38,7 @@ export interface FlightOptions {
   readonly model: string;
   readonly tenant: string;
   readonly salt: string;
+  readonly trace: TraceContext | null;
   /** Probes want the whole way, and are kept out of records and metrics. */
   readonly probe: boolean;
 }
@@ -50,23 +54,16 @@ interface Fault {
 
 export class Flight implements Applicant, Watched {
   readonly tenant: string;
-  deadlineAt: number;
   place = -1;
   readonly #context: DispatchContext;
   readonly #request: ParsedRequest;
   readonly #client: Client;
-  readonly #options: FlightOptions;
   readonly #ledger: Ledger;
-  readonly #totalAt: number;
-  readonly #subject: Subject;
-  readonly #excluded = new Set<Instance>();
-  readonly #holdings: Holdings;
-  #speech: Speech | null = null;
-  #stage: Stage | 'queue' | 'ended' = 'queue';
-  #choice: Choice | null = null;
-  #leg: Leg | null = null;
+  readonly #vigil: Vigil;
+  readonly #line: Line;
+  readonly #booking: Booking;
+  #ended = false;
   #retries = 0;
-  #paused = false;
   /** Admission turned it away, so that there is no place to give back. */
   #refused = false;
   #lastError: SluiceError | null = null;
@@ -76,16 +73,16 @@ export class Flight implements Applicant, Watched {
     this.#context = context;
     this.#request = request;
     this.#client = client;
-    this.#options = options;
     this.tenant = options.tenant;
     this.#ledger = new Ledger(request, clock, options);
-    this.#totalAt = this.#ledger.receivedAt + deadlines.totalMs;
-    this.deadlineAt = this.#totalAt;
-    const { id, salt } = options;
+    this.#vigil = new Vigil(this.#ledger.receivedAt + deadlines.totalMs);
+    this.#line = new Line(context.held);
+    const { id, salt, trace } = options;
     // A seed is harmless for greedy requests; for sampled ones it is what makes them resumable.
     const seed = request.hasSeed ? null : context.newSeed();
-    this.#subject = { request, id, salt, created: Math.floor(this.record.startedAt / 1000), seed, deadlines, clock };
-    this.#holdings = new Holdings(clock, context.held);
+    const created = Math.floor(this.record.startedAt / 1000);
+    const subject: Subject = { request, id, salt, created, seed, deadlines, clock, trace: trace?.lines ?? '' };
+    this.#booking = new Booking(context, subject, options.probe);
   }
 
   get record(): RequestRecord {
@@ -114,118 +111,114 @@ export class Flight implements Applicant, Watched {
     this.#finish('failed', new SluiceError('unavailable', 'the router is shutting down'));
   }
 
-  overdue(): void {
-    const stage = this.#stage;
-    if (stage === 'ended') return;
-    if (this.#context.clock.now() >= this.#totalAt || stage === 'queue' || stage === 'total') {
-      return this.#finish(
-        'failed',
-        new SluiceError('deadline_exceeded', `the request took longer than ${this.#context.deadlines.totalMs} ms`),
-      );
+  delayed(ms: number): void {
+    this.#vigil.delay(ms);
+  }
+
+  look(now: number): void {
+    if (this.#ended) return;
+    const verdict = this.#vigil.look(now);
+    switch (verdict) {
+      case null:
+        return;
+      case 'total':
+        return this.#finish(
+          'failed',
+          new SluiceError('deadline_exceeded', `the request took longer than ${this.#context.deadlines.totalMs} ms`),
+        );
+      case 'deadline':
+        return this.#overdue();
+      case 'lapsed':
+        return this.#failed({ culprit: this.#booking.choice?.decode ?? null, error: new SluiceError('engine_failed', LAPSED) });
+      case 'silent':
+      case 'slow':
+        return this.#reconsider(verdict, now);
     }
-    const names = { prefill: 'prefill', firstToken: 'the first token', idle: 'the next token' };
+  }
+
+  #overdue(): void {
+    const { stage } = this.#vigil;
+    const names = { prefill: 'prefill', firstToken: 'the first token', idle: 'the next token', total: 'the answer' };
     const error = new SluiceError('deadline_exceeded', `${names[stage]} did not come within its deadline`);
-    if (stage === 'prefill') this.#failed({ culprit: this.#choice?.prefill ?? null, error });
+    if (stage === 'prefill') this.#failed({ culprit: this.#booking.choice?.prefill ?? null, error });
     else this.#decodeFailed(error, null);
   }
 
-  #enter(stage: Stage, ms: number): void {
-    this.#stage = stage;
-    this.deadlineAt = Math.min(this.#totalAt, this.#context.clock.now() + ms);
+  /** The leg is silent or slow: given up if there is another way. */
+  #reconsider(verdict: 'silent' | 'slow', now: number): void {
+    const vigil = this.#vigil;
+    const { prefill = null, decode = null } = this.#booking.choice ?? {};
+    const culprit = vigil.stage === 'prefill' ? prefill : decode;
+    if (culprit === null || !this.#canLeave(culprit)) return vigil.bear(now);
+    if (verdict === 'silent' && vigil.silence !== null)
+      return this.#failed({ culprit, error: new SluiceError('engine_failed', silenceText(vigil.silence, vigil.stage)) });
+    const elapsedMs = vigil.elapsedMs(now);
+    const other = this.#booking.other(culprit);
+    if (other === null || other.decision.chosen.ttftMs > elapsedMs) return vigil.bear(now);
+    const predictedMs = this.#booking.predictedPrefillMs;
+    // What is slow again and again is what it costs there: the next one is given more time.
+    culprit.prefillSpread.add(predictedMs, elapsedMs);
+    this.#failed({ culprit, error: new SluiceError('deadline_exceeded', slowText(elapsedMs, predictedMs)) });
   }
 
-  /** Kept while the groups asked are of one dialect; once a token went out, only one group is asked. */
-  #speechFor(group: Group): Speech {
-    const { dialect } = group.info;
-    if (this.#speech?.dialect !== dialect) this.#speech = speechOf(dialect, this.#subject);
-    return this.#speech;
+  /** Whether somebody else can do it, and nothing of it gets lost. */
+  #canLeave(culprit: Instance): boolean {
+    const { started } = this.#client;
+    if (started && !this.#spoken && this.#whyNotResumed() !== null) return false;
+    if (!started && this.#retries >= MAX_RETRIES) return false;
+    return this.#booking.hasOther(culprit, started);
+  }
+
+  #enter(stage: Stage, instance: Instance | null, ms: number): void {
+    this.#vigil.enter(stage, instance, this.#context.clock.now(), ms);
   }
 
   #try(): void {
-    const { chooser, clock } = this.#context;
-    const group = this.#client.started ? (this.#choice?.group ?? null) : null;
-    const speechFor = (each: Group) => this.#speechFor(each);
-    const question = { request: this.#request, speechFor, excluded: this.#excluded, group, probe: this.#options.probe };
-    const choice = chooser.choose(question, clock.now());
+    const choice = this.#booking.take(this.#client.started);
     if (!choice && this.#spoken) return this.#complete();
     if (!choice)
       return this.#finish(
         'failed',
         this.#lastError ?? new SluiceError('unavailable', 'no instance can take the request now', { retryAfterSeconds: 1 }),
       );
-    this.#choice = choice;
-    const speech = this.#speechFor(choice.group);
+    const speech = this.#booking.reserve(choice);
     this.#ledger.placed(choice.decision, choice.prompt.tokens, speech.events.tokens);
-    this.#reserve(choice, speech);
-    this.#expect(choice);
     if (choice.prefill) this.#prefill(choice.prefill, speech);
     else this.#decode(choice, speech);
   }
 
-  /** Tells the directory what the chosen instances will soon hold beside what they have. */
-  #expect({ prefill, decode, prompt, decision }: Choice): void {
-    const { directory } = this.#context;
-    const { cachedBlocks, pulledBlocks } = decision.chosen;
-    const expect = (instance: Instance, held: number) => {
-      if (held < prompt.keys.length) directory.expect(instance.id, prompt.keys.subarray(held), EXPECT_MS);
-    };
-    if (prefill) expect(prefill, cachedBlocks);
-    expect(decode, prefill ? Math.max(0, prompt.keys.length - pulledBlocks) : cachedBlocks);
-  }
-
-  #reserve({ prefill, decode, prompt, decision, group }: Choice, speech: Speech): void {
-    const cached = decision.chosen.cachedBlocks * group.info.identity.blockTokens;
-    const uncached = Math.max(0, prompt.tokens - cached);
-    if (prefill) this.#holdings.hold(prefill, { prefillTokens: uncached, contextTokens: 0 });
-    this.#holdings.hold(decode, { prefillTokens: prefill ? 0 : uncached, contextTokens: prompt.tokens + speech.spared });
-  }
-
-  #open(instance: Instance, message: Message, sink: ResponseSink): void {
-    this.#context.held.legs += 1;
-    this.#leg = instance.requests.pool.request(message.head, message.body, sink);
-  }
-
-  /** Gives a leg that is not complete up. */
-  #closeLeg(): void {
-    if (!this.#leg) return;
-    this.#context.held.legs -= 1;
-    this.#leg.abort();
-    this.#leg = null;
-  }
-
-  #msLeft(stageMs: number): number {
-    return Math.min(stageMs, this.#totalAt - this.#context.clock.now());
-  }
-
   #prefill(instance: Instance, speech: Speech): void {
-    const { prefillMs } = this.#context.deadlines;
-    this.#enter('prefill', prefillMs);
+    const { deadlines, clock, watchman } = this.#context;
+    const { prefillMs } = deadlines;
+    const predictedMs = this.#booking.predictedPrefillMs;
+    this.#enter('prefill', instance, prefillMs);
+    this.#vigil.slowAfter(slowAfterMs(predictedMs, instance.prefillSpread.ratio));
     this.#ledger.legBegan();
-    const failed = (message: string) =>
-      this.#failed({ culprit: instance, error: new SluiceError('engine_failed', `prefill failed: ${message}`) });
+    const failed = (message: string, innocent = false) =>
+      this.#failed({ culprit: instance, error: new SluiceError('engine_failed', `prefill failed: ${message}`), innocent });
     const done = (answer: PrefillAnswer) => {
       const report = speech.prefilled(instance, answer);
-      if (typeof report === 'string') return failed(report);
-      this.#closeLeg();
-      this.#holdings.letGo(instance);
+      if ('why' in report) return failed(report.why, report.innocent);
+      this.#line.close();
+      instance.prefillSpread.add(predictedMs, this.#vigil.elapsedMs(clock.now()));
+      this.#booking.holdings.letGo(instance);
       instance.breaker.succeeded();
       this.#ledger.prefilled(report);
-      if (this.#choice) this.#decode(this.#choice, speech);
+      if (this.#booking.choice) this.#decode(this.#booking.choice, speech);
     };
     const rejected = ({ head, body }: { head: ResponseHead; body: Buffer }) => {
       if (speech.suspect(body.toString('utf8')) === 'dead') instance.breaker.broke();
       if (!this.#refusedBy(head, body)) this.#failed({ culprit: instance, error: errorOf(head, body), innocent: isCrowded(head.status) });
     };
-    this.#open(
-      instance,
-      speech.prefill(instance, this.#msLeft(prefillMs)),
-      new PrefillLeg({ done, rejected, failed }, this.#context.clock),
-    );
+    this.#booking.expectBlocks(instance);
+    const leg = new PrefillLeg({ done, rejected, failed }, clock, () => watchman.readUntil);
+    this.#line.open(instance, speech.prefill(instance, this.#vigil.msLeft(clock.now(), prefillMs)), leg);
   }
 
   #decode(choice: Choice, speech: Speech): void {
     const ms = speech.firstTokenMs(choice);
-    this.#enter('firstToken', ms);
+    this.#enter('firstToken', choice.decode, ms);
+    this.#vigil.liveBy(speech.acceptMs());
     this.#ledger.legBegan();
     const events = {
       spoke: (report: LegReport | null) => this.#spoke(report),
@@ -237,13 +230,16 @@ export class Flight implements Applicant, Watched {
       lost: (error: SluiceError) =>
         error.code === 'internal' ? this.#finish('failed', error) : this.#failed({ culprit: choice.decode, error }),
     };
-    this.#open(choice.decode, speech.decode(choice, this.#msLeft(ms)), new DecodeLeg(speech, this.#request.stream, events));
+    this.#booking.expectBlocks(choice.decode);
+    const message = speech.decode(choice, this.#vigil.msLeft(this.#context.clock.now(), ms));
+    this.#line.open(choice.decode, message, new DecodeLeg(speech, this.#request.stream, events));
   }
 
   #spoke(report: LegReport | null): void {
-    this.#enter('idle', this.#context.deadlines.idleMs);
+    this.#enter('idle', this.#booking.choice?.decode ?? null, this.#context.deadlines.idleMs);
+    this.#alive();
     this.#ledger.firstByte(report);
-    if (this.#choice) this.#holdings.prefilled(this.#choice.decode);
+    if (this.#booking.choice) this.#booking.holdings.prefilled(this.#booking.choice.decode);
     if (this.#request.stream && !this.#client.started) this.#client.begin();
   }
 
@@ -255,7 +251,7 @@ export class Flight implements Applicant, Watched {
   /** The instance sends something. @returns the time */
   #alive(): number {
     const now = this.#context.clock.now();
-    this.deadlineAt = Math.min(this.#totalAt, now + this.#context.deadlines.idleMs);
+    this.#vigil.extend(now, this.#context.deadlines.idleMs);
     return now;
   }
 
@@ -263,14 +259,14 @@ export class Flight implements Applicant, Watched {
     if (kind === 'diverged') return this.#spoken ? this.#complete() : this.#finish('failed', new SluiceError('engine_failed', text));
     if (kind === 'aborted') {
       const error = new SluiceError('engine_failed', 'the engine gave the request up');
-      return this.#failed({ culprit: this.#choice?.decode ?? null, error, innocent: true });
+      return this.#failed({ culprit: this.#booking.choice?.decode ?? null, error, innocent: true });
     }
     this.#decodeFailed(new SluiceError('engine_failed', 'the engine reported an error in the stream'), text);
   }
 
   #streamEnded(): void {
-    const decode = this.#choice?.decode ?? null;
-    if (!this.#speech?.events.done)
+    const decode = this.#booking.choice?.decode ?? null;
+    if (!this.#booking.speech?.events.done)
       return this.#failed({ culprit: decode, error: new SluiceError('engine_failed', 'the stream ended too early') });
     decode?.breaker.succeeded();
     this.#client.end();
@@ -279,7 +275,7 @@ export class Flight implements Applicant, Watched {
 
   /** A complete answer of the decode instance, good or not. What is the client's fault is handed on; what is the instance's is tried elsewhere. */
   #answered(head: ResponseHead, body: Buffer): void {
-    const decode = this.#choice?.decode ?? null;
+    const decode = this.#booking.choice?.decode ?? null;
     if (head.status !== 200) {
       if (this.#refusedBy(head, body)) return;
       const error = errorOf(head, body);
@@ -287,7 +283,7 @@ export class Flight implements Applicant, Watched {
       else this.#decodeFailed(error, body.toString('utf8'));
       return;
     }
-    const answer = this.#speech?.whole(body) ?? new SluiceError('internal', 'an answer that nobody asked for');
+    const answer = this.#booking.speech?.whole(body) ?? new SluiceError('internal', 'an answer that nobody asked for');
     if (answer instanceof SluiceError) return this.#failed({ culprit: decode, error: answer });
     decode?.breaker.succeeded();
     Object.assign(this.record, { outputTokens: answer.outputTokens, finishReason: answer.finishReason });
@@ -297,10 +293,10 @@ export class Flight implements Applicant, Watched {
 
   /** True when it is the client's fault, and the client was told. */
   #refusedBy(head: ResponseHead, body: Buffer): boolean {
-    if (head.status >= 500 || head.status === 429 || this.#client.started || this.#speech === null) return false;
+    if (head.status >= 500 || head.status === 429 || this.#client.started || this.#booking.speech === null) return false;
     this.record.status = head.status;
     this.record.error = messageOf(body);
-    const refusal = this.#speech.refusal(head, body);
+    const refusal = this.#booking.speech.refusal(head, body);
     this.#client.answer(head.status, refusal.contentType, refusal.body, head.retryAfter);
     this.#finish('refused', null);
     return true;
@@ -308,33 +304,33 @@ export class Flight implements Applicant, Watched {
 
   /** The decode leg failed though the instance could be reached. @param said what the engine said of it */
   #decodeFailed(error: SluiceError, said: string | null): void {
-    const { prefill = null, decode = null } = this.#choice ?? {};
-    const suspect = this.#speech?.suspect(said);
+    const { prefill = null, decode = null } = this.#booking.choice ?? {};
+    const suspect = this.#booking.speech?.suspect(said);
     if (suspect === 'dead') decode?.breaker.broke();
     this.#failed({ culprit: suspect === 'prefill' ? prefill : decode, error });
   }
 
   /** An attempt is lost; the next one goes elsewhere, while there is one. */
   #failed({ culprit, error, innocent = false }: Fault): void {
-    if (this.#stage === 'ended') return;
-    this.#closeLeg();
+    if (this.#ended) return;
+    this.#line.close();
     this.#lastError = error;
     this.#ledger.failed(error.message);
-    this.#holdings.letAllGo();
+    this.#booking.holdings.letAllGo();
     if (culprit) {
-      this.#excluded.add(culprit);
+      this.#booking.leaveOut(culprit);
       if (!innocent) culprit.breaker.failed(this.#context.clock.now());
     }
-    this.#speech?.dropHandOff();
-    this.#speech?.events.restart();
+    this.#booking.speech?.dropHandOff();
+    this.#booking.speech?.events.restart();
     if (!this.#client.started) return this.#retries++ < MAX_RETRIES ? this.#try() : this.#finish('failed', error);
     this.#resume(error);
   }
 
   #resume(error: SluiceError): void {
-    const speech = this.#speech as Speech;
+    const speech = this.#booking.speech as Speech;
     if (this.#spoken && (!this.#request.includeUsage || speech.events.usage)) return this.#complete();
-    const why = this.record.resumes < MAX_RESUMES ? speech.whyNotResumed() : `it was resumed ${MAX_RESUMES} times already`;
+    const why = this.#whyNotResumed();
     if (why !== null) {
       if (this.#spoken) return this.#complete();
       return this.#finish('failed', new SluiceError(error.code, `${error.message}; ${why}`));
@@ -343,30 +339,33 @@ export class Flight implements Applicant, Watched {
     this.#try();
   }
 
+  #whyNotResumed(): string | null {
+    return this.record.resumes < MAX_RESUMES
+      ? (this.#booking.speech?.whyNotResumed() ?? null)
+      : `it was resumed ${MAX_RESUMES} times already`;
+  }
+
   /** All tokens went out. */
   get #spoken(): boolean {
-    return (this.#speech?.events.finishReason ?? null) !== null;
+    return (this.#booking.speech?.events.finishReason ?? null) !== null;
   }
 
   /** Only the end mark was lost with the instance. */
   #complete(): void {
-    if (!this.#speech?.events.done) this.#client.write(DONE_EVENT);
+    if (!this.#booking.speech?.events.done) this.#client.write(DONE_EVENT);
     this.#client.end();
     this.#finish('ok', null);
   }
 
+  /** The client reads slowly: that is not the engine's silence. */
   #pause(): void {
-    this.#paused = true;
-    this.#leg?.pause();
-    // The client reads slowly: that is not the engine's silence.
-    this.deadlineAt = this.#totalAt;
+    this.#line.pause();
+    this.#vigil.suspend();
   }
 
   #drained(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
-    this.#leg?.resume();
-    if (this.#stage === 'idle') this.#enter('idle', this.#context.deadlines.idleMs);
+    if (this.#line.resume() && this.#vigil.stage === 'idle')
+      this.#enter('idle', this.#booking.choice?.decode ?? null, this.#context.deadlines.idleMs);
   }
 
   #gone(): void {
@@ -374,17 +373,17 @@ export class Flight implements Applicant, Watched {
   }
 
   #finish(outcome: RequestOutcome, error: SluiceError | null): void {
-    if (this.#stage === 'ended') return;
-    this.#stage = 'ended';
-    this.#closeLeg();
-    this.#speech?.dropHandOff();
-    this.#holdings.letAllGo();
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#line.close();
+    this.#booking.speech?.dropHandOff();
+    this.#booking.holdings.letAllGo();
     const { admission, watchman, onEnd } = this.#context;
     watchman.forget(this);
     if (!this.#refused) admission.leave(this);
     const final = error && this.#client.started && outcome === 'failed' ? interrupted(error) : error;
-    this.#ledger.conclude(outcome, final, this.#speech);
-    if (outcome === 'ok' && this.#choice) this.#ledger.credit(this.#choice);
+    this.#ledger.conclude(outcome, final, this.#booking.speech);
+    if (outcome === 'ok' && this.#booking.choice) this.#ledger.credit(this.#booking.choice);
     if (final && outcome !== 'cancelled') this.#client.fail(final);
     onEnd(this);
   }

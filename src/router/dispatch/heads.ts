@@ -6,6 +6,8 @@ export interface PlainFields {
   readonly host: string;
   readonly kind: RequestKind;
   readonly id: string;
+  /** Header lines of the client's trace context, each with its line end; '' = none. */
+  readonly trace: string;
   readonly bytes: number;
 }
 
@@ -18,9 +20,9 @@ export interface HeadFields extends PlainFields {
 }
 
 /** What any OpenAI server understands, without the empty line at the end. */
-function openAi({ host, kind, id, bytes }: PlainFields): string {
+function openAi({ host, kind, id, trace, bytes }: PlainFields): string {
   const path = kind === 'chat' ? '/v1/chat/completions' : '/v1/completions';
-  return `POST ${path} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\nx-request-id: ${id}\r\n`;
+  return `POST ${path} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\nx-request-id: ${id}\r\n${trace}`;
 }
 
 export function plainHead(fields: PlainFields): string {

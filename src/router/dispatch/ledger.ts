@@ -1,10 +1,17 @@
 /** Writes a flight's record, and credits the instances with what they did for it. */
 import type { Clock, SluiceError } from '../../shared/index.ts';
-import type { ParsedRequest } from '../edge/index.ts';
+import type { ParsedRequest, TraceContext } from '../edge/index.ts';
 import type { Decision } from '../placement/index.ts';
 import type { AttemptRecord, LegReport, RequestOutcome, RequestRecord } from '../record/index.ts';
 import type { Choice } from './choose.ts';
 import type { Speech } from './dialects/index.ts';
+
+export interface LedgerOptions {
+  readonly id: string;
+  readonly model: string;
+  readonly trace: TraceContext | null;
+  readonly probe: boolean;
+}
 
 export class Ledger {
   readonly record: RequestRecord;
@@ -16,11 +23,12 @@ export class Ledger {
   #firstAt = 0;
   #lastAt = 0;
 
-  constructor(request: ParsedRequest, clock: Clock, options: { readonly id: string; readonly model: string; readonly probe: boolean }) {
+  constructor(request: ParsedRequest, clock: Clock, options: LedgerOptions) {
     this.#clock = clock;
     this.receivedAt = clock.now();
     this.record = {
       id: options.id,
+      traceId: options.trace?.traceId ?? null,
       kind: request.kind,
       model: options.model,
       stream: request.stream,

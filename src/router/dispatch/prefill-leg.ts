@@ -16,18 +16,23 @@ const MAX_BYTES = 1 << 20;
 export class PrefillLeg implements ResponseSink {
   readonly #events: PrefillLegEvents;
   readonly #clock: Clock;
+  readonly #readUntil: () => number;
+  readonly #startedAt: number;
   #headAt = 0;
   #head: ResponseHead | null = null;
   #pieces: Buffer[] = [];
   #bytes = 0;
 
-  constructor(events: PrefillLegEvents, clock: Clock) {
+  /** @param readUntil up to when all that had come was read: a head that is read now may have lain there since */
+  constructor(events: PrefillLegEvents, clock: Clock, readUntil: () => number) {
     this.#events = events;
     this.#clock = clock;
+    this.#readUntil = readUntil;
+    this.#startedAt = clock.now();
   }
 
   head(head: ResponseHead): void {
-    this.#headAt = this.#clock.now();
+    this.#headAt = Math.max(this.#startedAt, this.#readUntil());
     this.#head = head;
   }
 

@@ -20,6 +20,7 @@ const INFO: EngineInfo = {
   bytesPerBlock: 64,
   tokenizer: { kind: 'bytes4' },
   transfer: { host: 'h', port: 1 },
+  leaseMs: null,
 };
 
 /** One token per character; counts how often it is asked. */

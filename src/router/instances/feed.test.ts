@@ -5,6 +5,7 @@ import type { KvEventEnvelope, KvSnapshot } from '../../kv/index.ts';
 import { systemClock } from '../../shared/index.ts';
 import { Pool } from '../upstream/index.ts';
 import { Feed, type FeedListener } from './feed.ts';
+import { Pulse } from './pulse.ts';
 
 const SNAPSHOT = { incarnation: 'i', seq: 4, tiers: { hbm: ['k'] } };
 const EVENT = { incarnation: 'i', seq: 5, event: { type: 'cleared' } };
@@ -100,6 +101,7 @@ beforeEach(async () => {
     clock: systemClock,
     random: () => 0,
     listener: notes,
+    pulse: new Pulse(systemClock.now()),
     silence: { silentMs: 200, lostMs: 600 },
   });
 });

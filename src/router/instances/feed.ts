@@ -1,12 +1,13 @@
 /**
  * The router's live feed from one engine: first what it is (`/sluice/info`), then what it holds and how loaded it is
  * (`/sluice/events`), for as long as both live. A feed that breaks, falls silent or shows a gap is connected again; while it is down
- * the instance is not routable.
+ * the instance is not routable. The time that this process itself stood still is no silence of the engine.
  */
 import type { EngineInfo, EngineLoad } from '../../engines/index.ts';
 import type { KvEventEnvelope, KvSnapshot } from '../../kv/index.ts';
 import { type BackoffPolicy, backoffMs, type Cancel, type Clock } from '../../shared/index.ts';
 import { fetchBuffered, type Leg, type Pool, type ResponseSink } from '../upstream/index.ts';
+import type { Pulse } from './pulse.ts';
 
 export interface FeedListener {
   /** What the instance is, when it answers; false refuses it (another model, another life). */
@@ -27,6 +28,8 @@ export interface FeedOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly listener: FeedListener;
+  /** The instance's, kept going until the feed is closed. */
+  readonly pulse: Pulse;
   readonly silence?: { readonly silentMs: number; readonly lostMs: number };
 }
 
@@ -36,6 +39,7 @@ const RECONNECT: BackoffPolicy = { firstMs: 50, maxMs: 1_000, factor: 2 };
  * `lostMs` is taken for gone. Between the two it may only be starved of CPU, as this process may be.
  */
 const SILENCE = { silentMs: 800, lostMs: 5_000 };
+const TICK_MS = 100;
 const CONNECT_TIMEOUT_MS = 2_000;
 const MAX_INFO_BYTES = 1 << 20;
 /** A snapshot names every block that an instance holds. */
@@ -45,11 +49,11 @@ const NEWLINE = 10;
 export class Feed {
   readonly #options: FeedOptions;
   #leg: Leg | null = null;
-  #cancelTimer: Cancel | null = null;
+  #cancelRetry: Cancel | null = null;
+  #cancelTick: Cancel | null = null;
   #attempt = 0;
   #closed = false;
   readonly #silence: { readonly silentMs: number; readonly lostMs: number };
-  #lastLineAt = 0;
   #isSilent = false;
   #partial: Buffer[] = [];
   #partialBytes = 0;
@@ -57,12 +61,14 @@ export class Feed {
   constructor(options: FeedOptions) {
     this.#options = options;
     this.#silence = options.silence ?? SILENCE;
+    this.#tick();
     void this.#connect();
   }
 
   close(): void {
     this.#closed = true;
-    this.#cancelTimer?.();
+    this.#cancelRetry?.();
+    this.#cancelTick?.();
     this.#leg?.abort();
   }
 
@@ -81,11 +87,10 @@ export class Feed {
     } catch (error) {
       return this.#retry(error instanceof Error ? error.message : String(error));
     }
-    this.#lastLineAt = clock.now();
+    this.#options.pulse.connected();
     this.#partial = [];
     this.#partialBytes = 0;
     this.#leg = pool.request(get('/sluice/events', host), null, this.#sink());
-    this.#watch();
   }
 
   #sink(): ResponseSink {
@@ -100,14 +105,16 @@ export class Feed {
     };
   }
 
-  #watch(): void {
-    const { clock } = this.#options;
+  #tick(): void {
+    const { clock, pulse } = this.#options;
     const { silentMs, lostMs } = this.#silence;
-    this.#cancelTimer = clock.after(silentMs / 4, () => {
-      const quietMs = clock.now() - this.#lastLineAt;
-      if (quietMs > lostMs) return this.#broken('it fell silent');
-      this.#hush(quietMs > silentMs);
-      this.#watch();
+    const everyMs = Math.min(TICK_MS, silentMs / 4);
+    this.#cancelTick = clock.after(everyMs, () => {
+      pulse.tick(clock.now(), 2 * everyMs);
+      this.#tick();
+      if (this.#leg === null) return;
+      if (pulse.quietMs > lostMs) this.#broken('it fell silent');
+      else this.#hush(pulse.quietMs > silentMs);
     });
   }
 
@@ -128,14 +135,15 @@ export class Feed {
       this.#line(line.toString('utf8'));
     }
     if (from === piece.length) return;
+    this.#options.pulse.moved();
     this.#partial.push(Buffer.from(piece.subarray(from)));
     this.#partialBytes += piece.length - from;
     if (this.#partialBytes > MAX_LINE_BYTES) this.#broken('a line is too long');
   }
 
   #line(line: string): void {
-    const { listener, clock } = this.#options;
-    this.#lastLineAt = clock.now();
+    const { listener, pulse } = this.#options;
+    pulse.heard();
     this.#hush(false);
     this.#attempt = 0;
     let message: { type?: string; load?: EngineLoad } & Partial<KvEventEnvelope & KvSnapshot>;
@@ -163,8 +171,8 @@ export class Feed {
     if (this.#closed) return;
     this.#hush(false);
     this.#options.listener.lost(reason);
-    this.#cancelTimer?.();
-    this.#cancelTimer = this.#options.clock.after(
+    this.#cancelRetry?.();
+    this.#cancelRetry = this.#options.clock.after(
       backoffMs(RECONNECT, this.#attempt++, this.#options.random()),
       () => void this.#connect(),
     );

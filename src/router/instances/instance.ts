@@ -3,7 +3,9 @@ import type { EngineCosts, EngineInfo, EngineLoad, Role } from '../../engines/in
 import type { InstanceView } from '../placement/index.ts';
 import { Breaker } from './breaker.ts';
 import type { Endpoint } from './endpoint.ts';
+import { Pulse } from './pulse.ts';
 import { Recent } from './recent.ts';
+import { Spread } from './spread.ts';
 
 /** What one request takes of an instance while it is on it. */
 export interface Reservation {
@@ -31,14 +33,17 @@ export class Instance implements InstanceView {
   readonly breaker = new Breaker();
   readonly ttft = new Recent();
   readonly tpot = new Recent();
+  readonly pulse: Pulse;
+  /** Of prefill legs. */
+  readonly prefillSpread = new Spread();
   draining = false;
   /** A request went well through it, a probe or a client's: for a prefill instance up to the decode instance's answer. */
   proven = false;
   /** Null while the feed is down. */
   info: EngineInfo | null = null;
   load: EngineLoad | null = null;
-  /** Its feed is up but has fallen silent: used only when nobody else is there. */
-  silent = false;
+  /** Its feed is up but says nothing. */
+  hushed = false;
   lostBecause: string | null = 'not connected yet';
   inFlight = 0;
   promptTokens = 0;
@@ -47,12 +52,13 @@ export class Instance implements InstanceView {
   #reservedPrefill = 0;
   #reservedContext = 0;
 
-  constructor(options: { id: string; incarnation: string; role: Role; published: Endpoint }) {
+  constructor(options: { id: string; incarnation: string; role: Role; published: Endpoint; now: number }) {
     this.id = options.id;
     this.incarnation = options.incarnation;
     this.role = options.role;
     this.published = options.published;
     this.#requests = options.published;
+    this.pulse = new Pulse(options.now);
   }
 
   /** Where its requests go. */
@@ -79,6 +85,11 @@ export class Instance implements InstanceView {
   /** There, alive and not draining. Whether it fails too often is the breaker's word. */
   get usable(): boolean {
     return this.connected && !this.draining && this.load?.draining !== true && !this.breaker.broken;
+  }
+
+  /** There, but it, or the engine behind its agent, says nothing: used only when nobody else is there. */
+  get silent(): boolean {
+    return this.hushed || this.pulse.silence !== null;
   }
 
   get costs(): EngineCosts {

@@ -1,5 +1,5 @@
 /** All instances of the served model: what the controller published, kept in step with what each engine says. */
-import type { Dialect, EngineInfo, Role, Tokenizer, TokenizerSource } from '../../engines/index.ts';
+import type { Dialect, EngineInfo, EngineLoad, Role, Tokenizer, TokenizerSource } from '../../engines/index.ts';
 import type { Directory } from '../../kv/index.ts';
 import type { Clock } from '../../shared/index.ts';
 import { Family, familyKey } from '../identity/index.ts';
@@ -113,23 +113,24 @@ export class Registry {
 
   #add(published: PublishedInstance): Member {
     const { clock, random } = this.#options;
-    const instance = new Instance({ ...published, published: openEndpoint(published.url, clock) });
+    const instance = new Instance({ ...published, published: openEndpoint(published.url, clock), now: clock.now() });
     const { pool, host } = instance.published;
     const listener = {
       info: (info: EngineInfo) => this.#described(instance, info),
-      load: (load: Instance['load']) => {
+      load: (load: EngineLoad) => {
         instance.load = load;
+        instance.pulse.told(load.quietMs ?? 0, clock.now());
       },
       update: (update: Parameters<Directory['apply']>[1]) => {
         const outcome = this.#options.directory.apply(instance.id, update);
         return outcome === 'applied' || outcome === 'stale';
       },
       silent: (isSilent: boolean) => {
-        instance.silent = isSilent;
+        instance.hushed = isSilent;
       },
       lost: (reason: string) => this.#lost(instance, reason),
     };
-    const member = { instance, feed: new Feed({ pool, host, clock, random, listener }) };
+    const member = { instance, feed: new Feed({ pool, host, clock, random, listener, pulse: instance.pulse }) };
     this.#members.set(published.id, member);
     return member;
   }

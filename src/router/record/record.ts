@@ -44,6 +44,8 @@ export interface AttemptRecord {
 
 export interface RequestRecord {
   readonly id: string;
+  /** Of the client's W3C trace context; null = it sent none. */
+  readonly traceId: string | null;
   readonly kind: 'chat' | 'completion';
   readonly model: string;
   readonly stream: boolean;

@@ -5,6 +5,7 @@ import { RecordRing } from './ring.ts';
 function record(id: string, synthetic = false): RequestRecord {
   return {
     id,
+    traceId: null,
     kind: 'chat',
     model: 'm',
     stream: true,

@@ -31,12 +31,15 @@ export class Leg {
   readonly head: string;
   readonly body: Buffer | null;
   readonly sink: ResponseSink;
+  /** Monotonic milliseconds. */
+  readonly sentAt: number;
   connection: Connection | null = null;
 
-  constructor(head: string, body: Buffer | null, sink: ResponseSink) {
+  constructor(head: string, body: Buffer | null, sink: ResponseSink, sentAt: number) {
     this.head = head;
     this.body = body;
     this.sink = sink;
+    this.sentAt = sentAt;
   }
 
   /** Gives the request up: its connection is closed, which cancels it in the engine. The sink hears nothing more. Idempotent. */

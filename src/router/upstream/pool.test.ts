@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../shared/index.ts';
+import { type Clock, FakeClock, systemClock } from '../../shared/index.ts';
 import type { ResponseSink, UpstreamFailure } from './connection.ts';
 import { fetchBuffered } from './fetch.ts';
 import type { ResponseHead } from './head.ts';
@@ -31,7 +31,7 @@ async function serve(answer: (socket: Socket, nth: number) => void): Promise<{ p
   return { port: address.port, connections: () => connections };
 }
 
-function poolTo(port: number, options: { maxConnections?: number; maxIdle?: number; connectTimeoutMs?: number } = {}): Pool {
+function poolTo(port: number, options: { maxConnections?: number; maxIdle?: number; connectTimeoutMs?: number; clock?: Clock } = {}): Pool {
   const limits = { connectTimeoutMs: 1000, maxConnections: 8, maxIdle: 8, ...options };
   const pool = new Pool({ host: '127.0.0.1', port, clock: systemClock, ...limits });
   pools.push(pool);
@@ -146,6 +146,33 @@ describe('Pool', () => {
     const answer = await fetchBuffered(pool, GET, null, fetchOptions);
     expect(answer.status).toBe(200);
     expect(connections()).toBe(2);
+  });
+
+  it('does not send again what broke long after it was sent: it had begun', async () => {
+    const clock = new FakeClock();
+    let breaks: () => void = () => undefined;
+    const { port, connections } = await serve((socket, nth) => {
+      if (asked++ === 0) return void socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok');
+      if (nth > 1) return void socket.write('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nagain');
+      breaks = () => socket.destroy();
+      arrived();
+    });
+    let asked = 0;
+    let arrived: () => void = () => undefined;
+    const pool = poolTo(port, { clock });
+    const first = new Recorder();
+    pool.request(GET, null, first);
+    await first.over;
+    const there = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    const second = new Recorder();
+    pool.request(GET, null, second);
+    await there;
+    clock.advance(1_000);
+    breaks();
+    await second.over;
+    expect([second.body, second.failures, connections()]).toEqual(['', [{ kind: 'lost', message: expect.any(String) }], 1]);
   });
 
   it('does not send a request again once an answer had begun, or on a fresh connection', async () => {

@@ -1,6 +1,7 @@
 /**
  * Connections to one engine. A request takes an idle connection or opens one; a connection that the engine closed while it lay
- * idle is replaced once without the caller noticing (no byte of an answer had come, and generation has no side effect).
+ * idle is replaced once without the caller noticing (no byte of an answer had come, and generation has no side effect). That shows at
+ * once: what breaks later had begun, and what it was given may be of no use any more.
  */
 import type { Clock } from '../../shared/index.ts';
 import { Connection, type ConnectionOwner, Leg, type ResponseSink, type UpstreamFailure } from './connection.ts';
@@ -15,6 +16,8 @@ export interface PoolOptions {
   /** Idle connections kept at most. */
   readonly maxIdle: number;
 }
+
+const REPLACED_WITHIN_MS = 1_000;
 
 export class Pool implements ConnectionOwner {
   readonly #options: PoolOptions;
@@ -33,7 +36,7 @@ export class Pool implements ConnectionOwner {
 
   /** Starts a request. `head` is the whole request head with its empty line; failures reach the sink, never as exceptions. */
   request(head: string, body: Buffer | null, sink: ResponseSink): Leg {
-    const leg = new Leg(head, body, sink);
+    const leg = new Leg(head, body, sink, this.#options.clock.now());
     this.#start(leg, this.#takeIdle());
     return leg;
   }
@@ -57,7 +60,8 @@ export class Pool implements ConnectionOwner {
 
   failed(connection: Connection, leg: Leg, failure: UpstreamFailure, answered: boolean): void {
     const wasIdle = connection.served > 0;
-    if (failure.kind === 'lost' && !answered && wasIdle) this.#start(leg, undefined);
+    const soon = this.#options.clock.now() - leg.sentAt < REPLACED_WITHIN_MS;
+    if (failure.kind === 'lost' && !answered && wasIdle && soon) this.#start(leg, undefined);
     else leg.sink.fail(failure);
   }
 

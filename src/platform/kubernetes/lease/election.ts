@@ -2,7 +2,8 @@
  * One leader among contenders, by a Lease. A leader counts its time from before it sent the last renewal that was confirmed; a contender
  * from after it first saw a record. The leader gives up after `renewWithinMs`, a contender takes over after the longer `durationMs`: so
  * the old one has ended before the new one begins, whatever their wall clocks say. That holds for clocks that run at about the same speed
- * and a process that asks `holds()` before it writes: one that was frozen learns there that its time is over.
+ * and a process that asks `holds()` before it writes: one that was frozen learns there that its time is over. Who deletes the Lease or
+ * writes another holder into it by hand deposes the leader, which learns of it only at its next renewal.
  */
 import { type Clock, sleep, systemClock } from '../../../shared/index.ts';
 import type { KubernetesClient } from '../client.ts';
@@ -109,9 +110,7 @@ export class Election {
         continue;
       }
       this.#reign = reign;
-      const ended = await this.#govern(reign);
-      this.#reign = null;
-      if (ended) return;
+      if (await this.#govern(reign)) return;
     }
   }
 
@@ -166,6 +165,8 @@ export class Election {
     if (reign.lost !== null) this.#options.notice?.({ kind: 'lost', term: reign.term, why: reign.lost });
     const byItself = over;
     await quiet;
+    // Another may lead from the moment that the API server has the release, which is before we have its answer.
+    this.#reign = null;
     if (reign.lost === null) await this.#release(reign);
     if (!byItself || reign.lost !== null) return this.#stop.signal.aborted;
     await lead;

@@ -9,7 +9,7 @@ import { EventFilter } from '../events.ts';
 import { decodeHead, prefillHead } from '../heads.ts';
 import { parseReport, reusedTokens } from '../reports.ts';
 import { HeldTicket } from '../ticket.ts';
-import type { Message, PrefillAnswer, Speech, Subject, WholeAnswer } from './speech.ts';
+import type { Message, NoHandOff, PrefillAnswer, Speech, Subject, WholeAnswer } from './speech.ts';
 
 /** Their ids go in one header of at most 256 KiB. */
 const MAX_RESUMED_TOKENS = 30_000;
@@ -42,9 +42,9 @@ export class SluiceSpeech implements Speech {
     return { head, body: this.#subject.request.body };
   }
 
-  prefilled(from: Instance, { body }: PrefillAnswer): LegReport | string {
+  prefilled(from: Instance, { body }: PrefillAnswer): LegReport | NoHandOff {
     const answer = readHandOff(body);
-    if (answer === null) return 'its answer is no hand-off';
+    if (answer === null) return { why: 'its answer is no hand-off', innocent: false };
     this.#ticket.hold(answer.ticket, from);
     this.#ticketInHand = answer.ticket;
     this.#prefillReport = answer.report;
@@ -67,6 +67,11 @@ export class SluiceSpeech implements Speech {
 
   firstTokenMs(): number {
     return this.#subject.deadlines.firstTokenMs;
+  }
+
+  /** Blocks that come late are verified by their names, and recomputed. */
+  acceptMs(): number {
+    return Number.POSITIVE_INFINITY;
   }
 
   spoken(head: ResponseHead): LegReport | null {
@@ -107,8 +112,8 @@ export class SluiceSpeech implements Speech {
   }
 
   #fields(instance: Instance, deadlineMs: number) {
-    const { request, id, salt, created, seed } = this.#subject;
-    return { host: instance.requests.host, kind: request.kind, id, bytes: request.body.length, created, salt, seed, deadlineMs };
+    const { request, id, trace, salt, created, seed } = this.#subject;
+    return { host: instance.requests.host, kind: request.kind, id, trace, bytes: request.body.length, created, salt, seed, deadlineMs };
   }
 }
 

@@ -23,6 +23,8 @@ export interface Subject {
   readonly seed: number | null;
   readonly deadlines: Deadlines;
   readonly clock: Clock;
+  /** Header lines of the client's trace context; '' = none. */
+  readonly trace: string;
 }
 
 /** One HTTP request. */
@@ -62,8 +64,15 @@ export interface EventReader {
 
 export interface PrefillAnswer {
   readonly body: Buffer;
-  /** Milliseconds since its head came. */
+  /** Milliseconds since its head came, or may have come. */
   readonly ageMs: number;
+}
+
+/** Why an answer is no hand-off. */
+export interface NoHandOff {
+  readonly why: string;
+  /** It was one, and the instance is not to blame that it is of no use any more. */
+  readonly innocent: boolean;
 }
 
 /** Who has to answer for a decode leg that failed although it could be reached; `dead`: the decode instance, and for good. */
@@ -89,12 +98,14 @@ export interface Speech {
   readonly headSpeaks: boolean;
 
   prefill(instance: Instance, deadlineMs: number): Message;
-  /** Takes the hand-off of a 200 and holds it. A text says why it is none. */
-  prefilled(from: Instance, answer: PrefillAnswer): LegReport | string;
+  /** Takes the hand-off of a 200 and holds it. */
+  prefilled(from: Instance, answer: PrefillAnswer): LegReport | NoHandOff;
   /** With the hand-off that is held, if any. */
   decode(choice: Choice, deadlineMs: number): Message;
   /** Longest wait for the decode leg's first token, milliseconds. */
   firstTokenMs(choice: Choice): number;
+  /** By when the decode instance must have shown that it lives, or the hand-off is of no use any more; milliseconds from the leg's start. */
+  acceptMs(): number;
   /** The first token is there, so the hand-off is over. */
   spoken(head: ResponseHead): LegReport | null;
   /** What is known of the decode leg once it is complete; null = no more than `spoken` said. */

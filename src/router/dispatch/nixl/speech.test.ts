@@ -10,11 +10,13 @@ const deadlines = { prefillMs: 1, pullMs: 1, firstTokenMs: 1, idleMs: 1, totalMs
 
 function speech(fields: object = {}) {
   const body = Buffer.from(JSON.stringify({ model: 'm', prompt: 'p', ...fields }));
-  return new NixlSpeech({ request: parseRequest('completion', body, 'm'), id: 'r', salt: '', created: 1, seed: 9, deadlines, clock });
+  const request = parseRequest('completion', body, 'm');
+  return new NixlSpeech({ request, id: 'r', salt: '', created: 1, seed: 9, deadlines, clock, trace: '' });
 }
 
-function prefillInstance(): Instance {
-  const instance = new Instance({ id: 'p', incarnation: 'i', role: 'prefill', published: openEndpoint('http://127.0.0.1:1', clock) });
+function prefillInstance(leaseMs: number | null = 30_000): Instance {
+  const published = openEndpoint('http://127.0.0.1:1', clock);
+  const instance = new Instance({ id: 'p', incarnation: 'i', role: 'prefill', published, now: 0 });
   const identity = { model: '', revision: '', tokenizer: '', rope: '', adapter: '', dtype: '', layout: '', blockTokens: 32 };
   instance.info = {
     instance: 'p',
@@ -31,6 +33,7 @@ function prefillInstance(): Instance {
     bytesPerBlock: 1,
     tokenizer: { kind: 'bytes4' },
     transfer: { host: '', port: 1 },
+    leaseMs,
   };
   return instance;
 }
@@ -45,19 +48,53 @@ const PARAMS = {
 };
 const ANSWER = Buffer.from(JSON.stringify({ kv_transfer_params: PARAMS, usage: { prompt_tokens: 3 } }));
 
+function handOver(one: NixlSpeech, ageMs: number, leaseMs: number | null = 30_000) {
+  const instance = prefillInstance(leaseMs);
+  one.prefill(instance);
+  return one.prefilled(instance, { body: ANSWER, ageMs });
+}
+
 describe('NixlSpeech', () => {
   it('blames the prefill instance only while its hand-off is not over', () => {
     const one = speech({ stream: true });
     expect(one.suspect(null)).toBe('decode');
-    expect(one.prefilled(prefillInstance(), { body: ANSWER, ageMs: 0 })).toMatchObject({ promptTokens: 3, reused: null, prefillMs: null });
+    expect(handOver(one, 0)).toMatchObject({ promptTokens: 3, reused: null, prefillMs: null });
     expect(one.suspect('Internal server error')).toBe('prefill');
     expect(one.suspect('EngineCore encountered an issue. See stack trace (above) for the root cause.')).toBe('dead');
     one.spoken();
     expect(one.suspect(null)).toBe('decode');
   });
 
-  it('does not use a hand-off that is old', () => {
-    expect(speech().prefilled(prefillInstance(), { body: ANSWER, ageMs: 20_001 })).toMatch(/20001 ms old/);
+  it.each<[number | null, number]>([
+    [30_000, 20_000],
+    [6_000, 4_000],
+    [1_000, 500],
+    [120_000, 80_000],
+    // An instance that does not tell: the shortest lease there is.
+    [null, 500],
+  ])('uses a hand-off of a lease of %s ms for %s ms', (leaseMs, usableMs) => {
+    expect(handOver(speech(), usableMs, leaseMs)).toMatchObject({ promptTokens: 3 });
+    expect(handOver(speech(), usableMs + 1, leaseMs)).toEqual({
+      why: `its hand-off is ${usableMs + 1} ms old, and usable for ${usableMs} ms`,
+      innocent: true,
+    });
+  });
+
+  it('wants the decode instance to live before the lease is over, while there is a hand-off', () => {
+    const one = speech();
+    expect(one.acceptMs()).toBe(Number.POSITIVE_INFINITY);
+    handOver(one, 2_000, 30_000);
+    expect(one.acceptMs()).toBe(23_000);
+    one.spoken();
+    expect(one.acceptMs()).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('knows the lease of an instance whose feed was lost meanwhile', () => {
+    const one = speech();
+    const instance = prefillInstance(6_000);
+    one.prefill(instance);
+    instance.info = null;
+    expect(one.prefilled(instance, { body: ANSWER, ageMs: 3_999 })).toMatchObject({ promptTokens: 3 });
   });
 
   it('resumes what comes out the same again', () => {

@@ -3,25 +3,26 @@
  * (`kv_transfer_params`); the decode instance gets that with the client's request and pulls what it lacks.
  *
  * Invariants
- * - Params go to one decode leg of the request that they were given for, once, within `HAND_OFF_MS`: the prefill instance keeps its
- *   blocks for 30 s, and a later pull may read those of another prompt.
+ * - Params go to one decode leg of the request that they were given for, once, and only while the lease that their instance declares
+ *   has enough left: a later pull may read the blocks of another prompt.
  * - Params that do not fit the prompt are never sent: they would end the decode instance's engine.
  */
+import type { EngineInfo } from '../../../engines/index.ts';
 import type { SluiceError } from '../../../shared/index.ts';
 import type { Instance } from '../../instances/instance.ts';
 import { PRICED_OUTPUT_TOKENS } from '../../placement/index.ts';
 import type { LegReport } from '../../record/index.ts';
 import type { ResponseHead } from '../../upstream/index.ts';
 import type { Choice } from '../choose.ts';
-import type { Message, PrefillAnswer, Speech, Subject, Suspect, WholeAnswer } from '../dialects/index.ts';
+import type { Message, NoHandOff, PrefillAnswer, Speech, Subject, Suspect, WholeAnswer } from '../dialects/index.ts';
 import { plainHead } from '../heads.ts';
 import { decodeBody, prefillBody } from './bodies.ts';
 import { NixlEvents, type StreamUsage } from './events.ts';
 import { type HandOff, readHandOff } from './hand-off.ts';
+import { acceptableMs, usableMs } from './lease.ts';
 import { joinedSalt } from './salt.ts';
 import { readRefusal, readWhole } from './whole.ts';
 
-const HAND_OFF_MS = 20_000;
 /** What vLLM says of an engine core that ended. */
 const DEAD = /EngineDeadError|EngineCore encountered an issue/;
 /** A whole answer comes with its last token; decoding may take this much longer than predicted. */
@@ -40,6 +41,9 @@ export class NixlSpeech implements Speech {
   readonly #seed: number | null;
   /** Given, and not yet known to be used. */
   #handOff: HandOff | null = null;
+  #acceptMs = 0;
+  /** The prefill instance's, as it was asked. */
+  #asked: EngineInfo | null = null;
   #handOffReport: LegReport['handOff'] = null;
   #wholeUsage: StreamUsage | null = null;
 
@@ -55,14 +59,20 @@ export class NixlSpeech implements Speech {
   }
 
   prefill(instance: Instance): Message {
+    this.#asked = instance.info;
     return this.#message(instance, prefillBody(this.#subject.request, this.salt));
   }
 
-  prefilled(from: Instance, { body, ageMs }: PrefillAnswer): LegReport | string {
-    if (ageMs > HAND_OFF_MS) return `its hand-off is ${Math.round(ageMs)} ms old`;
-    const handOff = readHandOff(body, from.info?.identity.blockTokens ?? 0);
-    if (typeof handOff === 'string') return handOff;
+  prefilled(_from: Instance, { body, ageMs }: PrefillAnswer): LegReport | NoHandOff {
+    const { identity, leaseMs = null } = this.#asked ?? {};
+    const usable = usableMs(leaseMs);
+    // Whatever took the time, the network or this router, it was not the instance.
+    if (ageMs > usable)
+      return { why: `its hand-off is ${Math.round(ageMs)} ms old, and usable for ${Math.round(usable)} ms`, innocent: true };
+    const handOff = readHandOff(body, identity?.blockTokens ?? 0);
+    if (typeof handOff === 'string') return { why: handOff, innocent: false };
     this.#handOff = handOff;
+    this.#acceptMs = acceptableMs(leaseMs) - ageMs;
     this.events.prefillCached = handOff.cachedTokens;
     return reportOf(handOff.promptTokens, handOff.cachedTokens, null);
   }
@@ -86,6 +96,10 @@ export class NixlSpeech implements Speech {
     }
     const tokens = request.maxTokens ?? group.info.contextTokens;
     return deadlines.firstTokenMs + (SLACK * decodeMs * tokens) / Math.max(1, Math.min(tokens, PRICED_OUTPUT_TOKENS));
+  }
+
+  acceptMs(): number {
+    return this.#handOff === null ? Number.POSITIVE_INFINITY : this.#acceptMs;
   }
 
   spoken(): LegReport | null {
@@ -127,8 +141,8 @@ export class NixlSpeech implements Speech {
   }
 
   #message(instance: Instance, body: Buffer): Message {
-    const { id, request } = this.#subject;
-    return { head: plainHead({ host: instance.requests.host, kind: request.kind, id, bytes: body.length }), body };
+    const { id, request, trace } = this.#subject;
+    return { head: plainHead({ host: instance.requests.host, kind: request.kind, id, trace, bytes: body.length }), body };
   }
 }
 

@@ -1,0 +1,99 @@
+/** Where a flight goes: placement is asked, what it chose is reserved, and who failed the request is left out from then on. */
+import type { ParsedRequest } from '../edge/index.ts';
+import type { Group } from '../instances/group.ts';
+import type { Instance } from '../instances/instance.ts';
+import type { Choice, Question } from './choose.ts';
+import type { DispatchContext } from './context.ts';
+import { type Speech, type Subject, speechOf } from './dialects/index.ts';
+import { Holdings } from './holdings.ts';
+
+const EXPECT_MS = 5_000;
+
+export class Booking {
+  readonly holdings: Holdings;
+  /** The present one. */
+  choice: Choice | null = null;
+  /** How the request is spoken; kept while the groups asked are of one dialect. */
+  speech: Speech | null = null;
+  readonly #context: DispatchContext;
+  readonly #request: ParsedRequest;
+  readonly #subject: Subject;
+  readonly #probe: boolean;
+  readonly #excluded = new Set<Instance>();
+
+  constructor(context: DispatchContext, subject: Subject, probe: boolean) {
+    this.#context = context;
+    this.#request = subject.request;
+    this.#subject = subject;
+    this.#probe = probe;
+    this.holdings = new Holdings(context.clock, context.held);
+  }
+
+  /** Takes the cheapest way; null when there is none. @param sameGroup the client has something of the answer */
+  take(sameGroup: boolean): Choice | null {
+    const choice = this.#choose(this.#question(sameGroup, this.#excluded));
+    if (choice) this.choice = choice;
+    return choice;
+  }
+
+  /** Reserves what was chosen. */
+  reserve(choice: Choice): Speech {
+    const speech = this.#speechFor(choice.group);
+    this.#hold(choice, speech);
+    return speech;
+  }
+
+  /** Tells the directory what an instance of the present choice will soon hold: its leg begins. One that is never asked will hold nothing. */
+  expectBlocks(instance: Instance): void {
+    if (this.choice === null) return;
+    const { prefill, prompt, decision } = this.choice;
+    const { cachedBlocks, pulledBlocks } = decision.chosen;
+    const held = prefill === null || prefill === instance ? cachedBlocks : Math.max(0, prompt.keys.length - pulledBlocks);
+    if (held < prompt.keys.length) this.#context.directory.expect(instance.id, prompt.keys.subarray(held), EXPECT_MS);
+  }
+
+  /** From now on. */
+  leaveOut(instance: Instance): void {
+    this.#excluded.add(instance);
+  }
+
+  /** Whether an instance that is well could do it without `without`. */
+  hasOther(without: Instance, sameGroup: boolean): boolean {
+    const { chooser, clock } = this.#context;
+    return chooser.hasOther(this.#question(sameGroup, this.#excluded), without, clock.now());
+  }
+
+  /** What would be chosen without `without`; nothing is reserved. In the same group, whose speech is in use. */
+  other(without: Instance): Choice | null {
+    return this.#choose(this.#question(true, new Set(this.#excluded).add(without)));
+  }
+
+  /** When the first leg of the present choice should be done, had it begun now: milliseconds. */
+  get predictedPrefillMs(): number {
+    const terms = this.choice?.decision.chosen.terms;
+    return terms === undefined ? 0 : terms.queueMs + terms.prefillMs;
+  }
+
+  #choose(question: Question): Choice | null {
+    return this.#context.chooser.choose(question, this.#context.clock.now());
+  }
+
+  #question(sameGroup: boolean, excluded: ReadonlySet<Instance>): Question {
+    const speechFor = (group: Group) => this.#speechFor(group);
+    const group = sameGroup ? (this.choice?.group ?? null) : null;
+    return { request: this.#request, speechFor, excluded, group, probe: this.#probe };
+  }
+
+  #speechFor(group: Group): Speech {
+    const { dialect } = group.info;
+    if (this.speech?.dialect !== dialect) this.speech = speechOf(dialect, this.#subject);
+    return this.speech;
+  }
+
+  #hold({ prefill, decode, prompt, decision, group }: Choice, speech: Speech): void {
+    const cached = decision.chosen.cachedBlocks * group.info.identity.blockTokens;
+    const uncached = Math.max(0, prompt.tokens - cached);
+    if (prefill) this.holdings.hold(prefill, { prefillTokens: uncached, contextTokens: 0 });
+    this.holdings.hold(decode, { prefillTokens: prefill ? 0 : uncached, contextTokens: prompt.tokens + speech.spared });
+  }
+}

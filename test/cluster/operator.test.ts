@@ -1,7 +1,7 @@
 /** The operator against a real API server, with pods that are real processes: what a user asks for comes about, and the status says so. */
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { until } from './bed.ts';
-import { OperatorBed } from './operatorbed.ts';
+import { OperatorBed, SLOW_MS } from './operatorbed.ts';
 
 function sim(change: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
   return {
@@ -14,7 +14,7 @@ function sim(change: Readonly<Record<string, unknown>> = {}): Record<string, unk
   };
 }
 
-describe('the operator', () => {
+describe('the operator', { timeout: 300_000 }, () => {
   let bed: OperatorBed;
   beforeAll(async () => {
     bed = await OperatorBed.open(inject('kubeconfig'), 'operator');
@@ -69,6 +69,7 @@ describe('the operator', () => {
     await until(
       async () => (await bed.podNames('chat', 'decode')).length === 2,
       () => bed.log(),
+      SLOW_MS,
     );
     const { status } = await bed.settled('chat');
     expect(status?.roles).toContainEqual(expect.objectContaining({ role: 'decode', desired: 2, ready: 2 }));
@@ -84,11 +85,13 @@ describe('the operator', () => {
     await until(
       async () => (await bed.podNames('chat', 'decode')).length === 3,
       () => bed.log(),
+      SLOW_MS,
     );
     await bed.put('chat', sim());
     await until(
       async () => (await bed.podNames('chat', 'decode')).length === 1,
       () => bed.log(),
+      SLOW_MS,
     );
     await bed.settled('chat');
     expect((await bed.condition('chat', 'DecodeReady'))?.message).toBe('1 of 1 decode instances are ready');

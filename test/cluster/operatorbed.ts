@@ -17,6 +17,8 @@ const CRD_FOLDER = new URL('../../crds/', import.meta.url);
 const CRDS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
 const GROUP = '/apis/serving.sluice.dev/v1alpha1';
 export const IMAGE = 'sluice:test';
+/** Until processes that were started run: seconds, but this machine may have a lot to do. */
+export const SLOW_MS = 200_000;
 
 export interface Condition {
   readonly type: string;
@@ -60,7 +62,7 @@ export class OperatorBed {
     this.client = client;
     this.#kubeletClient = kubeletClient;
     const programs = { sluice: [process.execPath, MAIN] };
-    this.kubelet = new ProcessKubelet({ admin: this.admin, client: kubeletClient.client, namespace, programs, speed: 5 });
+    this.kubelet = new ProcessKubelet({ admin: this.admin, client: kubeletClient.client, namespace, programs, speed: 2 });
   }
 
   /** @param kubeconfig of an admin; the cluster gets our resources, and a namespace of its own for this bed. */
@@ -161,7 +163,7 @@ export class OperatorBed {
   }
 
   /** Until the newest spec is served and nothing changes any more. */
-  async settled(name: string, withinMs = 60_000): Promise<Stored> {
+  async settled(name: string, withinMs = SLOW_MS): Promise<Stored> {
     let last: Stored | null = null;
     await until(
       async () => {
@@ -260,6 +262,7 @@ export class OperatorProcess {
     await until(
       () => find() !== undefined,
       () => `it never said "${message}": ${this.#stderr.slice(-2_000)}`,
+      SLOW_MS,
     );
     return find() ?? {};
   }

@@ -1,7 +1,7 @@
 /** The operator while things change under it: rolls and drains under load, what cannot start, what is in the way, what is deleted. */
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { until } from './bed.ts';
-import { OperatorBed } from './operatorbed.ts';
+import { OperatorBed, SLOW_MS } from './operatorbed.ts';
 
 function sim(change: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
   return {
@@ -12,7 +12,7 @@ function sim(change: Readonly<Record<string, unknown>> = {}): Record<string, unk
   };
 }
 
-describe('the operator', () => {
+describe('the operator', { timeout: 300_000 }, () => {
   let bed: OperatorBed;
   beforeAll(async () => {
     bed = await OperatorBed.open(inject('kubeconfig'), 'changes');
@@ -38,13 +38,13 @@ describe('the operator', () => {
     const clients = [load('roll', () => over), load('roll', () => over), load('roll', () => over)];
     const engine = { type: 'sim', maxSequences: 8, sim: { costs: { stepFixed: 10 } } };
     await bed.put('roll', sim({ engine, prefill: { replicas: 1 }, router: { replicas: 2, limits: { queue: 77 } } }));
-    await bed.settled('roll', 120_000);
+    await bed.settled('roll');
     over = true;
     for (const client of clients) expect(await client).toBeGreaterThan(0);
     const after = await bed.pods('roll');
     expect(after).toHaveLength(4);
     expect(after.filter(({ metadata }) => before.get(metadata.name) === metadata.uid)).toEqual([]);
-  }, 200_000);
+  });
 
   it('drains before it deletes: first the mark, then the routers, the end when the last request has gone', async () => {
     await bed.put('drain', sim({ decode: { replicas: 2 } }));
@@ -67,12 +67,14 @@ describe('the operator', () => {
     await until(
       async () => (await leaving()) !== undefined,
       () => bed.log(),
+      SLOW_MS,
     );
     const pod = await leaving();
     const id = pod?.metadata.name.replace('drain-', '');
     await until(
       async () => (await list()).some((one) => one.id === id && one.draining),
       () => bed.log(),
+      SLOW_MS,
     );
     const held = (await list()).find((one) => one.id === id);
     if (held && held.inFlight > 0) expect((await leaving())?.metadata.deletionTimestamp).toBeUndefined();
@@ -87,6 +89,7 @@ describe('the operator', () => {
     await until(
       async () => (await bed.condition('stuck', 'DecodeReady'))?.reason === 'InstancesBlocked',
       () => bed.log(),
+      SLOW_MS,
     );
     const ready = await bed.condition('stuck', 'Ready');
     expect(ready).toMatchObject({ status: 'False', reason: 'InstancesBlocked' });
@@ -99,12 +102,13 @@ describe('the operator', () => {
       async () =>
         /nowhere\/engine:1/.test((await bed.condition('stuck', 'Stalled'))?.message ?? '') || (await bed.pods('stuck', 'mixed')).length > 1,
       () => bed.log(),
+      SLOW_MS,
     );
     // The old one serves on.
     expect(await bed.stream('stuck', 3)).toBe(3);
     bed.kubelet.failPull(null);
-    await bed.settled('stuck', 90_000);
-  }, 200_000);
+    await bed.settled('stuck');
+  });
 
   it('brings back an instance that crashed, and one whose pod was evicted', async () => {
     await bed.put('crash', sim({ decode: { replicas: 2 } }));
@@ -113,12 +117,14 @@ describe('the operator', () => {
     await until(
       async () => (await bed.condition('crash', 'Ready'))?.status === 'False',
       () => bed.log(),
+      SLOW_MS,
     );
     await bed.settled('crash');
     await bed.kubelet.evict('crash-mixed-1');
     await until(
       async () => (await bed.condition('crash', 'Ready'))?.status === 'False',
       () => bed.log(),
+      SLOW_MS,
     );
     await bed.settled('crash');
     expect(await bed.stream('crash', 3)).toBe(3);
@@ -131,6 +137,7 @@ describe('the operator', () => {
     await until(
       async () => (await bed.condition('mine', 'Stalled'))?.reason === 'ObjectsRefused',
       () => bed.log(),
+      SLOW_MS,
     );
     expect((await bed.condition('mine', 'Ready'))?.message).toMatch(/Service mine exists and does not belong to this deployment/);
     expect(await bed.admin.demand('GET', `${services}/mine`)).toMatchObject({ spec: { ports: [{ port: 1 }] } });
@@ -144,6 +151,7 @@ describe('the operator', () => {
     await until(
       async () => (await bed.condition('wrong', 'Ready'))?.reason === 'InvalidSpec',
       () => bed.log(),
+      SLOW_MS,
     );
     expect((await bed.condition('wrong', 'Stalled'))?.message).toMatch(/spec\.engine\.image is missing: expected a container image/);
     expect(await bed.pods('wrong')).toEqual([]);

@@ -2,13 +2,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { startCluster } from './apiserver.ts';
 import { until } from './bed.ts';
-import { OperatorBed, OperatorProcess } from './operatorbed.ts';
+import { OperatorBed, OperatorProcess, SLOW_MS } from './operatorbed.ts';
 
 function sim(change: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
   return { model: { name: 'simulated' }, engine: { type: 'sim' }, decode: { replicas: 1 }, ...change };
 }
 
-describe('sluice operator', () => {
+describe('sluice operator', { timeout: 300_000 }, () => {
   let bed: OperatorBed;
   beforeAll(async () => {
     bed = await OperatorBed.open(inject('kubeconfig'), 'process');
@@ -49,6 +49,7 @@ describe('sluice operator', () => {
     await until(
       async () => (await bed.pods('killed')).length > 0,
       () => first.stderr(),
+      SLOW_MS,
     );
     await first.end('SIGKILL');
     // Its lease is nobody's any more when it has run out.
@@ -57,7 +58,7 @@ describe('sluice operator', () => {
     expect(await bed.podNames('killed')).toEqual(['killed-mixed-0', 'killed-mixed-1', 'killed-mixed-2', 'killed-router-0']);
     expect(await bed.stream('killed', 3)).toBe(3);
     await bed.remove('killed');
-  }, 120_000);
+  });
 
   it('acts alone of two, and gives the lease back when it is asked to end', async () => {
     const first = bed.run();
@@ -79,8 +80,9 @@ describe('sluice operator', () => {
     await until(
       async () => (await bed.podNames('two', 'mixed')).length === 2,
       () => second.stderr(),
+      SLOW_MS,
     );
     expect(await (await fetch(`${url}/metrics`)).text()).toContain('sluice_operator_leader 1');
     expect(await second.end('SIGTERM')).toBe(0);
-  }, 120_000);
+  });
 });

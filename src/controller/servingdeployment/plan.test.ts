@@ -225,9 +225,10 @@ describe('plan', () => {
 
   it('replaces routers behind one address one by one, new ones first', () => {
     const one = instance('decode-0');
-    const routers = (...specs: readonly (readonly [revision: string, serving: boolean])[]) =>
+    type Spec = readonly [revision: string, serving: boolean];
+    const routers = (...specs: Spec[]) =>
       specs.map(([revision, serving], index) => router([routed(one)], { name: `router-${index}`, revision, serving }));
-    const take = (...specs: Parameters<typeof routers>) => steps(shared(1), observed([one], routers(...specs)));
+    const take = (...specs: Spec[]) => steps(shared(1), observed([one], routers(...specs)));
     expect(take(['r', true])).toEqual(['startRouter router-1: 1 of 2 wanted are missing']);
     expect(take(['old', true], ['old', true])).toEqual(['startRouter router-2: takes the place of an outdated one (2 left)']);
     expect(take(['old', true], ['old', true], ['r', false])).toEqual([]);

@@ -12,7 +12,7 @@ export interface PodRunOptions {
   readonly container: ContainerSpec;
   readonly place: Place;
   readonly clock: Clock;
-  /** What a real kubelet does in a second takes that many times less here; how long a process may take to end stays as it is. */
+  /** What a real kubelet does in a second takes that many times less here; how long a process may take to start and to end stays as it is. */
   readonly speed: number;
   readonly newId: () => string;
   /** Why the image cannot be had at the moment; null when it can. */
@@ -78,10 +78,18 @@ export class PodRun {
   async end(graceMs: number): Promise<void> {
     this.#stop.abort();
     this.#see({});
-    const ending = this.#endProcess(graceMs);
+    const ending = this.#endAsked(graceMs);
     this.#ending = this.#ending === null ? ending : Promise.race([this.#ending, ending]);
     await this.#ending;
     await this.#running;
+  }
+
+  /** What `preStop.sleep` takes is part of the grace. */
+  async #endAsked(graceMs: number): Promise<void> {
+    const seconds = this.#options.container.lifecycle?.preStop?.sleep?.seconds ?? 0;
+    const pauseMs = Math.min(graceMs, this.#scaled(seconds * SECOND));
+    if (pauseMs > 0 && this.#process !== null) await sleep(this.#options.clock, pauseMs);
+    await this.#endProcess(graceMs - pauseMs);
   }
 
   /** As a crash of the kubelet's machine would: at once, nothing reported. */
@@ -165,7 +173,9 @@ export class PodRun {
   async #untilStarted(probe: Probe, signal: AbortSignal, process: ContainerProcess): Promise<boolean> {
     let started = false;
     const end = new AbortController();
-    await this.#follow(probe, AbortSignal.any([signal, end.signal]), (well) => {
+    // The time that a process may take to start stays as it is: as many probes more as they are closer together.
+    const failureThreshold = (probe.failureThreshold ?? 3) * this.#options.speed;
+    await this.#follow({ ...probe, failureThreshold }, AbortSignal.any([signal, end.signal]), (well) => {
       started = well;
       end.abort();
       if (well) this.#see({ started: true });

@@ -57,6 +57,13 @@ describe('a write that the watch does not show yet', () => {
     expect(pending.get(KEY)).toBeUndefined();
   });
 
+  it('shows one as going that the watch has never shown', () => {
+    const { pending } = bed();
+    pending.wrote(pod('5'));
+    pending.deleted(pod('5'));
+    expect(pending.get(KEY)?.metadata.deletionTimestamp).toBeDefined();
+  });
+
   it('is not believed for ever', () => {
     const { store, clock, pending, version } = bed();
     store.put(pod('4'));

@@ -9,8 +9,10 @@ import type { StoreView } from '../watch/store.ts';
 
 interface Written {
   readonly pod: Pod;
-  /** Version of the object that was told to go; null when it was not. */
-  readonly deletedAt: string | null;
+  /** It was told to go. */
+  readonly going: boolean;
+  /** The watch showed it when it was written. */
+  readonly shown: boolean;
   readonly untilMs: number;
 }
 
@@ -28,16 +30,12 @@ export class PendingWrites {
   }
 
   wrote(pod: Pod): void {
-    this.#sweep();
-    this.#written.set(objectKey(pod.metadata), { pod, deletedAt: null, untilMs: this.#clock.now() + LONGEST_LAG_MS });
+    this.#put(pod, false);
   }
 
   deleted(pod: Pod): void {
     const deletionTimestamp = pod.metadata.deletionTimestamp ?? new Date(this.#clock.wall()).toISOString();
-    const going = { ...pod, metadata: { ...pod.metadata, deletionTimestamp } };
-    const deletedAt = pod.metadata.resourceVersion;
-    this.#sweep();
-    this.#written.set(objectKey(pod.metadata), { pod: going, deletedAt, untilMs: this.#clock.now() + LONGEST_LAG_MS });
+    this.#put({ ...pod, metadata: { ...pod.metadata, deletionTimestamp } }, true);
   }
 
   /** The newest state of the pod `key` that is known. */
@@ -57,17 +55,23 @@ export class PendingWrites {
     if (written !== undefined && (shown === undefined || isCaughtUp(written, shown))) this.#written.delete(key);
   }
 
+  #put(pod: Pod, going: boolean): void {
+    const key = objectKey(pod.metadata);
+    this.#sweep();
+    const shown = this.#store.get(key) !== undefined;
+    this.#written.set(key, { pod, going, shown, untilMs: this.#clock.now() + LONGEST_LAG_MS });
+  }
+
   #sweep(): void {
     const nowMs = this.#clock.now();
     for (const [key, { untilMs }] of this.#written) if (untilMs <= nowMs) this.#written.delete(key);
   }
 }
 
-function isCaughtUp({ pod, deletedAt }: Written, shown: Pod | undefined): boolean {
-  // It was not there before it was made; one that was deleted was there.
-  if (shown === undefined) return deletedAt !== null;
-  if (shown.metadata.uid !== pod.metadata.uid) return isNewer(shown, pod);
-  if (deletedAt !== null) return shown.metadata.deletionTimestamp !== undefined;
+function isCaughtUp({ pod, going, shown: wasShown }: Written, shown: Pod | undefined): boolean {
+  // One that the watch never showed is still to come; one that it did has gone.
+  if (shown === undefined) return wasShown;
+  if (shown.metadata.uid === pod.metadata.uid && going) return shown.metadata.deletionTimestamp !== undefined;
   return isNewer(shown, pod);
 }
 

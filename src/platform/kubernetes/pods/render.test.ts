@@ -1,6 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parse, stringify } from 'yaml';
 import { engineArguments, routerArguments } from '../../command.ts';
 import type { InstanceSpec, RouterSpec, Step } from '../../port.ts';
 import type { Pod } from '../builtin.ts';
@@ -105,9 +104,9 @@ const routerStep: Step & { type: 'startRouter' } = {
 
 /** `SLUICE_UPDATE_GOLDEN=1` writes what is; look at the difference before it is committed. */
 function golden(name: string, pod: Draft<Pod>): void {
-  const file = new URL(`./fixtures/${name}.yaml`, import.meta.url);
-  if (process.env['SLUICE_UPDATE_GOLDEN'] === '1') writeFileSync(file, stringify(pod, { lineWidth: 130 }));
-  expect(pod).toEqual(parse(readFileSync(file, 'utf8')));
+  const file = new URL(`./fixtures/${name}.json`, import.meta.url);
+  if (process.env['SLUICE_UPDATE_GOLDEN'] === '1') writeFileSync(file, `${JSON.stringify(pod, null, 2)}\n`);
+  expect(pod).toEqual(JSON.parse(readFileSync(file, 'utf8')));
 }
 
 function withoutAddress(words: readonly string[]): string[] {

@@ -26,7 +26,7 @@ export { EventRecorder, type RecorderOptions } from './events/recorder.ts';
 export { type FailureReason, KubernetesError } from './failure.ts';
 export { type FleetOptions, type FleetOwner, PodFleet } from './fleet.ts';
 export { type Access, type Connection, connect } from './https.ts';
-export { ANNOTATIONS, type Component, LABELS, labelsOf, MANAGED, podSelector } from './labels.ts';
+export { type Component, LABELS, labelsOf, MANAGED, podSelector } from './labels.ts';
 export { Election, type ElectionNotice, type ElectionOptions, type ElectionTiming, type Term } from './lease/election.ts';
 export { LEASES, type Lease } from './lease/lease.ts';
 export type { Draft, KubeObject, ObjectMeta, OwnerReference, Reference, Resource } from './object.ts';

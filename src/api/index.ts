@@ -3,7 +3,7 @@ export { type ManifestFile, type ManifestResult, parseManifestFiles, parseManife
 export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
 export { ownArguments } from './ownarguments.ts';
 export { type ResourceResult, readResource } from './resource.ts';
-export { API_VERSION, GROUP, KIND, type ServingDeploymentManifest, VERSION } from './schema.ts';
+export { GROUP, KIND, type ServingDeploymentManifest, VERSION } from './schema.ts';
 export type {
   Dtype,
   EngineSpec,

@@ -1,7 +1,7 @@
 /** `sluice operator`: one operator process. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { Operator, SERVING_DEPLOYMENTS, SERVING_POOLS } from '../controller/operator/index.ts';
+import { FIELD_MANAGER, Operator, SERVING_DEPLOYMENTS, SERVING_POOLS } from '../controller/operator/index.ts';
 import {
   connect,
   Election,
@@ -22,8 +22,6 @@ const USAGE_ERROR = 2;
 const FAILED = 1;
 
 const LEASE = 'sluice-operator';
-/** Owner of the fields that it writes. */
-const FIELD_MANAGER = 'sluice-operator';
 /** For rounds that run when it is asked to end. */
 const GRACE_MS = 10_000;
 

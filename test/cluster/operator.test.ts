@@ -73,7 +73,7 @@ describe('the operator', { timeout: 300_000 }, () => {
     );
     const { status } = await bed.settled('chat');
     expect(status?.roles).toContainEqual(expect.objectContaining({ role: 'decode', desired: 2, ready: 2 }));
-    expect((await bed.condition('chat', 'DecodeReady'))?.message).toMatch(/2 are wanted as "kubectl" scaled ServingPool chat-decode/);
+    expect((await bed.condition('chat', 'DecodeReady'))?.message).toMatch(/2 are wanted because ServingPool chat-decode was scaled/);
     await bed.put('chat', sim({ decode: { replicas: 3 } }));
     await bed.settled('chat');
     expect(await bed.podNames('chat', 'decode')).toHaveLength(2);

@@ -65,7 +65,7 @@ describe('sluice operator', { timeout: 300_000 }, () => {
     await first.said('rounds begin');
     const second = bed.run();
     await second.said('waits: another one leads');
-    const { url } = await second.said('listens');
+    const url = String((await second.said('listens'))['url']);
     expect((await fetch(`${url}/readyz`)).status).toBe(200);
     expect(await (await fetch(`${url}/metrics`)).text()).toContain('sluice_operator_leader 0');
     await bed.put('two', sim());

@@ -1,5 +1,5 @@
 /** A platform without processes: instances become ready after some ticks, requests end after some ticks, and things can be broken. */
-import type { Observed, ObservedInstance, Outcome, Platform, PublishedInstance, Step } from '../../src/platform/index.ts';
+import type { Observed, ObservedInstance, Outcome, Platform, PublishedInstance, Role, Step } from '../../src/platform/index.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -17,6 +17,8 @@ interface SimulatedRouter {
   /** Instances (by incarnation) that it has a live feed from: those listed at the last tick. */
   connected: Set<string>;
   ticksLeft: number;
+  /** A list that it has been given and does not act on yet. */
+  coming: { list: readonly PublishedInstance[]; ticksLeft: number } | null;
   failures: number;
   failedMs: number | null;
 }
@@ -26,6 +28,8 @@ export interface SimulatedTimes {
   readonly requestTicks: number;
   /** As on Kubernetes: what fails is started again by itself, and a router that ends gets requests for one more tick. */
   readonly pods?: boolean;
+  /** Ticks until routers with an odd number act on a list. */
+  readonly lagTicks?: number;
 }
 
 export class SimulatedPlatform implements Platform {
@@ -121,6 +125,7 @@ export class SimulatedPlatform implements Platform {
           list: [],
           connected: new Set(),
           ticksLeft: this.#times.startTicks,
+          coming: null,
           failures: 0,
           failedMs: null,
         });
@@ -132,8 +137,14 @@ export class SimulatedPlatform implements Platform {
         Object.assign(this.#router(step.name), { phase: 'stopping', ticksLeft: this.#times.requestTicks + (this.#heals ? 1 : 0) });
         return;
       case 'publishInstances':
-        this.#router(step.router).list = step.instances;
+        this.#publish(this.#router(step.router), step.instances);
     }
+  }
+
+  #publish(router: SimulatedRouter, list: readonly PublishedInstance[]): void {
+    const lag = /[13579]$/.test(router.name) ? (this.#times.lagTicks ?? 0) : 0;
+    if (lag === 0) router.list = list;
+    else router.coming = { list, ticksLeft: router.coming?.ticksLeft ?? lag };
   }
 
   #newInstance(step: Step & { type: 'startInstance' }): SimulatedInstance {
@@ -183,6 +194,10 @@ export class SimulatedPlatform implements Platform {
     this.nowMs += ms;
     for (const instance of this.#instances.values()) this.#tickInstance(instance);
     for (const router of this.#routers.values()) {
+      if (router.coming && --router.coming.ticksLeft <= 0) {
+        router.list = router.coming.list;
+        router.coming = null;
+      }
       if (router.phase === 'failed' && this.#heals && --router.ticksLeft <= 0) router.phase = 'ready';
       if (router.phase === 'starting' && --router.ticksLeft <= 0) router.phase = 'ready';
       if (router.phase === 'stopping' && --router.ticksLeft <= 0) this.#end(router);
@@ -233,7 +248,7 @@ export class SimulatedPlatform implements Platform {
     if (!router) return;
     const failures = router.failures + 1;
     const ticksLeft = this.#times.startTicks;
-    Object.assign(router, { phase: 'failed', failedMs: this.nowMs, failures, list: [], connected: new Set(), ticksLeft });
+    Object.assign(router, { phase: 'failed', failedMs: this.nowMs, failures, list: [], coming: null, connected: new Set(), ticksLeft });
     for (const { requests } of this.#instances.values()) requests.delete(router.name);
   }
 
@@ -243,14 +258,14 @@ export class SimulatedPlatform implements Platform {
     return routers.filter(({ serving }) => serving).length;
   }
 
-  /** Instances of a role that the router which knows the fewest may place new requests on. */
-  async serving(role: string): Promise<number> {
+  /** Instances of these roles that the router which knows the fewest may place new requests on. */
+  async serving(...roles: readonly Role[]): Promise<number> {
     const { instances, routers } = await this.observe();
     const counts = routers
       .filter(({ serving }) => serving)
       .map((router) => {
         const usable = router.instances?.filter(({ connected, draining }) => connected && !draining).map(({ incarnation }) => incarnation);
-        return instances.filter((one) => one.role === role && one.incarnation !== null && usable?.includes(one.incarnation)).length;
+        return instances.filter((one) => roles.includes(one.role) && one.incarnation !== null && usable?.includes(one.incarnation)).length;
       });
     return counts.length === 0 ? 0 : Math.min(...counts);
   }

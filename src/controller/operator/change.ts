@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Draft, KubeObject } from '../../platform/kubernetes/index.ts';
 
 /** Hash of all that was applied: a field that is left out from now on changes it, although the stored object still holds the field. */
-export const APPLIED = 'serving.sluice.dev/applied';
+const APPLIED = 'serving.sluice.dev/applied';
 
 export function stamped<T extends KubeObject>(draft: Draft<T>): Draft<T> {
   const hash = createHash('sha256').update(canonical(draft)).digest('hex').slice(0, 16);

@@ -1,6 +1,7 @@
 /** What a watch knows, and on top of it what we wrote ourselves and the watch has not shown yet: nothing is written twice. */
 import type { KubeObject, StoreView } from '../../platform/kubernetes/index.ts';
 import type { Clock } from '../../shared/index.ts';
+import { keepScaler } from './scale.ts';
 
 interface Written<T> {
   readonly object: T;
@@ -38,7 +39,7 @@ export class Latest<T extends KubeObject> {
     const earlier = this.#written.get(key);
     const known = earlier === undefined ? [] : [...earlier.before, version(earlier.object)];
     const before = new Set([...known.slice(-MAX_VERSIONS), version(stored)]);
-    this.#written.set(key, { object, before, untilMs: this.#clock.now() + BELIEVED_MS });
+    this.#written.set(key, { object: keepScaler(object), before, untilMs: this.#clock.now() + BELIEVED_MS });
   }
 
   forget(key: string): void {

@@ -12,7 +12,7 @@ import {
 import { isApplied } from './change.ts';
 import type { Latest } from './latest.ts';
 import { type DeploymentObject, isOwnedBy, type PoolObject, SERVING_POOLS } from './resources.ts';
-import { decideScale, NOTED } from './scale.ts';
+import { decideScale, keepScaler, NOTED } from './scale.ts';
 
 export interface OwnObjects {
   readonly pools: Latest<PoolObject>;
@@ -105,7 +105,7 @@ export class Objects {
     switch (applied.kind) {
       case 'written':
         known.put(keyOf(draft), applied.object);
-        return { object: applied.object };
+        return { object: keepScaler(applied.object) };
       case 'conflict': {
         const fields = applied.conflicts.map(({ field, manager }) => `${field} (${manager})`).join(', ');
         return { problem: `${what}: others hold fields that we set: ${fields}; remove what they set, or delete the object` };

@@ -3,7 +3,7 @@
  * the API server and the routers say; what is kept between rounds only saves writes.
  */
 import { isSettled, readResource, type ServingDeployment, type ServingDeploymentManifest } from '../../api/index.ts';
-import type { Platform, Role } from '../../platform/index.ts';
+import type { Observed, Platform, Role } from '../../platform/index.ts';
 import type {
   EventRecorder,
   FleetOwner,
@@ -15,7 +15,7 @@ import type {
 import type { Clock } from '../../shared/index.ts';
 import type { Logger } from '../../telemetry/index.ts';
 import { apply, type Done } from '../servingdeployment/apply.ts';
-import { desiredOf, ROLES } from '../servingdeployment/desired.ts';
+import { type Desired, desiredOf, ROLES } from '../servingdeployment/desired.ts';
 import { plan } from '../servingdeployment/plan.ts';
 import { resourceStatus } from '../servingdeployment/resourcestatus.ts';
 import { type Status, status } from '../servingdeployment/status.ts';
@@ -57,6 +57,12 @@ interface Wanted {
   readonly object: DeploymentObject;
   readonly deployment: ServingDeployment;
   readonly spec: Spec;
+}
+
+interface Seen {
+  readonly pools: Sized['pools'];
+  readonly observed: Observed;
+  readonly status: Status;
 }
 
 interface Sized {
@@ -119,18 +125,24 @@ export class Reconciler {
     const scale = this.#scaleTexts(wanted, pools);
     this.#tellScale(object, key, scale);
     const now = withProblems(withScale(status(desired, observed, done), scale), problems);
+    await this.#tendPools(object, desired, { pools, observed, status: now });
+    // Last: who waits for the deployment finds everything else as its status says.
     await this.#writeStatus(object, resourceStatus({ ...now, url: serviceUrl(object, spec) }, this.#context(object)));
+    return { kind: 'again', afterMs: pause(now, done, problems) };
+  }
+
+  async #tendPools(object: DeploymentObject, desired: Desired, { pools, observed, status: now }: Seen): Promise<void> {
+    const { name } = object.metadata;
     for (const role of ROLES) {
-      const pool = pools[role]?.pool ?? this.#objects.storedPool(object, poolName(object.metadata.name, role));
+      const pool = pools[role]?.pool ?? this.#objects.storedPool(object, poolName(name, role));
       if (!pool) continue;
       if (!desired.pools[role] && ofRole(observed, role).length === 0) {
         await this.#objects.removePool(object, pool.metadata.name);
         continue;
       }
-      const next = poolStatus(object.metadata.name, role, observed, now, pool.metadata.generation ?? 0);
+      const next = poolStatus({ name, role, generation: pool.metadata.generation ?? 0 }, observed, now);
       if (!isEqual(next, pool.status)) await this.#objects.writePoolStatus(pool, next);
     }
-    return { kind: 'again', afterMs: pause(now, done, problems) };
   }
 
   /** The objects besides the pods, and how large each pool is to be. */

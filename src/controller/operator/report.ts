@@ -48,9 +48,17 @@ export function withScale(status: Status, texts: Partial<Record<Role, string>>):
   return { ...status, conditions };
 }
 
-export function poolStatus(deployment: string, role: Role, observed: Observed, status: Status, generation: number): ServingPoolStatus {
+export interface PoolIdentity {
+  /** Of the ServingDeployment. */
+  readonly name: string;
+  readonly role: Role;
+  /** `metadata.generation` of the pool. */
+  readonly generation: number;
+}
+
+export function poolStatus({ name, role, generation }: PoolIdentity, observed: Observed, status: Status): ServingPoolStatus {
   const there = ofRole(observed, role);
   const ready = status.roles.find((one) => one.role === role)?.ready ?? there.filter((one) => isKept(one) && one.phase === 'ready').length;
-  const selector = Object.entries(podSelector(deployment, role)).map(([key, value]) => `${key}=${value}`);
+  const selector = Object.entries(podSelector(name, role)).map(([key, value]) => `${key}=${value}`);
   return { observedGeneration: generation, replicas: there.length, readyReplicas: ready, selector: selector.join(',') };
 }

@@ -14,6 +14,9 @@ export interface PoolObject extends KubeObject {
   readonly status?: ServingPoolStatus;
 }
 
+/** Owner of the fields that the operator writes. */
+export const FIELD_MANAGER = 'sluice-operator';
+
 const common = { group: GROUP, version: VERSION, namespaced: true } as const;
 
 export const SERVING_DEPLOYMENTS: Resource<DeploymentObject> = { ...common, plural: 'servingdeployments', kind: KIND };

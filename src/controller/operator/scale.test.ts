@@ -34,7 +34,7 @@ describe('keepScaler', () => {
   it('keeps who set the size last, and nothing else of who owns what', () => {
     const entry = (manager: string, time: string, field: string) => ({ manager, time, fieldsV1: { 'f:spec': { [field]: {} } } });
     const managedFields = [
-      entry('sluice-operator', '2026-01-01T00:00:00Z', 'f:replicas'),
+      entry('sluice-operator', '2026-01-04T00:00:00Z', 'f:replicas'),
       entry('kubectl', '2026-01-02T00:00:00Z', 'f:replicas'),
       entry('other', '2026-01-03T00:00:00Z', 'f:role'),
     ];
@@ -42,7 +42,7 @@ describe('keepScaler', () => {
     const kept = keepScaler({ ...stored, metadata: { ...stored.metadata, managedFields } });
     expect(kept.metadata).not.toHaveProperty('managedFields');
     expect(overriddenText(kept, 'spec.decode.replicas', 2)).toBe(
-      '5 are wanted as "kubectl" scaled ServingPool chat-decode, spec.decode.replicas is 2 and does not count until they agree: kubectl scale servingpool chat-decode -n team --replicas=2',
+      '5 are wanted because ServingPool chat-decode was scaled by "kubectl"; spec.decode.replicas is 2 and does not count until they agree: kubectl scale servingpool chat-decode -n team --replicas=2',
     );
   });
 });

@@ -3,7 +3,7 @@
  * another number than the noted one was scaled by somebody else, and what they set stays. Pure.
  */
 import type { KubeObject } from '../../platform/kubernetes/index.ts';
-import type { PoolObject } from './resources.ts';
+import { FIELD_MANAGER, type PoolObject } from './resources.ts';
 
 /** The number of the deployment that was last written into the pool. */
 export const NOTED = 'serving.sluice.dev/deployment-replicas';
@@ -31,17 +31,21 @@ export function overriddenText(pool: PoolObject, field: string, wanted: number):
   const { name, namespace } = pool.metadata;
   const command = `kubectl scale servingpool ${name}${namespace === undefined ? '' : ` -n ${namespace}`} --replicas=${wanted}`;
   const by = scaledBy(pool);
-  return `${pool.spec?.replicas} are wanted as ${by === null ? 'somebody' : `"${by}"`} scaled ServingPool ${name}, ${field} is ${wanted} and does not count until they agree: ${command}`;
+  const scaled = `ServingPool ${name} was scaled${by === null ? '' : ` by "${by}"`}`;
+  return `${pool.spec?.replicas} are wanted because ${scaled}; ${field} is ${wanted} and does not count until they agree: ${command}`;
 }
 
 const SCALED_BY = 'serving.sluice.dev/scaled-by';
 
-/** Keeps of `managedFields`, which is half of an object, only who last set the size of the pool. Never written back. */
+/**
+ * Keeps of `managedFields`, which is half of an object, only who last set the size of the pool. Never written back. What comes through
+ * `/scale` of a custom resource the API server does not note there.
+ */
 export function keepScaler<T extends KubeObject>(pool: T): T {
   const fields: unknown = Reflect.get(pool.metadata, 'managedFields');
   if (!Array.isArray(fields)) return pool;
   const { managedFields: _, ...metadata } = { managedFields: null, ...pool.metadata };
-  const owners = fields.filter((entry) => entry?.fieldsV1?.['f:spec']?.['f:replicas'] !== undefined);
+  const owners = fields.filter((entry) => entry?.fieldsV1?.['f:spec']?.['f:replicas'] !== undefined && entry.manager !== FIELD_MANAGER);
   const newest = owners.sort((a, b) => (String(a.time) < String(b.time) ? 1 : -1))[0];
   if (typeof newest?.manager !== 'string') return { ...pool, metadata };
   return { ...pool, metadata: { ...metadata, annotations: { ...metadata.annotations, [SCALED_BY]: newest.manager } } };

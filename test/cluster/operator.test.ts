@@ -59,41 +59,69 @@ describe('the operator', { timeout: 300_000 }, () => {
     expect(writes()).toEqual(before);
   });
 
-  it('is scaled through the pool, says who did it, and follows the deployment again when they agree', async () => {
+  it('is scaled through the pool, says so, and follows the deployment again when they agree', async () => {
     await bed.put('chat', sim());
     await bed.settled('chat');
-    await bed.admin.demand('PATCH', `${bed.path('servingpools', 'chat-decode')}/scale?fieldManager=kubectl`, {
-      body: { spec: { replicas: 2 } },
-      contentType: 'application/merge-patch+json',
-    });
-    await until(
-      async () => (await bed.podNames('chat', 'decode')).length === 2,
-      () => bed.log(),
-      SLOW_MS,
-    );
-    const { status } = await bed.settled('chat');
-    expect(status?.roles).toContainEqual(expect.objectContaining({ role: 'decode', desired: 2, ready: 2 }));
+    const scale = async (replicas: number) => {
+      const path = `${bed.path('servingpools', 'chat-decode')}/scale`;
+      await bed.admin.demand('PATCH', path, { body: { spec: { replicas } }, contentType: 'application/merge-patch+json' });
+    };
+    const shows = async (instances: string) => {
+      const decode = async () => (await bed.deployment('chat')).status?.roles?.find(({ role }) => role === 'decode')?.['instances'];
+      await until(
+        async () => (await decode()) === instances,
+        () => bed.log(),
+        SLOW_MS,
+      );
+    };
+    await scale(2);
+    await shows('2/2');
+    expect(await bed.podNames('chat', 'decode')).toHaveLength(2);
     expect((await bed.condition('chat', 'DecodeReady'))?.message).toMatch(/2 are wanted because ServingPool chat-decode was scaled/);
     await bed.put('chat', sim({ decode: { replicas: 3 } }));
     await bed.settled('chat');
     expect(await bed.podNames('chat', 'decode')).toHaveLength(2);
     expect((await bed.condition('chat', 'DecodeReady'))?.message).toMatch(/kubectl scale servingpool chat-decode .*--replicas=3/);
-    await bed.admin.demand('PATCH', `${bed.path('servingpools', 'chat-decode')}/scale?fieldManager=kubectl`, {
-      body: { spec: { replicas: 3 } },
-      contentType: 'application/merge-patch+json',
-    });
-    await until(
-      async () => (await bed.podNames('chat', 'decode')).length === 3,
-      () => bed.log(),
-      SLOW_MS,
-    );
+    await scale(3);
+    await shows('3/3');
     await bed.put('chat', sim());
-    await until(
-      async () => (await bed.podNames('chat', 'decode')).length === 1,
-      () => bed.log(),
-      SLOW_MS,
-    );
     await bed.settled('chat');
+    expect(await bed.podNames('chat', 'decode')).toHaveLength(1);
     expect((await bed.condition('chat', 'DecodeReady'))?.message).toBe('1 of 1 decode instances are ready');
+  });
+
+  it('serves with llama.cpp: the prompt on one instance, the answer on another', async () => {
+    await bed.put('llama', {
+      model: { name: 'tiny', source: 'builtin:tiny' },
+      engine: { type: 'llamacpp', contextTokens: 2048, maxSequences: 4 },
+      prefill: {},
+      decode: {},
+      kv: { hbm: { capacity: '64Mi' }, host: { capacity: '64Mi' } },
+    });
+    await bed.settled('llama');
+    expect(await bed.podNames('llama')).toEqual(['llama-decode-0', 'llama-prefill-0', 'llama-router-0']);
+    const url = await bed.endpoint('llama');
+    const answer = await fetch(`${url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-request-id': 'through-both' },
+      body: JSON.stringify({ model: 'tiny', prompt: 'once upon a time '.repeat(60), max_tokens: 8, seed: 1 }),
+    });
+    expect(answer.status, await answer.text()).toBe(200);
+    const record: { readonly attempts: readonly { readonly decision: { readonly chosen: object } }[] } = JSON.parse(
+      await (await fetch(`${url.replace(/:\d+$/, ':8081')}/admin/requests/through-both`)).text(),
+    );
+    expect(record.attempts.at(-1)?.decision.chosen).toMatchObject({ prefill: 'prefill-0', decode: 'decode-0' });
+  });
+
+  it('shows in columns what kubectl get prints', async () => {
+    await bed.put('chat', sim());
+    await bed.settled('chat');
+    const accept = 'application/json;as=Table;v=v1;g=meta.k8s.io';
+    const { columnDefinitions, rows } = await bed.admin.demand<{
+      readonly columnDefinitions: readonly { readonly name: string }[];
+      readonly rows: readonly { readonly cells: readonly unknown[] }[];
+    }>('GET', bed.path('servingdeployments', 'chat'), { accept });
+    const shown = Object.fromEntries(columnDefinitions.map(({ name }, index) => [name, rows[0]?.cells[index]]));
+    expect(shown).toMatchObject({ Name: 'chat', Model: 'simulated', Ready: 'True' });
   });
 });

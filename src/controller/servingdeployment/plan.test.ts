@@ -291,6 +291,16 @@ describe('status', () => {
     expect(told.indexOf('Stalled')).toBeLessThan(told.indexOf('Reconciling'));
   });
 
+  it('is not settled while there is more than wanted', () => {
+    const now = status(wanted(1), world([instance('decode-0'), instance('decode-1')]));
+    expect(condition(now, 'Ready')).toMatchObject({ status: true });
+    expect(condition(now, 'Reconciling')).toMatchObject({
+      status: true,
+      reason: 'Draining',
+      message: '1 processes are above the wanted count',
+    });
+  });
+
   it('is ready when pools are full and a request went through', () => {
     const now = status(wanted(1), world([instance('decode-0')]));
     expect(now.conditions.map((one) => [one.type, one.status, one.reason])).toEqual([

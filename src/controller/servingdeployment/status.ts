@@ -143,6 +143,9 @@ function reconciling(desired: Desired, observed: Observed): Condition {
   if (outdated > 0) return yes('Rolling', `${outdated} instances have an outdated spec`);
   if (outdatedRouters > 0) return yes('Rolling', `${outdatedRouters} routers have an outdated spec`);
   if (leaving > 0) return yes('Draining', `${leaving} processes are ending`);
+  const surplus = ROLES.map((role) => ofRole(observed, role).filter(isKept).length - replicas(desired, role));
+  const above = [...surplus, kept.length - desired.router.replicas].filter((count) => count > 0).reduce((sum, count) => sum + count, 0);
+  if (above > 0) return yes('Draining', `${above} processes are above the wanted count`);
   if (!poolsFull(desired, observed, (instance) => isRoutable(observed, instance))) return yes('Starting', 'instances are starting');
   if (kept.filter(({ serving }) => serving).length < desired.router.replicas) return yes('Starting', 'routers are starting');
   return { type, status: false, reason: 'Settled', message: 'everything is as wanted' };

@@ -26,7 +26,7 @@ export interface Login {
   readonly namespace: string;
 }
 
-const ANSWER_WITHIN_MS = 10_000;
+const ANSWER_WITHIN_MS = 30_000;
 
 export function call({ server, certificate, token }: Login, method: string, path: string, what: Call = {}): Promise<Answer> {
   const { body, contentType = 'application/json', accept = '*/*' } = what;

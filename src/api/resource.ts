@@ -6,11 +6,12 @@ import { z } from 'zod';
 import { issueFindings } from './issue.ts';
 import { formatPath } from './manifest-error.ts';
 import { normalise } from './normalise.ts';
-import { API_VERSION, KIND, servingDeploymentSchema } from './schema.ts';
+import { API_VERSION, KIND, type ServingDeploymentManifest, servingDeploymentSchema } from './schema.ts';
 import type { ServingDeployment } from './servingdeployment.ts';
 
 export type ResourceResult =
-  | { readonly ok: true; readonly deployment: ServingDeployment }
+  /** `spec`: as it is written, with every default. */
+  | { readonly ok: true; readonly deployment: ServingDeployment; readonly spec: ServingDeploymentManifest['spec'] }
   /** Sentences of the form `spec.kv.lease: expected …`, at most 20. */
   | { readonly ok: false; readonly errors: readonly string[] };
 
@@ -28,7 +29,7 @@ const clusterObject = z.object({
 
 export function readResource(object: unknown): ResourceResult {
   const result = clusterObject.safeParse(object);
-  if (result.success) return { ok: true, deployment: normalise(result.data) };
+  if (result.success) return { ok: true, deployment: normalise(result.data), spec: result.data.spec };
   const errors = result.error.issues.flatMap(issueFindings).map(({ path, expected }) => `${formatPath(path)}: expected ${expected}`);
   return { ok: false, errors: [...new Set(errors)].slice(0, MAX_ERRORS) };
 }

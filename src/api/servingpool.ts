@@ -58,3 +58,5 @@ export const servingPoolSchema = block({
   spec: spec.describe('What is wanted.'),
   status: status.optional().describe('What is.'),
 });
+
+export type ServingPoolStatus = z.output<typeof status>;

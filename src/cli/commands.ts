@@ -32,6 +32,11 @@ export const COMMANDS: readonly Command[] = [
     run: async (argv, context) => (await import('./top.ts')).topCommand(argv, context),
   },
   {
+    name: 'operator',
+    summary: 'look after the ServingDeployments of a Kubernetes cluster',
+    run: async (argv, context) => (await import('./operator.ts')).operatorCommand(argv, context),
+  },
+  {
     name: 'engines',
     summary: 'which engines are here, and install vLLM for the CPU',
     run: async (argv, context) => (await import('./engines.ts')).enginesCommand(argv, context),

@@ -2,10 +2,11 @@
 import { createEngineServer, createSimEngine, type EngineCore, type EngineServer, nixlDialect } from '../engines/index.ts';
 import { SluiceError, systemClock } from '../shared/index.ts';
 import { createLogger, type Logger } from '../telemetry/index.ts';
-import { processContext } from './context.ts';
+import { type Context, processContext } from './context.ts';
 import { drained } from './drained.ts';
 import { ENGINE_HELP, type EngineFlags, readEngineFlags } from './engineflags.ts';
 import { type EndReason, untilEnded } from './lifetime.ts';
+import { weightsOf } from './weights.ts';
 
 const USAGE_ERROR = 2;
 const FAILED = 1;
@@ -39,14 +40,15 @@ export async function engineCommand(argv: string[]): Promise<number> {
 
 async function serve(flags: EngineFlags, logger: Logger, ended: Promise<EndReason>): Promise<number> {
   const { vllm } = flags;
+  const context = processContext();
   if (vllm !== null) {
     // Loaded only here: its room brings a native library for sockets.
     const { serveVllm } = await import('./enginevllm.ts');
-    await serveVllm({ flags: { ...flags, vllm }, context: processContext(), logger, ended });
+    await serveVllm({ flags: { ...flags, vllm }, context, logger, ended });
     return 0;
   }
   const dead = Promise.withResolvers<'dead'>();
-  const { core, server } = await create(flags, logger, () => systemClock.after(DEATH_MS, () => dead.resolve('dead')));
+  const { core, server } = await create({ flags, logger, context }, () => systemClock.after(DEATH_MS, () => dead.resolve('dead')));
   try {
     const { url } = await server.listen(flags.host, flags.port);
     announce(core, url, logger);
@@ -64,8 +66,14 @@ interface Created {
   readonly server: EngineServer;
 }
 
+interface Creation {
+  readonly flags: EngineFlags;
+  readonly logger: Logger;
+  readonly context: Context;
+}
+
 /** @param onDeath called when a simulated vLLM's core is dead */
-async function create(flags: EngineFlags, logger: Logger, onDeath: () => void): Promise<Created> {
+async function create({ flags, logger, context }: Creation, onDeath: () => void): Promise<Created> {
   const { type, modelPath, costs, vllm: _vllm, ...options } = flags;
   const common = { logger, clock: systemClock };
   if (type === 'sim') {
@@ -76,7 +84,7 @@ async function create(flags: EngineFlags, logger: Logger, onDeath: () => void): 
   const { createLlamaCppEngine } = await import('../engines/llamacpp/index.ts');
   const core = await createLlamaCppEngine({
     ...options,
-    modelPath: modelPath ?? '',
+    modelPath: await weightsOf(modelPath ?? '', 'llamacpp', context.cacheFolder),
     clock: systemClock,
     onWarning: (message) => logger.warn(message),
   });

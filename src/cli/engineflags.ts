@@ -195,7 +195,7 @@ and watches a vLLM, which takes the requests itself, and tells the router what t
   --role ROLE            prefill, decode or mixed (default mixed)
   --instance NAME        name in tickets, events and logs (default TYPE-ROLE)
   --model-name NAME      name that requests ask for
-  --model PATH           GGUF file (llamacpp)
+  --model PATH           GGUF file (llamacpp), or builtin:tiny for random weights that are written into the cache folder
   --host ADDRESS         default 127.0.0.1
   --port N               default 0: any free port
   --context N            tokens of the context window (default 8192)

@@ -74,7 +74,7 @@ function isGiven(given: GivenVllmFlags, name: string): boolean {
 }
 
 export const VLLM_HELP = `For --type vllm:
-  --model PATH|NAME      folder of the model, or its name on the Hugging Face hub
+  --model PATH|NAME      folder of the model, its name on the Hugging Face hub, or builtin:tiny
   --revision NAME        branch, tag or commit of a model of the hub (default main)
   --vllm PATH            the vllm executable (default: SLUICE_VLLM, else what \`sluice engines install\` made)
   --dtype NAME           auto, bfloat16, float16 or float32 (default auto)

@@ -16,6 +16,7 @@ import { drained } from './drained.ts';
 import type { EngineFlags } from './engineflags.ts';
 import type { VllmFlags } from './engineflagsvllm.ts';
 import type { EndReason } from './lifetime.ts';
+import { weightsOf } from './weights.ts';
 
 /** From SIGTERM to SIGKILL, below what those who end us wait. */
 const STOP_MS = 5_000;
@@ -61,7 +62,7 @@ async function createAgent({ flags, context, logger }: VllmEngineOptions): Promi
   const { device, warning } = await takeDevice({ ...vllm, cores: coresOf(env, vllm.cores), env });
   if (warning !== null) logger.warn({}, warning);
   return new VllmAgent({
-    spec: specOf(flags, vllm),
+    spec: { ...specOf(flags, vllm), model: await weightsOf(vllm.model, 'vllm', context.cacheFolder) },
     instance,
     host,
     port: flags.port,
@@ -78,9 +79,9 @@ async function createAgent({ flags, context, logger }: VllmEngineOptions): Promi
   });
 }
 
-function specOf(flags: EngineFlags, { model, revision, dtype, tensorParallel, extra }: VllmFlags): VllmSpec {
+function specOf(flags: EngineFlags, { revision, dtype, tensorParallel, extra }: VllmFlags): Omit<VllmSpec, 'model'> {
   const { role, modelName, contextTokens, maxSequences, blockTokens, hbmBytes, leaseMs } = flags;
-  return { role, model, revision, modelName, dtype, tensorParallel, contextTokens, maxSequences, blockTokens, hbmBytes, leaseMs, extra };
+  return { role, revision, modelName, dtype, tensorParallel, contextTokens, maxSequences, blockTokens, hbmBytes, leaseMs, extra };
 }
 
 /** The flag is what was asked for; the variable is for those who only write the resource. */

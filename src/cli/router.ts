@@ -61,9 +61,10 @@ function explain(thrown: unknown, { listen }: RouterFlags): string {
   if (!(thrown instanceof Error)) return String(thrown);
   const code = 'code' in thrown ? thrown.code : null;
   const port = 'port' in thrown ? Number(thrown.port) : listen.port;
-  const flag = port === listen.port ? '--port' : '--admin-port';
+  const [kind, host] = port === listen.port ? ['', listen.host] : ['admin-', listen.adminHost];
+  const flag = `--${kind}port`;
   if (code === 'EADDRINUSE') return `${flag} ${port}: something else listens there; choose another port, or 0 for any free one`;
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') return `--host ${listen.host}: this machine has no such address`;
-  if (code === 'EACCES') return `${flag} ${port}: not allowed to listen on ${listen.host}:${port}`;
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') return `--${kind}host ${host}: this machine has no such address`;
+  if (code === 'EACCES') return `${flag} ${port}: not allowed to listen on ${host}:${port}`;
   return thrown.message;
 }

@@ -21,12 +21,14 @@ const DEFINITIONS = {
   model: TEXT,
   host: TEXT,
   port: TEXT,
+  'admin-host': TEXT,
   'admin-port': TEXT,
   config: TEXT,
   'grace-ms': TEXT,
   help: { type: 'boolean', short: 'h' },
 } as const satisfies Record<string, FlagDefinition>;
 
+const LOOPBACK = '127.0.0.1';
 const NUMBERS = {
   port: { max: 65_535, fallback: 0 },
   'admin-port': { max: 65_535, fallback: 0 },
@@ -44,7 +46,8 @@ export function readRouterFlags(argv: readonly string[]): RouterArguments {
   const number = (name: keyof typeof NUMBERS) => wholeNumber(name, flags[name]);
   try {
     if (flags.model === null) throw new WrongFlag('--model must be the name that requests ask for; it is missing');
-    const listen = { host: flags.host ?? '127.0.0.1', port: number('port'), adminPort: number('admin-port') };
+    const [host, adminHost] = [flags.host ?? LOOPBACK, flags['admin-host'] ?? LOOPBACK];
+    const listen = { host, port: number('port'), adminHost, adminPort: number('admin-port') };
     return { kind: 'run', flags: { model: flags.model, listen, config: configOf(flags.config), graceMs: number('grace-ms') } };
   } catch (thrown) {
     if (thrown instanceof WrongFlag) return { kind: 'wrong', message: thrown.message };
@@ -77,7 +80,8 @@ listener (PUT /admin/instances); \`sluice up\` and \`sluice start\` do that.
   --model NAME        model that requests ask for
   --host ADDRESS      address to listen on (default 127.0.0.1)
   --port N            default 0: any free port
-  --admin-port N      admin listener on 127.0.0.1 (default 0: any free port)
+  --admin-host ADDR   address of the admin listener (default 127.0.0.1); who reaches it can tell the router of instances
+  --admin-port N      port of the admin listener (default 0: any free port)
   --config JSON       limits, deadlines, saltHeader; what is left out keeps its default:
                       ${JSON.stringify(DEFAULT_CONFIG)}
   --grace-ms N        how long SIGTERM waits for requests under way (default 30000)

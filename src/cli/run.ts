@@ -108,7 +108,7 @@ export function startRun({ deployment, context, onRound, onLine }: RunOptions): 
   return {
     name: metadata.name,
     get observed() {
-      return last?.observed ?? { instances: [], routers: [] };
+      return last?.observed ?? { instances: [], routers: [], takenNames: [] };
     },
     get status() {
       return last?.status ?? null;

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { weightsPath } from './weights.ts';
+import { weightsOf, weightsPath } from './weights.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -22,6 +22,11 @@ describe('weightsPath', () => {
   it('writes the built-in model as each engine reads it', async () => {
     expect(await weightsPath('builtin:tiny', 'llamacpp', folder)).toMatch(/\.gguf$/);
     expect(await weightsPath('builtin:tiny', 'vllm', folder)).toContain('sluice-tiny-vllm-');
+  }, 60_000);
+
+  it('is what an engine looks for by itself when it is told of the built-in model', async () => {
+    expect(await weightsOf('builtin:tiny', 'llamacpp', folder)).toBe(await weightsPath('builtin:tiny', 'llamacpp', folder));
+    expect(await weightsOf('/no/such.gguf', 'llamacpp', folder)).toBe('/no/such.gguf');
   }, 60_000);
 
   it('says what is wrong before any engine starts', async () => {

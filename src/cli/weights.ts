@@ -12,6 +12,11 @@ export function weightsPath(source: string, engine: 'llamacpp' | 'vllm', cacheFo
   return engine === 'vllm' ? modelFolder(source, cacheFolder) : ggufPath(source, cacheFolder);
 }
 
+/** As an engine's own `--model` names them: the built-in model by its name; whoever starts it by a path has looked at the file. */
+export async function weightsOf(model: string, engine: 'llamacpp' | 'vllm', cacheFolder: string): Promise<string> {
+  return model === BUILTIN_TINY ? weightsPath(model, engine, cacheFolder) : model;
+}
+
 async function ggufPath(source: string, cacheFolder: string): Promise<string> {
   if (source === BUILTIN_TINY) {
     const { ensureTinyModel } = await import('../engines/llamacpp/index.ts');

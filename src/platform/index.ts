@@ -7,6 +7,7 @@ export type {
   Outcome,
   Phase,
   Platform,
+  PodSettings,
   PublishedInstance,
   Role,
   RoutedInstance,

@@ -7,7 +7,20 @@
  * - A start makes a new incarnation. `draining` is a mark that stays with an instance until it is gone.
  */
 
+import type { PodOverrides } from '../api/index.ts';
+
 export type Role = 'prefill' | 'decode' | 'mixed';
+
+/** What only a pod has: all that makes it another one than its process alone would be. */
+export interface PodSettings {
+  readonly image: string;
+  /** Null = as Kubernetes decides by the image's tag. */
+  readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never' | null;
+  /** Kubernetes quantities by the name of the resource. */
+  readonly requests: Readonly<Record<string, string>>;
+  readonly limits: Readonly<Record<string, string>>;
+  readonly overrides: PodOverrides;
+}
 
 /** All that one instance is started with. Equal specs give interchangeable instances. */
 export interface InstanceSpec {
@@ -33,13 +46,18 @@ export interface InstanceSpec {
   readonly env: Readonly<Record<string, string>>;
   /** Declared costs of a simulated engine as JSON; null = the engine's own. */
   readonly costs: string | null;
+  /** Null where instances are processes. */
+  readonly pod: PodSettings | null;
 }
 
 /** All that a router is started with. */
 export interface RouterSpec {
+  /** Where it listens as a process; pods listen on ports that are always the same. */
   readonly host: string;
   /** 0 = any free port, kept when the router is restarted. */
   readonly port: number;
+  /** Container image; null where routers are processes. */
+  readonly image: string | null;
   readonly modelName: string;
   /** Limits and deadlines as JSON, as `sluice router --config` takes them. */
   readonly config: string;
@@ -64,7 +82,10 @@ interface ObservedProcess {
   readonly failedMs: number | null;
   /** Failures in a row without a stable while between them. */
   readonly failures: number;
+  /** Why it last failed, or why it cannot start, with what to do about it. */
   readonly lastError: string | null;
+  /** When it failed, the platform starts it again by itself: no step is needed. */
+  readonly heals: boolean;
 }
 
 export interface ObservedInstance extends ObservedProcess {
@@ -107,6 +128,8 @@ export interface ObservedRouter extends ObservedProcess {
 export interface Observed {
   readonly instances: readonly ObservedInstance[];
   readonly routers: readonly ObservedRouter[];
+  /** Names that something of others holds: nothing can be started under them. */
+  readonly takenNames: readonly string[];
 }
 
 /** One line of the list that a router gets. */

@@ -1,4 +1,4 @@
-/** The admin face, on a listener of its own that only this machine (or the pod) reaches: instances in, records and tables out. */
+/** The admin face, on a listener of its own that clients do not reach: instances in, records and tables out. */
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { errorBody, SluiceError, toSluiceError } from '../shared/index.ts';
 import { readPublishedList } from './instances/published.ts';

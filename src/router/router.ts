@@ -39,11 +39,12 @@ export interface RunningRouter {
 export interface ListenOptions {
   readonly host: string;
   readonly port: number;
+  /** Whoever reaches it may tell the router of instances and read what requests were made. */
+  readonly adminHost: string;
   readonly adminPort: number;
 }
 
 const RECORDS = 4096;
-const ADMIN_HOST = '127.0.0.1';
 const KEEP_ALIVE_MS = 65_000;
 const HEADERS_TIMEOUT_MS = 20_000;
 const BODY_TIMEOUT_MS = 120_000;
@@ -59,11 +60,10 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
   const adminServer = createServer(createAdminApp(parts));
   try {
     const port = await opened(publicServer, listen.host, listen.port);
-    const adminPort = await opened(adminServer, ADMIN_HOST, listen.adminPort);
-    const shown = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
+    const adminPort = await opened(adminServer, listen.adminHost, listen.adminPort);
     return {
-      url: `http://${shown}:${port}`,
-      adminUrl: `http://${ADMIN_HOST}:${adminPort}`,
+      url: urlOf(listen.host, port),
+      adminUrl: urlOf(listen.adminHost, adminPort),
       stop: async (graceMs) => {
         state.stopping = true;
         await onIdle(graceMs);
@@ -79,6 +79,10 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
     publicServer.close();
     throw error;
   }
+}
+
+function urlOf(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function assemble(options: RouterOptions, stopping: () => boolean): { parts: RouterParts; onIdle: (graceMs: number) => Promise<void> } {

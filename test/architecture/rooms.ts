@@ -43,6 +43,7 @@ export const FACES: readonly RegExp[] = [
   /^[a-z]+\/index\.ts$/,
   /^engines\/[a-z]+\/index\.ts$/,
   /^platform\/kubernetes\/index\.ts$/,
+  /^controller\/operator\/index\.ts$/,
   /^engines\/vllm\/(?:install|model)\/index\.ts$/,
 ];
 
@@ -56,11 +57,14 @@ export const DECIDING: readonly RegExp[] = [
   /^shared\/backoff\.ts$/,
   /^kv\/identity\/.*\.ts$/,
   /^controller\/[a-z]+\/(plan|status|resourcestatus|desired|leaving|routing|starting|world)\.ts$/,
+  /^controller\/operator\/(change|drafts|happenings|report|scale)\.ts$/,
   /^engines\/llamacpp\/sampling\.ts$/,
   /^engines\/vllm\/events\/(decode|frames|msgpack|naming)\.ts$/,
   /^engines\/vllm\/metrics\/(costs|fit|parse|scrape|view)\.ts$/,
   /^engines\/vllm\/(command|checks|reason)\.ts$/,
-  /^platform\/kubernetes\/(failure|object|retry)\.ts$/,
+  /^platform\/(command|lastwords)\.ts$/,
+  /^platform\/kubernetes\/(failure|labels|object|retry)\.ts$/,
+  /^platform\/kubernetes\/pods\/(container|ownership|read|render|trouble)\.ts$/,
   /^platform\/kubernetes\/(lease\/verdict|queue\/pace|watch\/event)\.ts$/,
   /^router\/dispatch\/nixl\/(bodies|lease|salt|template|usage)\.ts$/,
   /^router\/dispatch\/patience\.ts$/,

@@ -26,22 +26,25 @@ export interface Login {
   readonly namespace: string;
 }
 
-const ANSWER_WITHIN_MS = 10_000;
+const ANSWER_WITHIN_MS = 30_000;
 
 export function call({ server, certificate, token }: Login, method: string, path: string, what: Call = {}): Promise<Answer> {
   const { body, contentType = 'application/json', accept = '*/*' } = what;
-  const headers = { authorization: `Bearer ${token}`, 'content-type': contentType, accept };
+  const text = body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body);
+  // Node frames no body of a DELETE by itself.
+  const length = text === null ? {} : { 'content-length': Buffer.byteLength(text) };
+  const headers = { authorization: `Bearer ${token}`, 'content-type': contentType, accept, ...length };
   return new Promise((resolve, reject) => {
     const sent = request(`${server}${path}`, { method, headers, ca: certificate, agent: false }, (response) => {
-      let text = '';
+      let answer = '';
       response.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk;
+        answer += chunk;
       });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text })).on('error', reject);
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: answer })).on('error', reject);
     });
     sent.setTimeout(ANSWER_WITHIN_MS, () => sent.destroy(new Error(`no answer to ${method} ${path} within ${ANSWER_WITHIN_MS} ms`)));
     sent.on('error', reject);
-    sent.end(body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body));
+    sent.end(text ?? undefined);
   });
 }
 

@@ -5,6 +5,7 @@ import { parse } from 'yaml';
 import { type ApiCase, apiCases, type Manifest } from '../apicases.ts';
 import { Admin, type Answer } from './admin.ts';
 import { until } from './bed.ts';
+import { installCrds } from './operatorbed.ts';
 
 interface Schema {
   readonly default?: unknown;
@@ -47,7 +48,7 @@ async function conditions({ metadata }: Definition) {
 beforeAll(async () => {
   admin = new Admin(inject('kubeconfig'));
   namespace = await admin.namespace('crds');
-  for (const definition of definitions) await admin.demand('POST', CRDS, { body: definition });
+  await installCrds(admin);
   for (const definition of definitions)
     await until(
       async () => (await conditions(definition))['Established'] === 'True',

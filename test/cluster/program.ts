@@ -55,7 +55,8 @@ export function startProgram(path: string, args: readonly string[], logFile: str
   return handle;
 }
 
-function guard(): readonly string[] {
+/** Put before a command, it makes the kernel kill that when we die. */
+export function guard(): readonly string[] {
   const setpriv = ['/usr/bin/setpriv', '/bin/setpriv'].find((file) => existsSync(file));
   return setpriv === undefined ? [] : [setpriv, '--pdeathsig', 'KILL'];
 }

@@ -219,7 +219,7 @@ export function startTestRouter(config: object, onLine: ((line: string) => void)
   const log = createLogger({ name: 'router', level: onLine === null ? 'silent' : 'warn', format: 'json', destination });
   const made = { newId: () => randomUUID(), random: Math.random, loadTokenizer, clock: systemClock, log };
   const options = { model: MODEL, config: parseConfig(JSON.stringify(config)), ...made };
-  return startRouter(options, { host: '127.0.0.1', port: 0, adminPort: 0 });
+  return startRouter(options, { host: '127.0.0.1', port: 0, adminHost: '127.0.0.1', adminPort: 0 });
 }
 
 export async function connected(bed: Bed, count: number): Promise<void> {

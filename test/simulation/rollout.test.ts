@@ -10,6 +10,8 @@ interface Wanted {
   readonly version: number;
   readonly family: number;
   readonly router: number;
+  /** Absent: one, with an address of its own. */
+  readonly routers?: number;
 }
 
 function instanceSpec(role: Role): InstanceSpec {
@@ -31,6 +33,7 @@ function instanceSpec(role: Role): InstanceSpec {
     args: [],
     env: {},
     costs: null,
+    pod: null,
   };
 }
 
@@ -45,7 +48,12 @@ function desired(wanted: Wanted): Desired {
       wanted.prefill === null
         ? { mixed: pool('mixed', wanted.decode) }
         : { prefill: pool('prefill', wanted.prefill), decode: pool('decode', wanted.decode) },
-    router: { spec: { host: 'h', port: 0, modelName: 'm', config: `${wanted.router}`, graceMs: 1 }, revision: `r${wanted.router}` },
+    router: {
+      replicas: wanted.routers ?? 1,
+      address: wanted.routers === undefined ? 'own' : 'shared',
+      spec: { host: 'h', port: 0, image: null, modelName: 'm', config: `${wanted.router}`, graceMs: 1 },
+      revision: `r${wanted.router}`,
+    },
   };
 }
 
@@ -56,6 +64,10 @@ const counts: fc.Arbitrary<Wanted> = fc.record({
   family: fc.integer({ min: 0, max: 1 }),
   router: fc.integer({ min: 0, max: 1 }),
 });
+/** Several routers behind one address, as pods that the kubelet restarts. */
+const pods: fc.Arbitrary<Wanted & { readonly routers: number }> = fc
+  .tuple(counts, fc.integer({ min: 1, max: 3 }))
+  .map(([wanted, routers]) => ({ ...wanted, routers }));
 const times = fc.record({ startTicks: fc.integer({ min: 1, max: 4 }), requestTicks: fc.integer({ min: 1, max: 4 }) });
 
 const TICK_MS = 100;
@@ -91,7 +103,7 @@ async function expectExactly(platform: SimulatedPlatform, wanted: Wanted): Promi
   expect(new Set(instances.map((instance) => instance.revision))).toEqual(
     instances.length > 0 ? new Set([`${wanted.family}.${wanted.version}`]) : new Set(),
   );
-  expect(routers.map((router) => router.revision)).toEqual([`r${wanted.router}`]);
+  expect(routers.map((router) => router.revision)).toEqual(Array.from({ length: wanted.routers ?? 1 }, () => `r${wanted.router}`));
 }
 
 describe('the control loop on a simulated platform', () => {
@@ -117,7 +129,7 @@ describe('the control loop on a simulated platform', () => {
         const after = { ...edited, router: before.router };
         const platform = new SimulatedPlatform(speed);
         await settle(platform, desired(before));
-        const total = async () => (await platform.serving('decode')) + (await platform.serving('mixed'));
+        const total = async () => await platform.serving('decode', 'mixed');
         const least = Math.min(before.decode, after.decode);
         await settle(platform, desired(after), async () => expect(await total()).toBeGreaterThanOrEqual(least));
         expect(platform.lostRequests).toBe(0);
@@ -175,6 +187,82 @@ describe('the control loop on a simulated platform', () => {
         expect(platform.lostRequests).toBe(0);
       }),
       { numRuns: 150 },
+    );
+  });
+});
+
+describe('several routers behind one address, as pods', () => {
+  const podTimes = fc.tuple(times, fc.integer({ min: 0, max: 3 })).map(([speed, lagTicks]) => ({ ...speed, pods: true, lagTicks }));
+
+  it('reach any wanted state from any other, lose nothing, and then plan nothing', async () => {
+    await fc.assert(
+      fc.asyncProperty(podTimes, fc.array(pods, { minLength: 1, maxLength: 4 }), async (speed, history) => {
+        const platform = new SimulatedPlatform(speed);
+        for (const wanted of history) {
+          await settle(platform, desired(wanted));
+          await expectExactly(platform, wanted);
+          platform.tick(TICK_MS);
+          expect(await round(platform, desired(wanted))).toBe(0);
+        }
+        expect(platform.lostRequests).toBe(0);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('never are fewer than before or after, whichever is less, and each can use as many instances', async () => {
+    await fc.assert(
+      fc.asyncProperty(podTimes, pods, pods, async (speed, before, after) => {
+        const platform = new SimulatedPlatform(speed);
+        await settle(platform, desired(before));
+        const least = { routers: Math.min(before.routers, after.routers), decode: Math.min(before.decode, after.decode) };
+        await settle(platform, desired(after), async () => {
+          expect(await platform.servingRouters()).toBeGreaterThanOrEqual(least.routers);
+          // A changed family has a decode pool next to a mixed one until it takes over; each router uses one of them.
+          const usable = await platform.serving('decode', 'mixed');
+          expect(usable).toBeGreaterThanOrEqual(least.decode);
+        });
+        expect(platform.lostRequests).toBe(0);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('adds at most one router above the wanted count when only its spec changes', async () => {
+    const platform = new SimulatedPlatform({ startTicks: 2, requestTicks: 3, pods: true });
+    const before: Wanted = { prefill: 1, decode: 1, version: 0, family: 0, router: 0, routers: 3 };
+    await settle(platform, desired(before));
+    await settle(platform, desired({ ...before, router: 1 }), async () => {
+      const { routers } = await platform.observe();
+      expect(routers.filter(({ phase }) => phase !== 'stopping').length).toBeLessThanOrEqual(4);
+    });
+  });
+
+  it('come back after crashes at any time, also in the middle of a roll, and turn back in the middle of one', async () => {
+    const crashes = fc.array(fc.record({ tick: fc.integer({ min: 0, max: 30 }), pick: fc.nat(10), router: fc.boolean() }), {
+      maxLength: 6,
+    });
+    await fc.assert(
+      fc.asyncProperty(podTimes, pods, pods, crashes, fc.integer({ min: 0, max: 20 }), async (...[speed, before, after, faults, turn]) => {
+        const platform = new SimulatedPlatform(speed);
+        await settle(platform, desired(before));
+        let tick = 0;
+        const fault = async () => {
+          for (const { pick, router } of faults.filter((one) => one.tick === tick)) {
+            if (router) platform.crashRouter(pick);
+            else platform.crash(pick);
+          }
+          tick += 1;
+        };
+        for (let ticks = 0; ticks < turn; ticks++) {
+          await round(platform, desired(after));
+          platform.tick(TICK_MS);
+          await fault();
+        }
+        await settle(platform, desired(before), fault);
+        await expectExactly(platform, before);
+      }),
+      { numRuns: 200 },
     );
   });
 });

@@ -1,11 +1,12 @@
 /** A platform without processes: instances become ready after some ticks, requests end after some ticks, and things can be broken. */
-import type { Observed, ObservedInstance, Outcome, Platform, PublishedInstance, Step } from '../../src/platform/index.ts';
+import type { Observed, ObservedInstance, Outcome, Platform, PublishedInstance, Role, Step } from '../../src/platform/index.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 interface SimulatedInstance extends Mutable<ObservedInstance> {
   ticksLeft: number;
-  requests: number;
+  /** Ticks that the longest request of each router still takes. */
+  requests: Map<string, number>;
 }
 
 interface SimulatedRouter {
@@ -16,6 +17,8 @@ interface SimulatedRouter {
   /** Instances (by incarnation) that it has a live feed from: those listed at the last tick. */
   connected: Set<string>;
   ticksLeft: number;
+  /** A list that it has been given and does not act on yet. */
+  coming: { list: readonly PublishedInstance[]; ticksLeft: number } | null;
   failures: number;
   failedMs: number | null;
 }
@@ -23,6 +26,10 @@ interface SimulatedRouter {
 export interface SimulatedTimes {
   readonly startTicks: number;
   readonly requestTicks: number;
+  /** As on Kubernetes: what fails is started again by itself, and a router that ends gets requests for one more tick. */
+  readonly pods?: boolean;
+  /** Ticks until routers with an odd number act on a list. */
+  readonly lagTicks?: number;
 }
 
 export class SimulatedPlatform implements Platform {
@@ -43,6 +50,7 @@ export class SimulatedPlatform implements Platform {
     return Promise.resolve({
       instances: [...this.#instances.values()].map(({ ticksLeft: _ticks, requests: _requests, ...instance }) => instance),
       routers: [...this.#routers.values()].map((router) => this.#observedRouter(router)),
+      takenNames: [],
     });
   }
 
@@ -57,10 +65,13 @@ export class SimulatedPlatform implements Platform {
         incarnation,
         draining,
         connected: alive && router.connected.has(incarnation),
-        inFlight: alive ? instance.requests : 0,
+        inFlight: alive && instance.requests.has(router.name) ? 1 : 0,
       };
     });
     const { name, revision, phase, failures, failedMs } = router;
+    const places = instances.some(
+      ({ name, connected, draining }) => this.#instances.get(name)?.role !== 'prefill' && connected && !draining,
+    );
     return {
       name,
       revision,
@@ -72,7 +83,8 @@ export class SimulatedPlatform implements Platform {
       url: 'http://r',
       adminUrl: 'http://a',
       accepting: phase === 'ready',
-      serving: phase === 'ready',
+      serving: phase === 'ready' && places,
+      heals: this.#heals,
       instances: up ? instances : null,
     };
   }
@@ -100,7 +112,7 @@ export class SimulatedPlatform implements Platform {
       case 'stopInstance': {
         const instance = this.#instances.get(step.name);
         if (!instance) throw new Error(`${step.name} is not there`);
-        if (instance.phase === 'ready') this.lostRequests += instance.requests;
+        if (instance.phase === 'ready') this.lostRequests += instance.requests.size;
         Object.assign(instance, { phase: 'stopping', ticksLeft: 1 });
         return;
       }
@@ -113,6 +125,7 @@ export class SimulatedPlatform implements Platform {
           list: [],
           connected: new Set(),
           ticksLeft: this.#times.startTicks,
+          coming: null,
           failures: 0,
           failedMs: null,
         });
@@ -121,11 +134,17 @@ export class SimulatedPlatform implements Platform {
         Object.assign(this.#router(step.name), { phase: 'starting', failedMs: null, list: [], ticksLeft: this.#times.startTicks });
         return;
       case 'stopRouter':
-        Object.assign(this.#router(step.name), { phase: 'stopping', ticksLeft: this.#times.requestTicks });
+        Object.assign(this.#router(step.name), { phase: 'stopping', ticksLeft: this.#times.requestTicks + (this.#heals ? 1 : 0) });
         return;
       case 'publishInstances':
-        this.#router(step.router).list = step.instances;
+        this.#publish(this.#router(step.router), step.instances);
     }
+  }
+
+  #publish(router: SimulatedRouter, list: readonly PublishedInstance[]): void {
+    const lag = /[13579]$/.test(router.name) ? (this.#times.lagTicks ?? 0) : 0;
+    if (lag === 0) router.list = list;
+    else router.coming = { list, ticksLeft: router.coming?.ticksLeft ?? lag };
   }
 
   #newInstance(step: Step & { type: 'startInstance' }): SimulatedInstance {
@@ -141,11 +160,16 @@ export class SimulatedPlatform implements Platform {
       failedMs: null,
       failures: 0,
       lastError: null,
+      heals: this.#heals,
       drainingSinceMs: null,
       address: { url: `http://${step.name}`, transfer: { host: 'x', port: 1 } },
       ticksLeft: this.#times.startTicks,
-      requests: 0,
+      requests: new Map(),
     };
+  }
+
+  get #heals(): boolean {
+    return this.#times.pods ?? false;
   }
 
   #incarnation(): string {
@@ -170,21 +194,43 @@ export class SimulatedPlatform implements Platform {
     this.nowMs += ms;
     for (const instance of this.#instances.values()) this.#tickInstance(instance);
     for (const router of this.#routers.values()) {
+      if (router.coming && --router.coming.ticksLeft <= 0) {
+        router.list = router.coming.list;
+        router.coming = null;
+      }
+      if (router.phase === 'failed' && this.#heals && --router.ticksLeft <= 0) router.phase = 'ready';
       if (router.phase === 'starting' && --router.ticksLeft <= 0) router.phase = 'ready';
-      if (router.phase === 'stopping' && --router.ticksLeft <= 0) this.#routers.delete(router.name);
+      if (router.phase === 'stopping' && --router.ticksLeft <= 0) this.#end(router);
       router.connected = new Set(router.list.map((line) => line.incarnation));
     }
   }
 
   #tickInstance(instance: SimulatedInstance): void {
+    if (instance.phase === 'failed' && this.#heals && --instance.ticksLeft <= 0) {
+      Object.assign(instance, { phase: 'ready', incarnation: this.#incarnation() });
+    }
     if (instance.phase === 'starting' && --instance.ticksLeft <= 0) instance.phase = 'ready';
     if (instance.phase === 'stopping' && --instance.ticksLeft <= 0) this.#instances.delete(instance.name);
-    const takes = [...this.#routers.values()].some((router) => {
-      const line = router.list.find((one) => one.incarnation === instance.incarnation);
-      return router.phase === 'ready' && line !== undefined && !line.draining;
-    });
-    if (takes && instance.phase === 'ready') instance.requests = this.#times.requestTicks;
-    else if (instance.requests > 0) instance.requests -= 1;
+    for (const router of this.#routers.values()) {
+      if (instance.phase === 'ready' && this.#places(router, instance)) instance.requests.set(router.name, this.#times.requestTicks);
+      else this.#work(instance, router.name);
+    }
+  }
+
+  #places(router: SimulatedRouter, instance: SimulatedInstance): boolean {
+    const takes = router.phase === 'ready' || (router.phase === 'stopping' && router.ticksLeft > this.#times.requestTicks);
+    return takes && router.list.some((one) => one.incarnation === instance.incarnation && !one.draining);
+  }
+
+  #work(instance: SimulatedInstance, router: string): void {
+    const left = (instance.requests.get(router) ?? 0) - 1;
+    if (left > 0) instance.requests.set(router, left);
+    else instance.requests.delete(router);
+  }
+
+  #end(router: SimulatedRouter): void {
+    this.#routers.delete(router.name);
+    for (const { requests } of this.#instances.values()) if (requests.delete(router.name)) this.lostRequests += 1;
   }
 
   crash(pick: number): void {
@@ -192,23 +238,35 @@ export class SimulatedPlatform implements Platform {
     const instance = running[pick % Math.max(1, running.length)];
     if (!instance) return;
     const failures = instance.failures + 1;
-    Object.assign(instance, { phase: 'failed', failedMs: this.nowMs, failures, lastError: 'killed', requests: 0 });
+    const ticksLeft = this.#times.startTicks;
+    Object.assign(instance, { phase: 'failed', failedMs: this.nowMs, failures, lastError: 'killed', requests: new Map(), ticksLeft });
   }
 
-  crashRouter(): void {
-    for (const router of this.#routers.values()) {
-      if (router.phase !== 'ready') continue;
-      Object.assign(router, { phase: 'failed', failedMs: this.nowMs, failures: router.failures + 1, list: [], connected: new Set() });
-    }
+  crashRouter(pick = 0): void {
+    const ready = [...this.#routers.values()].filter(({ phase }) => phase === 'ready');
+    const router = ready[pick % Math.max(1, ready.length)];
+    if (!router) return;
+    const failures = router.failures + 1;
+    const ticksLeft = this.#times.startTicks;
+    Object.assign(router, { phase: 'failed', failedMs: this.nowMs, failures, list: [], coming: null, connected: new Set(), ticksLeft });
+    for (const { requests } of this.#instances.values()) requests.delete(router.name);
   }
 
-  /** Instances of a role that a router may place new requests on. */
-  async serving(role: string): Promise<number> {
+  /** Routers that clients get to. */
+  async servingRouters(): Promise<number> {
+    const { routers } = await this.observe();
+    return routers.filter(({ serving }) => serving).length;
+  }
+
+  /** Instances of these roles that the router which knows the fewest may place new requests on. */
+  async serving(...roles: readonly Role[]): Promise<number> {
     const { instances, routers } = await this.observe();
-    const router = routers.find((one) => one.phase === 'ready');
-    return instances.filter((instance) => {
-      const routed = router?.instances?.find((one) => one.incarnation === instance.incarnation);
-      return instance.role === role && routed?.connected === true && !routed.draining;
-    }).length;
+    const counts = routers
+      .filter(({ serving }) => serving)
+      .map((router) => {
+        const usable = router.instances?.filter(({ connected, draining }) => connected && !draining).map(({ incarnation }) => incarnation);
+        return instances.filter((one) => roles.includes(one.role) && one.incarnation !== null && usable?.includes(one.incarnation)).length;
+      });
+    return counts.length === 0 ? 0 : Math.min(...counts);
   }
 }

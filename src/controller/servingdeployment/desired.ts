@@ -1,13 +1,30 @@
 /** What a ServingDeployment asks for, in terms of the platform. Pure. */
 import { createHash } from 'node:crypto';
-import type { RoleSpec, ServingDeployment, ServingDeploymentSpec } from '../../api/index.ts';
-import type { InstanceSpec, Role, RouterSpec } from '../../platform/index.ts';
+import type { EngineSpec, RoleSpec, ServingDeployment, ServingDeploymentSpec } from '../../api/index.ts';
+import type { InstanceSpec, PodSettings, Role, RouterSpec } from '../../platform/index.ts';
 
 export interface DesiredPool {
   readonly replicas: number;
   readonly spec: InstanceSpec;
   readonly revision: string;
 }
+
+export interface DesiredRouter {
+  readonly replicas: number;
+  /**
+   * `own`: a router holds the address of the deployment for itself, and the next one can start when it has let go. `shared`: something
+   * in front of the routers sends requests to all that serve.
+   */
+  readonly address: 'own' | 'shared';
+  readonly spec: RouterSpec;
+  readonly revision: string;
+}
+
+/** Where a deployment runs. */
+export type Target =
+  | { readonly kind: 'processes' }
+  /** `replicas`: what pools were scaled to, in place of what the deployment says. `image`: for all that names none. */
+  | { readonly kind: 'pods'; readonly image: string; readonly replicas: Partial<Record<Role, number>> };
 
 export interface Desired {
   readonly name: string;
@@ -16,7 +33,7 @@ export interface Desired {
   readonly family: string;
   /** A role that is absent is not wanted. */
   readonly pools: Partial<Record<Role, DesiredPool>>;
-  readonly router: { readonly spec: RouterSpec; readonly revision: string };
+  readonly router: DesiredRouter;
   /** Milliseconds after which a draining instance is stopped although requests are still on it. */
   readonly drainTimeoutMs: number;
 }
@@ -26,27 +43,32 @@ const MAX_GRACE_MS = 3_600_000;
 
 export const ROLES: readonly Role[] = ['prefill', 'decode', 'mixed'];
 
-export function desiredOf({ metadata, spec }: ServingDeployment): Desired {
+export function desiredOf({ metadata, spec }: ServingDeployment, target: Target = { kind: 'processes' }): Desired {
   // How many routers there are and what stands in front of them is no business of a router.
-  const { host, port, replicas: _replicas, service: _service, ...config } = spec.router;
+  const { host, port, replicas: wanted, service: _service, ...config } = spec.router;
   const { type, dtype } = spec.engine;
   const router: RouterSpec = {
     host,
     port,
+    image: target.kind === 'pods' ? target.image : null,
     modelName: spec.model.name,
     config: JSON.stringify(config),
     graceMs: Math.min(config.deadlines.totalMs, MAX_GRACE_MS),
   };
+  const pool = (role: Role, of: RoleSpec) => desiredPool(spec, target, role, of);
   const pools: Desired['pools'] = spec.prefill
-    ? { prefill: pool(spec, 'prefill', spec.prefill), decode: pool(spec, 'decode', spec.decode) }
-    : { mixed: pool(spec, 'mixed', spec.decode) };
+    ? { prefill: pool('prefill', spec.prefill), decode: pool('decode', spec.decode) }
+    : { mixed: pool('mixed', spec.decode) };
   return {
     name: metadata.name,
     model: spec.model.name,
     family: revisionOf({ model: spec.model, engine: type, dtype, blockTokens: spec.kv.blockTokens }),
     pools,
     // The router learns the name of the model with every list of instances.
-    router: { spec: router, revision: revisionOf({ host, port, config }) },
+    router:
+      target.kind === 'pods'
+        ? { replicas: wanted, address: 'shared', spec: router, revision: revisionOf({ image: target.image, config }) }
+        : { replicas: 1, address: 'own', spec: router, revision: revisionOf({ host, port, config }) },
     drainTimeoutMs: spec.router.deadlines.totalMs,
   };
 }
@@ -56,7 +78,7 @@ export function deploymentRevision({ family, pools, router }: Desired): string {
   return revisionOf({ family, router: router.revision, pools: ROLES.map((role) => pools[role]?.revision ?? null) });
 }
 
-function pool(spec: ServingDeploymentSpec, role: Role, wanted: RoleSpec): DesiredPool {
+function desiredPool(spec: ServingDeploymentSpec, target: Target, role: Role, wanted: RoleSpec): DesiredPool {
   const { model, engine, kv } = spec;
   const instance: InstanceSpec = {
     role,
@@ -76,8 +98,14 @@ function pool(spec: ServingDeploymentSpec, role: Role, wanted: RoleSpec): Desire
     args: engine.args,
     env: engine.env,
     costs: wanted.costs === null ? null : JSON.stringify(wanted.costs),
+    pod: target.kind === 'pods' ? podSettings(engine, wanted, target.image) : null,
   };
-  return { replicas: wanted.replicas, spec: instance, revision: revisionOf(instance) };
+  const replicas = target.kind === 'pods' ? (target.replicas[role] ?? wanted.replicas) : wanted.replicas;
+  return { replicas, spec: instance, revision: revisionOf(instance) };
+}
+
+function podSettings({ image, imagePullPolicy }: EngineSpec, { resources, podOverrides }: RoleSpec, own: string): PodSettings {
+  return { image: image ?? own, imagePullPolicy, ...resources, overrides: podOverrides };
 }
 
 /** A change of any field that a running process would not notice gives another revision. Field order does not count. */

@@ -1,12 +1,25 @@
 /** Policies that let instances go: first no new requests, then, when none is left on them, the end. */
 import type { Observed, ObservedInstance, Role, Step } from '../../platform/index.ts';
 import { type Desired, ROLES } from './desired.ts';
-import { activeRouter, inFlight, isCurrent, isKept, isRoutable, ofRole, poolsFull, replicas, routedView, serving } from './world.ts';
+import {
+  holdingRouters,
+  inFlight,
+  isCurrent,
+  isKept,
+  isRoutable,
+  keptRouters,
+  ofRole,
+  poolsFull,
+  replicas,
+  routedView,
+  serving,
+  takers,
+} from './world.ts';
 
 /** Marks ready instances that are outdated or above the wanted count, as far as the pool can spare them now. */
 export function drainSurplus(desired: Desired, observed: Observed): Step[] {
-  const router = activeRouter(observed);
-  if (!router?.accepting || router.instances === null) return [];
+  const routers = takers(observed);
+  if (routers.length === 0 || routers.some(({ instances }) => instances === null)) return [];
   const rolesServe = poolsFull(desired, observed, (instance) => isRoutable(observed, instance));
   return ROLES.flatMap((role) => drainRole(desired, observed, role, rolesServe));
 }
@@ -59,17 +72,16 @@ export function stopDrained(desired: Desired, observed: Observed, nowMs: number)
     if (isLetGo(observed, instance)) steps.push({ type: 'stopInstance', name: instance.name, reason: 'drained: no request is left on it' });
     else if (nowMs - instance.drainingSinceMs >= desired.drainTimeoutMs) {
       const count = inFlight(observed, instance);
-      const left = count === null ? 'its router does not answer' : `${count} requests are still on it`;
+      const left = count === null ? 'a router does not answer' : `${count} requests are still on it`;
       steps.push({ type: 'stopInstance', name: instance.name, reason: `drain timeout of ${desired.drainTimeoutMs} ms: ${left}` });
     }
   }
   return steps;
 }
 
-/** The router knows that it drains (or does not know it at all) and has nothing on it. */
+/** Every router that runs knows that it drains (or does not know it at all) and has nothing on it. Without one there is no telling. */
 function isLetGo(observed: Observed, instance: ObservedInstance): boolean {
-  const router = activeRouter(observed);
-  if (router === null || router.instances === null) return false;
-  const routed = routedView(router, instance);
-  return (routed === null || routed.draining) && inFlight(observed, instance) === 0;
+  if (!keptRouters(observed).some(({ instances }) => instances !== null)) return false;
+  const places = holdingRouters(observed).some((router) => routedView(router, instance)?.draining === false);
+  return !places && inFlight(observed, instance) === 0;
 }

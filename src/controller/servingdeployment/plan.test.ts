@@ -22,6 +22,7 @@ const SPEC: InstanceSpec = {
   args: [],
   env: {},
   costs: null,
+  pod: null,
 };
 
 function wanted(replicas: number, revision = 'new'): Desired {
@@ -31,7 +32,12 @@ function wanted(replicas: number, revision = 'new'): Desired {
     family: 'f',
     drainTimeoutMs: 10_000,
     pools: { decode: { replicas, spec: SPEC, revision } },
-    router: { spec: { host: 'h', port: 0, modelName: 'm', config: '{}', graceMs: 1 }, revision: 'r' },
+    router: {
+      replicas: 1,
+      address: 'own',
+      spec: { host: 'h', port: 0, image: null, modelName: 'm', config: '{}', graceMs: 1 },
+      revision: 'r',
+    },
   };
 }
 
@@ -48,6 +54,7 @@ function instance(name: string, change: Partial<ObservedInstance> = {}): Observe
     failedMs: null,
     failures: 0,
     lastError: null,
+    heals: false,
     drainingSinceMs: null,
     address: { url: `http://${name}`, transfer: { host: 'x', port: 1 } },
     ...change,
@@ -74,6 +81,7 @@ function router(instances: readonly RoutedInstance[] | null, change: Partial<Obs
     failedMs: null,
     failures: 0,
     lastError: null,
+    heals: false,
     accepting: true,
     url: 'http://r',
     adminUrl: 'http://a',
@@ -83,14 +91,18 @@ function router(instances: readonly RoutedInstance[] | null, change: Partial<Obs
   };
 }
 
+function observed(instances: readonly ObservedInstance[], routers: readonly ObservedRouter[]): Observed {
+  return { instances, routers, takenNames: [] };
+}
+
 /** A world in which the router knows all ready instances, with so many requests on each. */
 function world(instances: readonly ObservedInstance[], inFlight: Readonly<Record<string, number>> = {}): Observed {
   const known = instances.filter((one) => one.phase === 'ready').map((one) => routed(one, { inFlight: inFlight[one.name] ?? 0 }));
-  return { instances, routers: [router(known)] };
+  return observed(instances, [router(known)]);
 }
 
-function steps(desired: Desired, observed: Observed, nowMs = 0): string[] {
-  return plan(desired, observed, nowMs).map((step) => {
+function steps(desired: Desired, seen: Observed, nowMs = 0): string[] {
+  return plan(desired, seen, nowMs).map((step) => {
     if (step.type !== 'publishInstances') return `${step.type} ${step.name}: ${step.reason}`;
     return `publish ${step.instances.map((one) => `${one.id}${one.draining ? ' (draining)' : ''}`).join(', ')}: ${step.reason}`;
   });
@@ -98,7 +110,7 @@ function steps(desired: Desired, observed: Observed, nowMs = 0): string[] {
 
 describe('plan', () => {
   it('starts everything when there is nothing', () => {
-    expect(steps(wanted(2), { instances: [], routers: [] })).toEqual([
+    expect(steps(wanted(2), observed([], []))).toEqual([
       'startRouter router-0: no router runs',
       'startInstance decode-0: 2 of 2 wanted are missing',
       'startInstance decode-1: 2 of 2 wanted are missing',
@@ -111,11 +123,17 @@ describe('plan', () => {
 
   it('tells the router of instances that are new, restarted or gone', () => {
     const one = instance('decode-0');
-    expect(steps(wanted(1), { instances: [one], routers: [router([])] })).toEqual(['publish decode-0: decode-0 is new']);
+    expect(steps(wanted(1), observed([one], [router([])]))).toEqual(['publish decode-0: decode-0 is new']);
     const old = routed(one, { incarnation: 'before' });
-    expect(steps(wanted(1), { instances: [one], routers: [router([old])] })).toEqual(['publish decode-0: decode-0 was restarted']);
+    expect(steps(wanted(1), observed([one], [router([old])]))).toEqual(['publish decode-0: decode-0 was restarted']);
     const failed = instance('decode-0', { phase: 'failed', failedMs: 0, failures: 1, lastError: 'killed by SIGKILL' });
-    expect(steps(wanted(1), { instances: [failed], routers: [router([routed(one)])] })).toEqual(['publish : decode-0 is gone']);
+    expect(steps(wanted(1), observed([failed], [router([routed(one)])]))).toEqual(['publish : decode-0 is gone']);
+  });
+
+  it('takes no instance away from a router that we know less of than the router does', () => {
+    const one = instance('decode-0', { incarnation: null, address: null });
+    expect(steps(wanted(1), observed([one], [router([routed(one, { incarnation: 'before' })])]))).toEqual([]);
+    expect(steps(wanted(1), observed([one], [router([])]))).toEqual([]);
   });
 
   it('restarts what failed once its backoff is over', () => {
@@ -136,7 +154,7 @@ describe('plan', () => {
     const both = [instance('decode-0'), draining];
     expect(steps(wanted(1), world(both, { 'decode-1': 1 }))).toEqual([]);
     expect(steps(wanted(1), world(both))).toEqual(['stopInstance decode-1: drained: no request is left on it']);
-    const unaware: Observed = { instances: both, routers: [router(both.map((one) => routed(one, { draining: false })))] };
+    const unaware = observed(both, [router(both.map((one) => routed(one, { draining: false })))]);
     expect(steps(wanted(1), unaware)).toEqual(['publish decode-0, decode-1 (draining): decode-1 drains']);
     expect(steps(wanted(1), world(both, { 'decode-1': 1 }), 10_100)).toEqual([
       'stopInstance decode-1: drain timeout of 10000 ms: 1 requests are still on it',
@@ -147,7 +165,7 @@ describe('plan', () => {
     const old = [instance('decode-0', { revision: 'old' }), instance('decode-1', { revision: 'old' })];
     expect(steps(wanted(2), world(old))).toEqual(['startInstance decode-2: takes the place of an outdated one (2 left)']);
     expect(steps(wanted(2), world([...old, instance('decode-2', { phase: 'starting' })]))).toEqual([]);
-    const unknown: Observed = { instances: [...old, instance('decode-2')], routers: [router(old.map((one) => routed(one)))] };
+    const unknown: Observed = observed([...old, instance('decode-2')], [router(old.map((one) => routed(one)))]);
     expect(steps(wanted(2), unknown)).toEqual(['publish decode-0, decode-1, decode-2: decode-2 is new']);
     expect(steps(wanted(2), world([...old, instance('decode-2')]))).toEqual([
       'drainInstance decode-1: its spec changed and another one serves',
@@ -158,31 +176,107 @@ describe('plan', () => {
     const old = instance('decode-0', { family: 'g', revision: 'old', modelName: 'before' });
     const [first, second] = [instance('decode-1'), instance('decode-2')];
     const held = (one: ObservedInstance, connected: boolean) => routed(one, { draining: true, connected });
-    const starting: Observed = { instances: [old, first, { ...second, phase: 'starting' }], routers: [router([routed(old)])] };
+    const starting = observed([old, first, { ...second, phase: 'starting' }], [router([routed(old)])]);
     expect(steps(wanted(2), starting)).toEqual(['publish decode-0, decode-1 (draining): decode-1 is new']);
-    const coming = (connected: boolean): Observed => ({
-      instances: [old, first, second],
-      routers: [router([routed(old), held(first, true), held(second, connected)])],
-    });
+    const coming = (connected: boolean): Observed =>
+      observed([old, first, second], [router([routed(old), held(first, true), held(second, connected)])]);
     expect(steps(wanted(2), coming(false))).toEqual([]);
     expect(steps(wanted(2), coming(true))).toEqual(['publish decode-0 (draining), decode-1, decode-2: decode-0 drains']);
     expect(plan(wanted(2), starting, 0)).toMatchObject([{ model: 'before' }]);
     expect(plan(wanted(2), coming(true), 0)).toMatchObject([{ model: 'm' }]);
   });
 
+  const shared = (count: number, replicas = 2): Desired => {
+    const desired = wanted(count);
+    return { ...desired, router: { ...desired.router, address: 'shared', replicas } };
+  };
+
+  it('lets an instance go only when no router may place on it, and counts what all of them have on it', () => {
+    const draining = instance('decode-1', { drainingSinceMs: 0 });
+    const both = [instance('decode-0'), draining];
+    const knows = router(both.map((one) => routed(one)));
+    const other = (change: Partial<RoutedInstance>, phase: 'ready' | 'stopping' = 'ready') =>
+      router(
+        both.map((one) => routed(one, one === draining ? change : {})),
+        { name: 'router-1', phase },
+      );
+    const stops = (second: ObservedRouter) =>
+      steps(shared(1), observed(both, [knows, second])).filter((step) => step.startsWith('stopInstance'));
+    expect(stops(other({}))).toEqual(['stopInstance decode-1: drained: no request is left on it']);
+    expect(stops(other({ draining: false }))).toEqual([]);
+    expect(stops(other({ draining: false }, 'stopping'))).toEqual([]);
+    expect(stops(other({ inFlight: 1 }, 'stopping'))).toEqual([]);
+    expect(stops({ ...other({}), instances: null })).toEqual([]);
+    expect(stops({ ...other({}), instances: null, phase: 'failed' })).toHaveLength(1);
+  });
+
+  it('drains an outdated instance only when every router that takes requests can use the new one', () => {
+    const [old, fresh] = [instance('decode-0', { revision: 'old' }), instance('decode-1')];
+    const knows = (name: string, connected: boolean, serving = true) =>
+      router([routed(old), routed(fresh, { connected })], { name, serving });
+    const drains = (...routers: ObservedRouter[]) =>
+      steps(shared(1), observed([old, fresh], routers)).filter((step) => step.startsWith('drainInstance'));
+    expect(drains(knows('router-0', true), knows('router-1', true))).toHaveLength(1);
+    expect(drains(knows('router-0', true), knows('router-1', false))).toEqual([]);
+    // One that takes no requests yet loses nothing.
+    expect(drains(knows('router-0', true), knows('router-1', false, false))).toHaveLength(1);
+    expect(drains(knows('router-0', true), { ...knows('router-1', true), instances: null })).toEqual([]);
+  });
+
+  it('replaces routers behind one address one by one, new ones first', () => {
+    const one = instance('decode-0');
+    type Spec = readonly [revision: string, serving: boolean];
+    const routers = (...specs: Spec[]) =>
+      specs.map(([revision, serving], index) => router([routed(one)], { name: `router-${index}`, revision, serving }));
+    const take = (...specs: Spec[]) => steps(shared(1), observed([one], routers(...specs)));
+    expect(take(['r', true])).toEqual(['startRouter router-1: 1 of 2 wanted are missing']);
+    expect(take(['old', true], ['old', true])).toEqual(['startRouter router-2: takes the place of an outdated one (2 left)']);
+    expect(take(['old', true], ['old', true], ['r', false])).toEqual([]);
+    expect(take(['old', true], ['old', true], ['r', true])).toEqual(['stopRouter router-1: its spec changed']);
+    expect(take(['r', true], ['r', true], ['r', true])).toEqual(['stopRouter router-2: above the 2 wanted']);
+  });
+
+  it('uses no name that belongs to others, and leaves alone what its platform starts again', () => {
+    const none: Observed = { ...observed([], []), takenNames: ['decode-0', 'router-0'] };
+    expect(steps(wanted(1), none)).toEqual(['startRouter router-1: no router runs', 'startInstance decode-1: 1 of 1 wanted are missing']);
+    const crashed = instance('decode-0', { phase: 'failed', failedMs: 0, failures: 1, heals: true });
+    expect(steps(wanted(1), world([crashed]), 100_000)).toEqual([]);
+  });
+
   it('replaces a changed router only after the old one let go of the port', () => {
     const one = instance('decode-0');
     const old = router([routed(one)], { revision: 'before' });
-    expect(steps(wanted(1), { instances: [one], routers: [old] })).toEqual(['stopRouter router-0: its spec changed']);
+    expect(steps(wanted(1), observed([one], [old]))).toEqual(['stopRouter router-0: its spec changed']);
     const closing = { ...old, phase: 'stopping' as const };
-    expect(steps(wanted(1), { instances: [one], routers: [closing] })).toEqual([]);
-    expect(steps(wanted(1), { instances: [one], routers: [{ ...closing, accepting: false }] })).toEqual([
-      'startRouter router-1: no router runs',
-    ]);
+    expect(steps(wanted(1), observed([one], [closing]))).toEqual([]);
+    expect(steps(wanted(1), observed([one], [{ ...closing, accepting: false }]))).toEqual(['startRouter router-1: no router runs']);
   });
 });
 
 describe('status', () => {
+  it('says what keeps an instance or a router from starting, and what was refused', () => {
+    const stuck = instance('decode-0', { phase: 'starting', lastError: 'no node has an nvidia-h100: add one' });
+    const now = status(wanted(1), world([stuck]));
+    expect(condition(now, 'Ready')).toMatchObject({
+      status: false,
+      reason: 'InstancesBlocked',
+      message: '0 of 1 decode instances are ready; decode-0 cannot start: no node has an nvidia-h100: add one',
+    });
+    const routers = [router(null, { phase: 'starting', lastError: 'image not found' })];
+    expect(condition(status(wanted(1), observed([], routers)), 'RouterReady')).toMatchObject({
+      reason: 'RouterBlocked',
+      message: 'router-0 cannot start: image not found',
+    });
+    const start = plan(wanted(1), observed([], [router([])]), 0).find(({ type }) => type === 'startInstance');
+    if (!start) throw new Error('nothing is started');
+    const refused = [{ step: start, outcome: { ok: false, field: null, message: 'exceeded quota' } } as const];
+    const refusal = status(wanted(1), observed([], [router([])]), refused);
+    expect(condition(refusal, 'DecodeReady')?.message).toBe(
+      '0 of 1 decode instances are ready; decode-0 cannot be started: exceeded quota',
+    );
+    expect(condition(refusal, 'Stalled')).toMatchObject({ status: true, reason: 'StartRefused' });
+  });
+
   it('is stalled when something that is wanted keeps failing', () => {
     const failing = (failures: number) => instance('decode-0', { phase: 'failed', failures, failedMs: 0, lastError: 'exit code 1' });
     const stalled = (one: ObservedInstance) => condition(status(wanted(1), world([one])), 'Stalled');
@@ -191,10 +285,20 @@ describe('status', () => {
     expect(stalled({ ...failing(3), phase: 'ready' })).toMatchObject({ status: false });
     expect(stalled({ ...failing(3), revision: 'outdated' })).toMatchObject({ status: false });
     const one = instance('decode-0');
-    const stuck = status(wanted(1), { instances: [one], routers: [router([], { phase: 'failed', failures: 3, failedMs: 0 })] });
+    const stuck = status(wanted(1), observed([one], [router([], { phase: 'failed', failures: 3, failedMs: 0 })]));
     expect(condition(stuck, 'Stalled')).toMatchObject({ status: true, reason: 'KeepsFailing' });
     const told = stuck.conditions.filter(({ status }) => status).map(({ type }) => type);
     expect(told.indexOf('Stalled')).toBeLessThan(told.indexOf('Reconciling'));
+  });
+
+  it('is not settled while there is more than wanted', () => {
+    const now = status(wanted(1), world([instance('decode-0'), instance('decode-1')]));
+    expect(condition(now, 'Ready')).toMatchObject({ status: true });
+    expect(condition(now, 'Reconciling')).toMatchObject({
+      status: true,
+      reason: 'Draining',
+      message: '1 processes are above the wanted count',
+    });
   });
 
   it('is ready when pools are full and a request went through', () => {
@@ -218,7 +322,7 @@ describe('status', () => {
       reason: 'InstancesFailing',
       message: '0 of 1 decode instances are ready; decode-0 failed 2 times, last: exit code 1: no such file',
     });
-    expect(condition(status(wanted(1), { instances: [], routers: [] }), 'RouterReady')).toMatchObject({
+    expect(condition(status(wanted(1), observed([], [])), 'RouterReady')).toMatchObject({
       status: false,
       reason: 'RouterMissing',
     });

@@ -4,27 +4,28 @@
  * Invariants
  * - Policies touch disjoint sets of objects, so all steps of one plan may be taken together.
  * - A routable instance is drained only if its pool keeps its wanted count of routable ones without it (so a roll first adds one);
- *   an instance is stopped only when no router has a request on it, or after the drain timeout.
+ *   an instance is stopped only when no router has a request on it or may place one, or after the drain timeout.
+ * - Routers that share an address are replaced like instances: as many as wanted go on serving.
  * - When nothing needs doing the plan is empty.
  */
 import type { Observed, Step } from '../../platform/index.ts';
 import type { Desired } from './desired.ts';
 import { drainSurplus, stopDrained } from './leaving.ts';
-import { publishChangedList, replaceChangedRouter, restartFailedRouter, startMissingRouter } from './routing.ts';
+import { publishChangedList, restartFailedRouters, startMissingRouters, stopUnwantedRouters } from './routing.ts';
 import { discardUseless, restartFailed, startMissing } from './starting.ts';
 
 type Policy = (desired: Desired, observed: Observed, nowMs: number) => Step[];
 
 const POLICIES: readonly Policy[] = [
-  startMissingRouter,
-  restartFailedRouter,
+  startMissingRouters,
+  restartFailedRouters,
   discardUseless,
   restartFailed,
   startMissing,
   publishChangedList,
   drainSurplus,
   stopDrained,
-  replaceChangedRouter,
+  stopUnwantedRouters,
 ];
 
 /** @param nowMs monotonic milliseconds on the clock that the observation's times come from. */

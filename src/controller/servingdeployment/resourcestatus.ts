@@ -28,7 +28,7 @@ function shownInstances({ ready, desired }: RoleStatus): string {
   return `${ready}/${desired}`;
 }
 
-function resourceCondition({ type, status, reason, message }: Condition, { generation, now, before }: StatusContext) {
+export function resourceCondition({ type, status, reason, message }: Condition, { generation, now, before }: StatusContext) {
   const word = status ? ('True' as const) : ('False' as const);
   const earlier = before?.conditions?.find((one) => one.type === type);
   return {

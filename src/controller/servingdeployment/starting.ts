@@ -2,7 +2,7 @@
 import type { Observed, ObservedInstance, Role, Step } from '../../platform/index.ts';
 import { type BackoffPolicy, backoffMs } from '../../shared/index.ts';
 import { type Desired, ROLES } from './desired.ts';
-import { isCurrent, isKept, isRoutable, ofRole, replicas } from './world.ts';
+import { isCurrent, isInUse, isKept, ofRole, replicas } from './world.ts';
 
 /** Instances that a roll may add above the wanted count, per pool. */
 const SURGE = 1;
@@ -44,7 +44,7 @@ export function restartFailed(desired: Desired, observed: Observed, nowMs: numbe
     const failed = kept.filter((instance) => instance.phase === 'failed');
     const surplus = Math.max(0, kept.length - replicas(desired, role));
     for (const instance of failed.slice(surplus)) {
-      if (!restartDue(instance, nowMs)) continue;
+      if (instance.heals || !restartDue(instance, nowMs)) continue;
       steps.push({
         type: 'restartInstance',
         name: instance.name,
@@ -57,7 +57,7 @@ export function restartFailed(desired: Desired, observed: Observed, nowMs: numbe
 
 /** Starts what is missing; while outdated instances of the same family serve, at most `SURGE` above the wanted count. */
 export function startMissing(desired: Desired, observed: Observed): Step[] {
-  const taken = new Set(observed.instances.map((instance) => instance.name));
+  const taken = new Set([...observed.instances.map((instance) => instance.name), ...observed.takenNames]);
   const steps: Step[] = [];
   for (const role of ROLES) {
     const pool = desired.pools[role];
@@ -65,7 +65,7 @@ export function startMissing(desired: Desired, observed: Observed): Step[] {
     const kept = ofRole(observed, role).filter(isKept);
     const current = kept.filter((instance) => isCurrent(desired, instance)).length;
     const rolled = kept.filter(
-      (instance) => !isCurrent(desired, instance) && instance.family === desired.family && isRoutable(observed, instance),
+      (instance) => !isCurrent(desired, instance) && instance.family === desired.family && isInUse(observed, instance),
     );
     const missing = pool.replicas - current;
     const room = rolled.length === 0 ? missing : Math.min(missing, pool.replicas + SURGE - current - rolled.length);

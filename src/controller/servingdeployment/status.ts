@@ -1,8 +1,9 @@
 /** What is, measured against what is wanted, in the words of the resource's status. Pure. */
 import type { ConditionType } from '../../api/index.ts';
 import type { Observed, ObservedInstance, ObservedRouter, Role } from '../../platform/index.ts';
+import type { Done } from './apply.ts';
 import { type Desired, deploymentRevision, ROLES } from './desired.ts';
-import { activeRouter, isCurrent, isKept, isRoutable, ofRole, poolsFull, replicas } from './world.ts';
+import { isCurrent, isKept, isRoutable, keptRouters, ofRole, poolsFull, replicas } from './world.ts';
 
 /** Failures in a row after which a retry is not expected to help. */
 const STALLED_FAILURES = 3;
@@ -30,11 +31,14 @@ export interface Status {
   readonly url: string | null;
 }
 
-export function status(desired: Desired, observed: Observed): Status {
+/** @param done steps of this round: one that was refused says why something is missing. */
+export function status(desired: Desired, observed: Observed, done: readonly Done[] = []): Status {
   const roles = ROLES.map((role) => roleStatus(desired, observed, role)).filter((role) => role.desired + role.ready + role.draining > 0);
-  const router = routerCondition(observed);
-  const prefill = desired.pools.prefill ? [poolCondition('PrefillReady', observed, roles, 'prefill')] : [];
-  const decode = poolCondition('DecodeReady', observed, roles, desired.pools.mixed ? 'mixed' : 'decode');
+  const router = routerCondition(desired, observed, done);
+  const pool = (type: ConditionType, role: Role) =>
+    poolCondition(type, roles, obstacle(ofRole(observed, role), refusalOf(done, role)), role);
+  const prefill = desired.pools.prefill ? [pool('PrefillReady', 'prefill')] : [];
+  const decode = pool('DecodeReady', desired.pools.mixed ? 'mixed' : 'decode');
   const parts = [...prefill, decode, router];
   const blocked = parts.find((part) => !part.status);
   const ready: Condition = blocked
@@ -42,10 +46,10 @@ export function status(desired: Desired, observed: Observed): Status {
     : { type: 'Ready', status: true, reason: 'Serving', message: 'every pool has its instances and a request went through them' };
   return {
     // Tools that know kstatus take the first of Stalled and Reconciling that is true, and a stalled deployment is still being worked on.
-    conditions: [ready, ...parts, stalled(desired, observed), reconciling(desired, observed)],
+    conditions: [ready, ...parts, stalled(desired, observed, done), reconciling(desired, observed)],
     roles,
     revision: deploymentRevision(desired),
-    url: activeRouter(observed)?.url ?? null,
+    url: keptRouters(observed)[0]?.url ?? null,
   };
 }
 
@@ -65,49 +69,84 @@ function roleStatus(desired: Desired, observed: Observed, role: Role): RoleStatu
   };
 }
 
-function poolCondition(type: ConditionType, observed: Observed, roles: readonly RoleStatus[], role: Role): Condition {
+function poolCondition(type: ConditionType, roles: readonly RoleStatus[], obstacle: Obstacle | null, role: Role): Condition {
   const counts = roles.find((one) => one.role === role) ?? { desired: 0, ready: 0 };
   const message = `${counts.ready} of ${counts.desired} ${role} instances are ready`;
   if (counts.ready >= counts.desired) return { type, status: true, reason: 'InstancesReady', message };
-  const failed = ofRole(observed, role).find((instance) => instance.failures > 0);
-  if (!failed) return { type, status: false, reason: 'InstancesStarting', message };
-  return { type, status: false, reason: 'InstancesFailing', message: `${message}; ${failureText(failed)}` };
+  if (obstacle === null) return { type, status: false, reason: 'InstancesStarting', message };
+  return { type, status: false, reason: `Instances${obstacle.kind}`, message: `${message}; ${obstacle.text}` };
+}
+
+interface Obstacle {
+  readonly kind: 'Failing' | 'Blocked';
+  readonly text: string;
+}
+
+/** What keeps one of them from being ready, as far as it is known. */
+function obstacle(members: readonly (ObservedInstance | ObservedRouter)[], refusal: string | null): Obstacle | null {
+  const failed = members.find(({ failures }) => failures > 0);
+  if (failed) return { kind: 'Failing', text: failureText(failed) };
+  const blocked = members.find(({ phase, lastError }) => phase === 'starting' && lastError !== null);
+  if (blocked) return { kind: 'Blocked', text: `${blocked.name} cannot start: ${blocked.lastError}` };
+  return refusal === null ? null : { kind: 'Blocked', text: refusal };
+}
+
+/** The first start of this round that was refused: of an instance of `role`, or of a router. */
+function refusalOf(done: readonly Done[], role: Role | 'router'): string | null {
+  for (const { step, outcome } of done) {
+    if (outcome.ok || (step.type !== 'startInstance' && step.type !== 'startRouter')) continue;
+    if ((step.type === 'startRouter' ? 'router' : step.spec.role) === role) return `${step.name} cannot be started: ${outcome.message}`;
+  }
+  return null;
 }
 
 function failureText({ name, failures, lastError }: ObservedInstance | ObservedRouter): string {
   return `${name} failed ${failures} times, last: ${lastError ?? 'ended without a word'}`;
 }
 
-function routerCondition(observed: Observed): Condition {
+function routerCondition(desired: Desired, observed: Observed, done: readonly Done[]): Condition {
   const type = 'RouterReady';
-  const router = activeRouter(observed);
-  if (!router) return { type, status: false, reason: 'RouterMissing', message: 'no router runs' };
-  if (router.phase === 'failed') {
-    return { type, status: false, reason: 'RouterFailing', message: `the router ended: ${router.lastError ?? 'without a word'}` };
-  }
-  if (router.phase === 'starting') return { type, status: false, reason: 'RouterStarting', message: 'the router starts' };
-  if (!router.serving) return { type, status: false, reason: 'NoRequestYet', message: 'no request went through the pools yet' };
-  return { type, status: true, reason: 'Serving', message: 'a request went through the pools' };
+  const { replicas } = desired.router;
+  const kept = keptRouters(observed);
+  const serving = kept.filter(({ phase, serving }) => phase === 'ready' && serving);
+  const counted = replicas === 1 ? '' : `${serving.length} of ${replicas} routers serve; `;
+  const no = (reason: string, message: string): Condition => ({ type, status: false, reason, message: `${counted}${message}` });
+  if (serving.length >= replicas) return { type, status: true, reason: 'Serving', message: `${counted}a request went through the pools` };
+  const failed = kept.find(({ phase }) => phase === 'failed');
+  if (failed) return no('RouterFailing', `${replicas === 1 ? 'the router' : failed.name} ended: ${failed.lastError ?? 'without a word'}`);
+  const starting = kept.filter(({ phase }) => phase === 'starting');
+  const blocked = obstacle(starting, refusalOf(done, 'router'));
+  if (blocked) return no(`Router${blocked.kind}`, blocked.text);
+  if (kept.length === 0) return no('RouterMissing', 'no router runs');
+  if (starting.length > 0 || kept.length < replicas) return no('RouterStarting', replicas === 1 ? 'the router starts' : 'routers start');
+  return no('NoRequestYet', 'no request went through the pools yet');
 }
 
-function stalled(desired: Desired, observed: Observed): Condition {
+function stalled(desired: Desired, observed: Observed, done: readonly Done[]): Condition {
   const type = 'Stalled';
-  const router = activeRouter(observed);
-  const wanted = observed.instances.filter((instance) => isKept(instance) && isCurrent(desired, instance));
-  const failing = [...wanted, ...(router ? [router] : [])].find(({ phase, failures }) => phase !== 'ready' && failures >= STALLED_FAILURES);
-  if (!failing) return { type, status: false, reason: 'NothingKeepsFailing', message: 'nothing keeps failing' };
-  return { type, status: true, reason: 'KeepsFailing', message: failureText(failing) };
+  const instances = observed.instances.filter((instance) => isKept(instance) && isCurrent(desired, instance));
+  const failing = [...instances, ...keptRouters(observed)].find(({ phase, failures }) => phase !== 'ready' && failures >= STALLED_FAILURES);
+  if (failing) return { type, status: true, reason: 'KeepsFailing', message: failureText(failing) };
+  const refusal = (['router', ...ROLES] as const).map((part) => refusalOf(done, part)).find((text) => text !== null);
+  if (refusal) return { type, status: true, reason: 'StartRefused', message: refusal };
+  return { type, status: false, reason: 'NothingKeepsFailing', message: 'nothing keeps failing' };
 }
 
 function reconciling(desired: Desired, observed: Observed): Condition {
   const type = 'Reconciling';
+  const yes = (reason: string, message: string): Condition => ({ type, status: true, reason, message });
   const endingRouters = observed.routers.filter((router) => router.phase === 'stopping').length;
   const leaving = observed.instances.filter((instance) => !isKept(instance)).length + endingRouters;
   const outdated = observed.instances.filter((instance) => isKept(instance) && !isCurrent(desired, instance)).length;
-  if (outdated > 0) return { type, status: true, reason: 'Rolling', message: `${outdated} instances have an outdated spec` };
-  if (leaving > 0) return { type, status: true, reason: 'Draining', message: `${leaving} processes are ending` };
-  if (!poolsFull(desired, observed, (instance) => isRoutable(observed, instance))) {
-    return { type, status: true, reason: 'Starting', message: 'instances are starting' };
-  }
+  const kept = keptRouters(observed);
+  const outdatedRouters = kept.filter((router) => router.revision !== desired.router.revision).length;
+  if (outdated > 0) return yes('Rolling', `${outdated} instances have an outdated spec`);
+  if (outdatedRouters > 0) return yes('Rolling', `${outdatedRouters} routers have an outdated spec`);
+  if (leaving > 0) return yes('Draining', `${leaving} processes are ending`);
+  const surplus = ROLES.map((role) => ofRole(observed, role).filter(isKept).length - replicas(desired, role));
+  const above = [...surplus, kept.length - desired.router.replicas].filter((count) => count > 0).reduce((sum, count) => sum + count, 0);
+  if (above > 0) return yes('Draining', `${above} processes are above the wanted count`);
+  if (!poolsFull(desired, observed, (instance) => isRoutable(observed, instance))) return yes('Starting', 'instances are starting');
+  if (kept.filter(({ serving }) => serving).length < desired.router.replicas) return yes('Starting', 'routers are starting');
   return { type, status: false, reason: 'Settled', message: 'everything is as wanted' };
 }

@@ -1,5 +1,14 @@
 /** The face of Kubernetes: nobody else sees the client library. Importing this is cheap; the library is loaded by the first `connect`. */
-export { CONFIG_MAPS, type ConfigMap } from './builtin.ts';
+export {
+  CONFIG_MAPS,
+  type ConfigMap,
+  DISRUPTION_BUDGETS,
+  PODS,
+  type Pod,
+  type PodDisruptionBudget,
+  SERVICES,
+  type Service,
+} from './builtin.ts';
 export type { CallOptions } from './call.ts';
 export {
   type Applied,
@@ -15,10 +24,13 @@ export {
 export { EVENTS, type Happening, type KubeEvent } from './events/event.ts';
 export { EventRecorder, type RecorderOptions } from './events/recorder.ts';
 export { type FailureReason, KubernetesError } from './failure.ts';
+export { type FleetOptions, type FleetOwner, PodFleet } from './fleet.ts';
 export { type Access, type Connection, connect } from './https.ts';
+export { type Component, LABELS, labelsOf, MANAGED, podSelector } from './labels.ts';
 export { Election, type ElectionNotice, type ElectionOptions, type ElectionTiming, type Term } from './lease/election.ts';
 export { LEASES, type Lease } from './lease/lease.ts';
 export type { Draft, KubeObject, ObjectMeta, OwnerReference, Reference, Resource } from './object.ts';
 export { type QueueOptions, type RunOutcome, WorkQueue } from './queue/queue.ts';
 export type { Transport } from './transport.ts';
 export { Reflector, type ReflectorNotice, type ReflectorOptions, type ReflectorState } from './watch/reflector.ts';
+export type { StoreView } from './watch/store.ts';

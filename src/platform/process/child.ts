@@ -4,7 +4,8 @@
  * When the parent dies the channel closes and the child ends itself.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { type Cancel, type Clock, type LineRing, lineRing } from '../../shared/index.ts';
+import { type Cancel, type Clock, lineRing } from '../../shared/index.ts';
+import { lastWords } from '../lastwords.ts';
 
 export interface ChildOptions {
   readonly executable: string;
@@ -30,7 +31,6 @@ export interface Child {
 const KEPT_LINES = 50;
 const KEPT_LINE_CHARS = 2000;
 const LAST_WORDS = 3;
-const OUR_VERDICT = 'sluice engine: ';
 
 export function startChild(options: ChildOptions): Child {
   const child = spawn(options.executable, options.args, {
@@ -49,7 +49,7 @@ export function startChild(options: ChildOptions): Child {
       if (!running) return;
       running = false;
       cancelKill();
-      options.onExit([how, ...lastWords(ring)].join(': '));
+      options.onExit([how, ...lastWords(ring.last(LAST_WORDS))].join(': '));
       resolve();
     };
     child.on('error', (error) => ended(`could not be started (${error.message})`));
@@ -77,23 +77,4 @@ export function startChild(options: ChildOptions): Child {
 
 function kill(child: ChildProcess): void {
   child.kill('SIGKILL');
-}
-
-/** A command of ours that fails ends with a sentence which says why; what stands before it was only on the way. */
-function lastWords(ring: LineRing): readonly string[] {
-  const lines = ring.last(LAST_WORDS).map(readable);
-  const verdict = lines.at(-1);
-  return verdict?.startsWith(OUR_VERDICT) === true ? [verdict.slice(OUR_VERDICT.length)] : lines;
-}
-
-/** A log line of ours is JSON; its message is what a person wants to read. */
-function readable(line: string): string {
-  if (!line.startsWith('{')) return line;
-  try {
-    const entry: unknown = JSON.parse(line);
-    if (typeof entry === 'object' && entry !== null && 'msg' in entry && typeof entry.msg === 'string') return entry.msg;
-    return line;
-  } catch {
-    return line; // cut in the middle: shown as it is
-  }
 }

@@ -1,7 +1,7 @@
 /** Judges running members by asking them: from `starting` to `ready`, and to its end when it hangs. */
 import type { Clock } from '../../shared/index.ts';
-import { isRecord, type Member } from './member.ts';
-import { call } from './probe.ts';
+import { call, isRecord } from '../probe.ts';
+import type { Member } from './member.ts';
 
 export interface ProbeLimits {
   /** From the start of the process until it must be ready, or say that its start goes on (`{type: 'starting'}`); then the same again. */

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../../shared/index.ts';
 import type { Phase } from '../port.ts';
+import { isRecord } from '../probe.ts';
 import { type Child, startChild } from './child.ts';
 
 /** A while of service after which earlier failures are forgotten. */
@@ -112,8 +113,4 @@ export class Member {
   async gone(): Promise<void> {
     await this.#child?.gone;
   }
-}
-
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -29,6 +29,7 @@ export class InstanceMember extends Member {
       failedMs,
       failures,
       lastError,
+      heals: false,
       name,
       family,
       role: this.spec.role,
@@ -64,6 +65,6 @@ export class RouterMember extends Member {
 
   observed(url: string | null, adminUrl: string | null): ObservedRouter {
     const { revision, phase, startedMs, failedMs, failures, lastError, name } = this;
-    return { revision, phase, startedMs, failedMs, failures, lastError, name, ...this.#view, url, adminUrl };
+    return { revision, phase, startedMs, failedMs, failures, lastError, heals: false, name, ...this.#view, url, adminUrl };
   }
 }

@@ -61,8 +61,9 @@ const INSTANCE: InstanceSpec = {
   args: [],
   env: {},
   costs: null,
+  pod: null,
 };
-const ROUTER: RouterSpec = { host: '127.0.0.1', port: 0, modelName: 'm', config: '{}', graceMs: 1 };
+const ROUTER: RouterSpec = { host: '127.0.0.1', port: 0, image: null, modelName: 'm', config: '{}', graceMs: 1 };
 
 let root: string;
 let platform: ProcessPlatform;

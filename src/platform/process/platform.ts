@@ -9,14 +9,14 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/index.ts';
+import { publish, readRoutedInstances } from '../admin.ts';
+import { engineArguments, ONE_THREAD, routerArguments } from '../command.ts';
 import type { Observed, Outcome, Platform, Step } from '../port.ts';
-import { publish, readRoutedInstances } from './admin.ts';
-import { engineArguments, ONE_THREAD, routerArguments } from './command.ts';
+import { accepts, call } from '../probe.ts';
 import { judge, PROBE_LIMITS, type ProbeLimits, told, transferOf } from './health.ts';
 import type { MemberOptions } from './member.ts';
 import { InstanceMember, RouterMember } from './members.ts';
 import { failure, whyNotBindable } from './port-check.ts';
-import { accepts, call } from './probe.ts';
 
 export interface ProcessPlatformOptions {
   /** How our entry file is run: `executable ...entry engine …`. */
@@ -54,6 +54,8 @@ export interface CloseLimits {
   readonly instanceMs: number;
 }
 
+/** Only this machine may tell routers of instances. */
+const ADMIN_HOST = '127.0.0.1';
 const ADMIN_TIMEOUT_MS = 2_000;
 
 export class ProcessPlatform implements Platform {
@@ -86,6 +88,7 @@ export class ProcessPlatform implements Platform {
     return {
       instances: instances.filter((member) => !member.ended).map((member) => member.observed(told(member, 'url'), transferOf(member))),
       routers: routers.filter((member) => !member.ended).map((member) => member.observed(told(member, 'url'), told(member, 'adminUrl'))),
+      takenNames: [],
     };
   }
 
@@ -97,12 +100,12 @@ export class ProcessPlatform implements Platform {
       return;
     }
     if (member.spec.port === 0) this.#keptPort = Number(new URL(url).port);
-    const [instances, ready, accepting] = await Promise.all([
+    const [list, ready, accepting] = await Promise.all([
       readRoutedInstances(adminUrl, ADMIN_TIMEOUT_MS),
       call({ url: `${url}/readyz`, timeoutMs: ADMIN_TIMEOUT_MS }),
       member.phase === 'stopping' ? accepts(url, ADMIN_TIMEOUT_MS) : true,
     ]);
-    member.see({ accepting: accepting && member.running, serving: ready.ok && ready.status === 200, instances });
+    member.see({ accepting: accepting && member.running, serving: ready.ok && ready.status === 200, instances: list?.instances ?? null });
   }
 
   async apply(step: Step): Promise<Outcome> {
@@ -138,7 +141,7 @@ export class ProcessPlatform implements Platform {
     try {
       const path = spec.engine === 'sim' ? '' : await modelPath(spec.modelSource, spec.engine);
       if (this.#closing) return failure('the platform is closing');
-      member.start(this.#memberOptions(name, engineArguments(name, host, spec, path), spec.env));
+      member.start(this.#memberOptions(name, engineArguments(name, { host, port: 0 }, spec, path), spec.env));
       return { ok: true };
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
@@ -157,7 +160,9 @@ export class ProcessPlatform implements Platform {
       member.fail(this.#options.clock.now(), obstacle.message);
       return obstacle;
     }
-    member.start(this.#memberOptions(name, routerArguments(member.spec, port), {}));
+    member.start(
+      this.#memberOptions(name, routerArguments(member.spec, { host: member.spec.host, port, adminHost: ADMIN_HOST, adminPort: 0 }), {}),
+    );
     return { ok: true };
   }
 

@@ -1,4 +1,4 @@
-/** Small HTTP calls to processes on loopback: always an answer within the deadline, never an exception. */
+/** Small HTTP calls to instances and routers: always an answer within the deadline, never an exception. */
 import { request } from 'node:http';
 import { connect } from 'node:net';
 
@@ -65,4 +65,8 @@ export function accepts(url: string, timeoutMs: number): Promise<boolean> {
     socket.on('error', () => end(false));
     socket.on('timeout', () => end(false));
   });
+}
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,14 +1,21 @@
 /** The command lines of our processes. Pure. */
-import type { InstanceSpec, RouterSpec } from '../port.ts';
+import type { InstanceSpec, RouterSpec } from './port.ts';
 
-export function engineArguments(name: string, host: string, spec: InstanceSpec, modelPath: string): string[] {
+/** Where a process listens; port 0 = any free one. */
+export interface Listening {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** @param model what the engine is given for the weights */
+export function engineArguments(name: string, { host, port }: Listening, spec: InstanceSpec, model: string): string[] {
   const flags: Record<string, string | number> = {
     type: spec.engine,
     role: spec.role,
     instance: name,
     'model-name': spec.modelName,
     host,
-    port: 0,
+    port,
     context: spec.contextTokens,
     sequences: spec.maxSequences,
     'block-tokens': spec.blockTokens,
@@ -16,12 +23,12 @@ export function engineArguments(name: string, host: string, spec: InstanceSpec, 
     'host-bytes': spec.hostBytes,
     'lease-ms': spec.leaseMs,
   };
-  const model = spec.engine === 'sim' ? [] : ['--model', modelPath];
+  const weights = spec.engine === 'sim' ? [] : ['--model', model];
   const costs = spec.costs === null ? [] : ['--costs', spec.costs];
-  if (spec.engine === 'vllm') return ['engine', ...words(flags), ...model, ...vllmWords(spec)];
+  if (spec.engine === 'vllm') return ['engine', ...words(flags), ...weights, ...vllmWords(spec)];
   // What is left to wait for when the router has let an instance go is leases; arguments of the user's own win.
   const drain = spec.args.some((argument) => argument.startsWith('--drain-ms')) ? [] : ['--drain-ms', String(spec.leaseMs)];
-  return ['engine', ...words(flags), ...model, ...costs, ...drain, ...spec.args];
+  return ['engine', ...words(flags), ...weights, ...costs, ...drain, ...spec.args];
 }
 
 /** The user's arguments are those of `vllm serve`. */
@@ -40,12 +47,17 @@ function words(flags: Readonly<Record<string, string | number>>): string[] {
   return Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)]);
 }
 
-/** @param port the one to take: the spec's, or for 0 the one that this router had before. */
-export function routerArguments(spec: RouterSpec, port: number): string[] {
+export interface RouterListening extends Listening {
+  readonly adminHost: string;
+  readonly adminPort: number;
+}
+
+export function routerArguments(spec: RouterSpec, { host, port, adminHost, adminPort }: RouterListening): string[] {
   const flags: Record<string, string | number> = {
-    host: spec.host,
+    host,
     port,
-    'admin-port': 0,
+    'admin-host': adminHost,
+    'admin-port': adminPort,
     model: spec.modelName,
     'grace-ms': spec.graceMs,
     config: spec.config,

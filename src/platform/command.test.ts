@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { InstanceSpec } from '../port.ts';
 import { engineArguments, routerArguments } from './command.ts';
+import type { InstanceSpec } from './port.ts';
 
 const SPEC: InstanceSpec = {
   role: 'prefill',
@@ -20,14 +20,17 @@ const SPEC: InstanceSpec = {
   args: ['--more'],
   env: {},
   costs: null,
+  pod: null,
 };
+
+const HERE = { host: '127.0.0.1', port: 0 };
 
 describe('engineArguments', () => {
   it('gives weights to a real engine and declared costs to a simulated one', () => {
-    const real = engineArguments('prefill-0', '127.0.0.1', SPEC, '/weights.gguf').join(' ');
+    const real = engineArguments('prefill-0', HERE, SPEC, '/weights.gguf').join(' ');
     expect(real).toMatch(/^engine --type llamacpp --role prefill --instance prefill-0 --model-name m --host 127\.0\.0\.1 --port 0 /);
     expect(real).toMatch(/--model \/weights\.gguf --drain-ms 30 --more$/);
-    const simulated = engineArguments('prefill-0', '127.0.0.1', { ...SPEC, engine: 'sim', costs: '{"stepFixed":1}' }, '').join(' ');
+    const simulated = engineArguments('prefill-0', HERE, { ...SPEC, engine: 'sim', costs: '{"stepFixed":1}' }, '').join(' ');
     expect(simulated).not.toContain('--model ');
     expect(simulated).toContain('--costs {"stepFixed":1}');
   });
@@ -43,19 +46,20 @@ describe('engineArguments for vllm', () => {
       tensorParallel: 2,
       args: ['--seed', '7'],
     };
-    const line = engineArguments('decode-0', '127.0.0.1', spec, '/models/m').join(' ');
+    const line = engineArguments('decode-0', HERE, spec, '/models/m').join(' ');
     expect(line).toMatch(
       /^engine --type vllm .*--model \/models\/m --revision main --drain-ms 30 --dtype float32 --accelerator nvidia-h100 /,
     );
     expect(line).toMatch(/ --tensor-parallel 2 --engine-arg=--seed --engine-arg=7$/);
-    const onCpu = engineArguments('decode-0', '127.0.0.1', { ...spec, accelerator: null, dtype: null, args: [] }, 'org/name').join(' ');
+    const onCpu = engineArguments('decode-0', HERE, { ...spec, accelerator: null, dtype: null, args: [] }, 'org/name').join(' ');
     expect(onCpu).not.toMatch(/accelerator|dtype|engine-arg/);
   });
 });
 
 describe('routerArguments', () => {
-  it('takes the port that it is told, not that of the spec', () => {
-    const words = routerArguments({ host: 'h', port: 0, modelName: 'm', config: '{}', graceMs: 9 }, 8123);
-    expect(words.join(' ')).toBe('router --host h --port 8123 --admin-port 0 --model m --grace-ms 9 --config {}');
+  it('takes the addresses that it is told, not those of the spec', () => {
+    const AT = { host: 'a', port: 8123, adminHost: 'b', adminPort: 8124 };
+    const words = routerArguments({ host: 'h', port: 0, image: null, modelName: 'm', config: '{}', graceMs: 9 }, AT);
+    expect(words.join(' ')).toBe('router --host a --port 8123 --admin-host b --admin-port 8124 --model m --grace-ms 9 --config {}');
   });
 });

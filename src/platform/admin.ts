@@ -1,15 +1,21 @@
 /** The router's admin listener, as the platform uses it. */
-import type { PublishedInstance, RoutedInstance } from '../port.ts';
-import { isRecord } from './member.ts';
-import { call } from './probe.ts';
+import type { PublishedInstance, RoutedInstance } from './port.ts';
+import { call, isRecord } from './probe.ts';
+
+/** What a router says of the list of instances that it holds. */
+export interface RoutedList {
+  /** Of the list that it took last; it takes no older one. */
+  readonly generation: number;
+  readonly instances: readonly RoutedInstance[];
+}
 
 /** Null when the router gave no usable answer. */
-export async function readRoutedInstances(adminUrl: string, timeoutMs: number): Promise<readonly RoutedInstance[] | null> {
+export async function readRoutedInstances(adminUrl: string, timeoutMs: number): Promise<RoutedList | null> {
   const answer = await call({ url: `${adminUrl}/admin/instances`, timeoutMs });
   if (!answer.ok || answer.status !== 200 || !isRecord(answer.json)) return null;
-  const list: unknown = answer.json['instances'];
-  if (!Array.isArray(list)) return null;
-  return list.map(routedInstance).filter((instance) => instance !== null);
+  const { generation, instances } = answer.json;
+  if (typeof generation !== 'number' || !Array.isArray(instances)) return null;
+  return { generation, instances: instances.map(routedInstance).filter((instance) => instance !== null) };
 }
 
 function routedInstance(line: unknown): RoutedInstance | null {

@@ -1,0 +1,3 @@
+/** The face of the operator; apart from that of the controller, because what talks to Kubernetes is not loaded on one machine. */
+export { Operator, type OperatorOptions, type OperatorState } from './operator.ts';
+export { type DeploymentObject, FIELD_MANAGER, type PoolObject, SERVING_DEPLOYMENTS, SERVING_POOLS } from './resources.ts';

@@ -1,0 +1,134 @@
+/** Makes the objects of a deployment that are not pods as they should be: looks first, and writes only what differs. */
+import {
+  DISRUPTION_BUDGETS,
+  type Draft,
+  type KubeObject,
+  type KubernetesClient,
+  type PodDisruptionBudget,
+  type Resource,
+  SERVICES,
+  type Service,
+} from '../../platform/kubernetes/index.ts';
+import { isApplied } from './change.ts';
+import type { Latest } from './latest.ts';
+import { type DeploymentObject, isOwnedBy, type PoolObject, SERVING_POOLS } from './resources.ts';
+import { decideScale, keepScaler, NOTED } from './scale.ts';
+
+export interface OwnObjects {
+  readonly pools: Latest<PoolObject>;
+  readonly services: Latest<Service>;
+  readonly budgets: Latest<PodDisruptionBudget>;
+}
+
+export type Ensured<T> = { readonly object: T } | { readonly problem: string };
+
+export interface SizedPool {
+  readonly pool: PoolObject;
+  readonly replicas: number;
+  readonly overridden: boolean;
+}
+
+export class Objects {
+  readonly #client: KubernetesClient;
+  readonly #own: OwnObjects;
+
+  constructor(client: KubernetesClient, own: OwnObjects) {
+    this.#client = client;
+    this.#own = own;
+  }
+
+  service(owner: DeploymentObject, draft: Draft<Service>): Promise<Ensured<Service>> {
+    return this.#ensure(SERVICES, this.#own.services, owner, draft);
+  }
+
+  budget(owner: DeploymentObject, draft: Draft<PodDisruptionBudget>): Promise<Ensured<PodDisruptionBudget>> {
+    return this.#ensure(DISRUPTION_BUDGETS, this.#own.budgets, owner, draft);
+  }
+
+  /** The pool with the size that counts. */
+  async pool(owner: DeploymentObject, draft: Draft<PoolObject>, wanted: number): Promise<SizedPool | { readonly problem: string }> {
+    const ensured = await this.#ensure(SERVING_POOLS, this.#own.pools, owner, draft);
+    if ('problem' in ensured) return ensured;
+    const { object } = ensured;
+    const { replicas, write, overridden } = decideScale(wanted, object);
+    if (write === null) return { pool: object, replicas, overridden };
+    const { name, namespace, resourceVersion } = object.metadata;
+    const patch = {
+      metadata: { resourceVersion, annotations: { [NOTED]: String(wanted) } },
+      ...(write === 'replicas' ? { spec: { replicas: wanted } } : {}),
+    };
+    const merged = await this.#client.merge(SERVING_POOLS, reference(name, namespace), patch);
+    if (merged.kind === 'rejected') return { problem: `ServingPool ${name} cannot be scaled to ${wanted}: ${merged.message}` };
+    if (merged.kind !== 'written') throw movedOn(`ServingPool ${name}`);
+    this.#own.pools.put(keyOf(draft), merged.object);
+    return { pool: merged.object, replicas, overridden };
+  }
+
+  /** The pool of a role that is not wanted any more goes when none of its instances is left: it owns their pods. */
+  async removePool(owner: DeploymentObject, name: string): Promise<string | null> {
+    const { namespace } = owner.metadata;
+    const pool = this.#own.pools.get(`${namespace}/${name}`);
+    if (pool === undefined || pool.metadata.deletionTimestamp !== undefined || !isOwnedBy(pool, owner)) return null;
+    const deleted = await this.#client.delete(SERVING_POOLS, reference(name, namespace), { uid: pool.metadata.uid });
+    return deleted.kind === 'rejected' ? `ServingPool ${name} cannot be deleted: ${deleted.message}` : null;
+  }
+
+  storedPool(owner: DeploymentObject, name: string): PoolObject | null {
+    const pool = this.#own.pools.get(`${owner.metadata.namespace}/${name}`);
+    return pool !== undefined && isOwnedBy(pool, owner) ? pool : null;
+  }
+
+  async writePoolStatus(pool: PoolObject, status: PoolObject['status'] & object): Promise<void> {
+    const { name, namespace, uid } = pool.metadata;
+    const draft = { metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid }, status };
+    const applied = await this.#client.applyStatus(SERVING_POOLS, draft);
+    if (applied.kind === 'written') this.#own.pools.put(`${namespace}/${name}`, applied.object);
+  }
+
+  async #ensure<T extends KubeObject>(
+    resource: Resource<T>,
+    known: Latest<T>,
+    owner: DeploymentObject,
+    draft: Draft<T>,
+  ): Promise<Ensured<T>> {
+    const { name, namespace } = draft.metadata;
+    const what = `${resource.kind} ${name}`;
+    // The watch shows only what carries our labels; an object in the way does not.
+    const stored = known.get(keyOf(draft)) ?? (await this.#client.get(resource, reference(name, namespace)));
+    if (stored && !isOwnedBy(stored, owner)) {
+      return { problem: `${what} exists and does not belong to this deployment: delete or rename it, or rename the deployment` };
+    }
+    if (stored?.metadata.deletionTimestamp !== undefined) return { problem: `${what} is being deleted; a new one follows when it is gone` };
+    if (stored && isApplied(draft, stored)) return { object: stored };
+    const metadata = stored ? { ...draft.metadata, uid: stored.metadata.uid } : draft.metadata;
+    const applied = await this.#client.apply(resource, { ...draft, metadata });
+    switch (applied.kind) {
+      case 'written':
+        known.put(keyOf(draft), applied.object);
+        return { object: keepScaler(applied.object) };
+      case 'conflict': {
+        const fields = applied.conflicts.map(({ field, manager }) => `${field} (${manager})`).join(', ');
+        return { problem: `${what}: others hold fields that we set: ${fields}; remove what they set, or delete the object` };
+      }
+      case 'rejected':
+        return { problem: `${what} is refused: ${applied.message}` };
+      case 'changed':
+      case 'absent':
+        known.forget(keyOf(draft));
+        throw movedOn(what);
+    }
+  }
+}
+
+/** Nothing to tell a user: the next round sees what is now. */
+function movedOn(what: string): Error {
+  return new Error(`${what} changed while it was written; it is looked at again`);
+}
+
+function keyOf<T extends KubeObject>({ metadata: { name, namespace } }: Draft<T>): string {
+  return `${namespace}/${name}`;
+}
+
+function reference(name: string, namespace: string | undefined) {
+  return { name, ...(namespace === undefined ? {} : { namespace }) };
+}

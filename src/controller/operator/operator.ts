@@ -1,0 +1,165 @@
+/** The controller of many ServingDeployments: watches that name what to look at, and a queue that looks at each, one round at a time. */
+import {
+  DISRUPTION_BUDGETS,
+  EventRecorder,
+  type KubeObject,
+  type KubernetesClient,
+  LABELS,
+  MANAGED,
+  type PodDisruptionBudget,
+  PodFleet,
+  Reflector,
+  type ReflectorNotice,
+  type ReflectorState,
+  type Resource,
+  type RunOutcome,
+  SERVICES,
+  type Service,
+  WorkQueue,
+} from '../../platform/kubernetes/index.ts';
+import type { Clock } from '../../shared/index.ts';
+import type { Logger } from '../../telemetry/index.ts';
+import { Latest } from './latest.ts';
+import { Reconciler } from './reconciler.ts';
+import { type DeploymentObject, type PoolObject, SERVING_DEPLOYMENTS, SERVING_POOLS } from './resources.ts';
+import { keepScaler } from './scale.ts';
+
+export interface OperatorOptions {
+  readonly client: KubernetesClient;
+  /** Null = all. */
+  readonly namespace: string | null;
+  /** Container image of routers, and of instances that name none. */
+  readonly image: string;
+  /** Of this process, for events. */
+  readonly identity: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Told of every round. */
+  readonly onRound?: (round: { readonly key: string; readonly ms: number; readonly failed: boolean }) => void;
+}
+
+export interface OperatorState {
+  /** Every watch has been complete once. */
+  readonly synced: boolean;
+  readonly watches: Readonly<Record<string, ReflectorState>>;
+  readonly queue: ReturnType<WorkQueue['depth']>;
+  readonly deployments: number;
+}
+
+/** Deployments that are worked on at the same time. */
+const WORKERS = 8;
+
+export class Operator {
+  readonly #options: OperatorOptions;
+  readonly #deployments: Reflector<DeploymentObject>;
+  readonly #pools: Reflector<PoolObject>;
+  readonly #services: Reflector<Service>;
+  readonly #budgets: Reflector<PodDisruptionBudget>;
+  readonly #fleet: PodFleet;
+  readonly #events: EventRecorder;
+  readonly #queue: WorkQueue;
+  #synced = false;
+
+  constructor(options: OperatorOptions) {
+    this.#options = options;
+    const { client, clock, identity, log, image, namespace } = options;
+    const scope = namespace === null ? {} : { namespace };
+    this.#deployments = this.#reflector(SERVING_DEPLOYMENTS, null);
+    this.#pools = this.#reflector(SERVING_POOLS, MANAGED);
+    this.#services = this.#reflector(SERVICES, MANAGED);
+    this.#budgets = this.#reflector(DISRUPTION_BUDGETS, MANAGED);
+    const notice = (said: ReflectorNotice) => this.#notice('pods', said);
+    this.#fleet = new PodFleet({ client, scope, clock, notice });
+    const reporter = { controller: 'serving.sluice.dev/operator', instance: identity };
+    const onDropped = (_: unknown, why: string) => log.debug({ why }, 'an event was not told');
+    this.#events = new EventRecorder({ client, reporter, clock, onDropped });
+    const own = {
+      pools: new Latest(this.#pools.store, clock),
+      services: new Latest(this.#services.store, clock),
+      budgets: new Latest(this.#budgets.store, clock),
+    };
+    const deployments = this.#deployments.store;
+    const reconciler = new Reconciler({ client, deployments, own, fleet: this.#fleet, events: this.#events, image, clock, log });
+    this.#queue = new WorkQueue({
+      run: (key) => this.#run(reconciler, key),
+      onFailure: (key, error, retryMs) => log.warn({ object: key, err: error, retryMs }, 'a round failed; it is tried again'),
+      workers: WORKERS,
+      clock,
+    });
+  }
+
+  /** Runs until `stop`. Resolves when all is known and rounds begin. */
+  async start(): Promise<void> {
+    for (const reflector of this.#reflectors()) reflector.start();
+    this.#fleet.start();
+    const synced = await Promise.all([...this.#reflectors().map((one) => one.synced()), this.#fleet.synced()]);
+    if (synced.includes(false)) return;
+    this.#synced = true;
+    const add = (key: string) => void this.#queue.add(key);
+    this.#deployments.store.subscribe(add);
+    this.#subscribeOwner(this.#pools);
+    this.#subscribeOwner(this.#services);
+    this.#subscribeOwner(this.#budgets);
+    this.#fleet.subscribe(add);
+    this.#options.log.info({ deployments: this.#deployments.store.size }, 'rounds begin');
+  }
+
+  /** Takes up nothing more, lets rounds that run end for `graceMs`, and closes the watches. */
+  async stop(graceMs: number): Promise<void> {
+    await this.#queue.stop(graceMs);
+    await Promise.all([...this.#reflectors().map((one) => one.stop()), this.#fleet.stop(), this.#events.stop()]);
+  }
+
+  state(): OperatorState {
+    const watches = {
+      servingdeployments: this.#deployments.state(),
+      servingpools: this.#pools.state(),
+      services: this.#services.state(),
+      poddisruptionbudgets: this.#budgets.state(),
+      pods: this.#fleet.state(),
+    };
+    return { synced: this.#synced, watches, queue: this.#queue.depth(), deployments: this.#deployments.store.size };
+  }
+
+  async #run(reconciler: Reconciler, key: string): Promise<RunOutcome> {
+    const startMs = this.#options.clock.now();
+    let failed = true;
+    try {
+      const outcome = await reconciler.reconcile(key);
+      failed = false;
+      return outcome;
+    } finally {
+      this.#options.onRound?.({ key, ms: this.#options.clock.now() - startMs, failed });
+    }
+  }
+
+  #reflectors() {
+    return [this.#deployments, this.#pools, this.#services, this.#budgets];
+  }
+
+  #reflector<T extends KubeObject>(resource: Resource<T>, labelSelector: string | null): Reflector<T> {
+    const { client, clock, namespace } = this.#options;
+    const scope = { ...(namespace === null ? {} : { namespace }), ...(labelSelector === null ? {} : { labelSelector }) };
+    const notice = (said: ReflectorNotice) => this.#notice(resource.plural, said);
+    return new Reflector({ client, resource, scope, clock, notice, keep: keepScaler });
+  }
+
+  /** An object of ours that changed or went is looked at by the deployment that it is labelled with. */
+  #subscribeOwner<T extends KubeObject>({ store }: Reflector<T>): void {
+    const owners = new Map<string, string>();
+    store.subscribe((key) => {
+      const object = store.get(key);
+      const name = object?.metadata.labels?.[LABELS.deployment] ?? owners.get(key);
+      if (name === undefined) return;
+      if (object === undefined) owners.delete(key);
+      else owners.set(key, name);
+      this.#queue.add(`${key.slice(0, key.indexOf('/'))}/${name}`);
+    });
+  }
+
+  #notice(resource: string, notice: ReflectorNotice): void {
+    const { log } = this.#options;
+    if (notice.kind === 'broken') log.warn({ resource, ...notice }, 'a watch broke; it is taken up again');
+    else log.debug({ resource, ...notice }, 'watch');
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * One round over one ServingDeployment on Kubernetes: its objects, then its pods, then its status. Everything is derived anew from what
+ * the API server and the routers say; what is kept between rounds only saves writes.
+ */
+import { isSettled, readResource, type ServingDeployment, type ServingDeploymentManifest } from '../../api/index.ts';
+import type { Observed, Platform, Role } from '../../platform/index.ts';
+import type {
+  EventRecorder,
+  FleetOwner,
+  KubernetesClient,
+  OwnerReference,
+  RunOutcome,
+  StoreView,
+} from '../../platform/kubernetes/index.ts';
+import type { Clock } from '../../shared/index.ts';
+import type { Logger } from '../../telemetry/index.ts';
+import { apply, type Done } from '../servingdeployment/apply.ts';
+import { type Desired, desiredOf, ROLES } from '../servingdeployment/desired.ts';
+import { plan } from '../servingdeployment/plan.ts';
+import { resourceStatus } from '../servingdeployment/resourcestatus.ts';
+import { type Status, status } from '../servingdeployment/status.ts';
+import { ofRole } from '../servingdeployment/world.ts';
+import { isEqual } from './change.ts';
+import { budgetDrafts, poolDraft, serviceDraft, serviceUrl } from './drafts.ts';
+import { happenings } from './happenings.ts';
+import { Latest } from './latest.ts';
+import { Objects, type OwnObjects, type SizedPool } from './objects.ts';
+import { poolStatus, refusedStatus, withProblems, withScale } from './report.ts';
+import { type DeploymentObject, ownerReference, poolName, SERVING_DEPLOYMENTS } from './resources.ts';
+import { overriddenText } from './scale.ts';
+
+/** Where the pods of all deployments are. */
+export interface Fleet {
+  platform(owner: FleetOwner): Platform;
+}
+
+export interface ReconcilerOptions {
+  readonly client: KubernetesClient;
+  readonly deployments: StoreView<DeploymentObject>;
+  readonly own: OwnObjects;
+  readonly fleet: Fleet;
+  readonly events: Pick<EventRecorder, 'record'>;
+  /** Container image of routers, and of instances that name none. */
+  readonly image: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Between two looks while something changes, while a step is refused, and while nothing happens. */
+const ACTIVE_MS = 500;
+const REFUSED_MS = 5_000;
+const SETTLED_MS = 30_000;
+
+type Spec = ServingDeploymentManifest['spec'];
+
+interface Wanted {
+  readonly object: DeploymentObject;
+  readonly deployment: ServingDeployment;
+  readonly spec: Spec;
+}
+
+interface Seen {
+  readonly pools: Sized['pools'];
+  readonly observed: Observed;
+  readonly status: Status;
+}
+
+interface Sized {
+  readonly pools: Partial<Record<Role, SizedPool>>;
+  readonly problems: readonly string[];
+}
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #objects: Objects;
+  readonly #deployments: Latest<DeploymentObject>;
+  /** Deployments whose scale was overridden at the last look, by key: what was told of it. */
+  readonly #overridden = new Map<string, string>();
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    this.#objects = new Objects(options.client, options.own);
+    this.#deployments = new Latest(options.deployments, options.clock);
+  }
+
+  /** @param key `namespace/name` of a ServingDeployment, which need not be there any more. */
+  async reconcile(key: string): Promise<RunOutcome> {
+    const object = this.#options.deployments.get(key) === undefined ? undefined : this.#deployments.get(key);
+    if (object === undefined) {
+      this.#forget(key);
+      return { kind: 'done' };
+    }
+    // What it owns goes with it; to mend anything now would be in the way.
+    if (object.metadata.deletionTimestamp !== undefined) return { kind: 'done' };
+    const read = readResource(object);
+    const errors = read.ok ? needs(read.deployment) : read.errors;
+    if (!read.ok || errors.length > 0) {
+      await this.#writeStatus(object, refusedStatus(errors, this.#context(object)));
+      return { kind: 'done' };
+    }
+    return this.#round({ object, deployment: read.deployment, spec: read.spec });
+  }
+
+  async #round(wanted: Wanted): Promise<RunOutcome> {
+    const { clock, image, fleet, log } = this.#options;
+    const { object, deployment, spec } = wanted;
+    const { pools, problems } = await this.#ensure(wanted);
+    const desired = desiredOf(deployment, { kind: 'pods', image, replicas: sizes(pools) });
+    const platform = fleet.platform(this.#owner(object, pools));
+    const observed = await platform.observe();
+    // What serves is looked after whatever is in the way of the rest.
+    const done = await apply(platform, plan(desired, observed, clock.now()));
+    const key = `${object.metadata.namespace}/${object.metadata.name}`;
+    for (const { step, outcome } of done) {
+      const fields = {
+        object: key,
+        step: step.type,
+        name: step.type === 'publishInstances' ? step.router : step.name,
+        reason: step.reason,
+      };
+      if (outcome.ok) log.info(fields, 'step');
+      else log.warn({ ...fields, why: outcome.message }, 'a step was refused');
+    }
+    for (const happening of happenings(object, done)) this.#options.events.record(happening);
+    const scale = this.#scaleTexts(wanted, pools);
+    this.#tellScale(object, key, scale);
+    const now = withProblems(withScale(status(desired, observed, done), scale), problems);
+    await this.#tendPools(object, desired, { pools, observed, status: now });
+    // Last: who waits for the deployment finds everything else as its status says.
+    await this.#writeStatus(object, resourceStatus({ ...now, url: serviceUrl(object, spec) }, this.#context(object)));
+    return { kind: 'again', afterMs: pause(now, done, problems) };
+  }
+
+  async #tendPools(object: DeploymentObject, desired: Desired, { pools, observed, status: now }: Seen): Promise<void> {
+    const { name } = object.metadata;
+    for (const role of ROLES) {
+      const pool = pools[role]?.pool ?? this.#objects.storedPool(object, poolName(name, role));
+      if (!pool) continue;
+      if (!desired.pools[role] && ofRole(observed, role).length === 0) {
+        await this.#objects.removePool(object, pool.metadata.name);
+        continue;
+      }
+      const next = poolStatus({ name, role, generation: pool.metadata.generation ?? 0 }, observed, now);
+      if (!isEqual(next, pool.status)) await this.#objects.writePoolStatus(pool, next);
+    }
+  }
+
+  /** The objects besides the pods, and how large each pool is to be. */
+  async #ensure({ object, deployment, spec }: Wanted): Promise<Sized> {
+    const { image } = this.#options;
+    const desired = desiredOf(deployment, { kind: 'pods', image, replicas: {} });
+    const problems: string[] = [];
+    const pools: Partial<Record<Role, SizedPool>> = {};
+    for (const role of ROLES) {
+      const draft = poolDraft(object, spec, desired, role);
+      if (!draft) continue;
+      const sized = await this.#objects.pool(object, draft, desired.pools[role]?.replicas ?? 0);
+      if ('problem' in sized) problems.push(sized.problem);
+      else pools[role] = sized;
+    }
+    const service = await this.#objects.service(object, serviceDraft(object, spec));
+    if ('problem' in service) problems.push(service.problem);
+    for (const draft of budgetDrafts(object, desired)) {
+      const budget = await this.#objects.budget(object, draft);
+      if ('problem' in budget) problems.push(budget.problem);
+    }
+    return { pools, problems };
+  }
+
+  #owner(object: DeploymentObject, pools: Sized['pools']): FleetOwner {
+    const { namespace = 'default', name } = object.metadata;
+    const owners: Partial<Record<Role, OwnerReference>> = {};
+    for (const role of ROLES) {
+      const pool = pools[role]?.pool;
+      if (pool) owners[role] = ownerReference(pool);
+    }
+    return { namespace, name, deployment: ownerReference(object), pools: owners };
+  }
+
+  #scaleTexts({ spec }: Wanted, pools: Sized['pools']): Partial<Record<Role, string>> {
+    const texts: Partial<Record<Role, string>> = {};
+    for (const role of ROLES) {
+      const sized = pools[role];
+      if (!sized?.overridden) continue;
+      const field = role === 'prefill' ? 'spec.prefill.replicas' : 'spec.decode.replicas';
+      const wanted = role === 'prefill' ? spec.prefill?.replicas : spec.decode.replicas;
+      texts[role] = overriddenText(sized.pool, field, wanted ?? 0);
+    }
+    return texts;
+  }
+
+  /** Once for each change: an event that comes with every round would be written again and again. */
+  #tellScale(regarding: DeploymentObject, key: string, texts: Partial<Record<Role, string>>): void {
+    const note = Object.values(texts).join('; ');
+    if (note !== '' && this.#overridden.get(key) !== note) {
+      this.#options.events.record({ regarding, type: 'Warning', reason: 'ReplicasOverridden', action: 'Scale', note });
+    }
+    if (note === '') this.#overridden.delete(key);
+    else this.#overridden.set(key, note);
+  }
+
+  #context(object: DeploymentObject) {
+    const now = new Date(this.#options.clock.wall()).toISOString();
+    return { generation: object.metadata.generation ?? 0, now, before: object.status ?? null };
+  }
+
+  async #writeStatus(object: DeploymentObject, next: DeploymentObject['status'] & object): Promise<void> {
+    if (isEqual(next, object.status)) return;
+    const { name, namespace, uid } = object.metadata;
+    const draft = { metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid }, status: next };
+    const applied = await this.#options.client.applyStatus(SERVING_DEPLOYMENTS, draft);
+    if (applied.kind === 'written') this.#deployments.put(`${namespace}/${name}`, applied.object);
+    else if (applied.kind === 'rejected') throw new Error(`the status of ${namespace}/${name} is refused: ${applied.message}`);
+    else if (applied.kind === 'conflict') throw new Error(`others hold fields of the status: ${JSON.stringify(applied.conflicts)}`);
+  }
+
+  #forget(key: string): void {
+    this.#deployments.forget(key);
+    this.#overridden.delete(key);
+  }
+}
+
+/** What only pods need. */
+function needs({ spec: { engine } }: ServingDeployment): string[] {
+  if (engine.type !== 'vllm' || engine.image !== null) return [];
+  return ['spec.engine.image is missing: expected a container image that has vllm, as engine.type is vllm'];
+}
+
+function sizes(pools: Sized['pools']): Partial<Record<Role, number>> {
+  return Object.fromEntries(Object.entries(pools).map(([role, { replicas }]) => [role, replicas]));
+}
+
+function pause(now: Status, done: readonly Done[], problems: readonly string[]): number {
+  if (problems.length > 0 || done.some(({ outcome }) => !outcome.ok)) return REFUSED_MS;
+  return done.length === 0 && now.conditions.every(isSettled) ? SETTLED_MS : ACTIVE_MS;
+}

@@ -1,0 +1,36 @@
+/** Our resources as the API server stores them, and how their objects are named. */
+import { GROUP, KIND, POOL_KIND, type ServingDeploymentStatus, type ServingPoolStatus, VERSION } from '../../api/index.ts';
+import type { Role } from '../../platform/index.ts';
+import type { KubeObject, OwnerReference, Resource } from '../../platform/kubernetes/index.ts';
+
+export interface DeploymentObject extends KubeObject {
+  /** Not trusted: it may be older than the rules. */
+  readonly spec?: unknown;
+  readonly status?: ServingDeploymentStatus;
+}
+
+export interface PoolObject extends KubeObject {
+  readonly spec?: { readonly role: Role; readonly replicas?: number; readonly instance: object };
+  readonly status?: ServingPoolStatus;
+}
+
+/** Owner of the fields that the operator writes. */
+export const FIELD_MANAGER = 'sluice-operator';
+
+const common = { group: GROUP, version: VERSION, namespaced: true } as const;
+
+export const SERVING_DEPLOYMENTS: Resource<DeploymentObject> = { ...common, plural: 'servingdeployments', kind: KIND };
+export const SERVING_POOLS: Resource<PoolObject> = { ...common, plural: 'servingpools', kind: POOL_KIND };
+
+export function poolName(deployment: string, role: Role): string {
+  return `${deployment}-${role}`;
+}
+
+/** The one that owns what it makes: garbage collection follows it, and nobody else may take it over. */
+export function ownerReference({ apiVersion, kind, metadata: { name, uid } }: KubeObject): OwnerReference {
+  return { apiVersion, kind, name, uid, controller: true, blockOwnerDeletion: true };
+}
+
+export function isOwnedBy(object: KubeObject, owner: KubeObject): boolean {
+  return (object.metadata.ownerReferences ?? []).some(({ uid, controller }) => controller === true && uid === owner.metadata.uid);
+}

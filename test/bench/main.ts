@@ -19,6 +19,8 @@ async function runBench(options: BenchOptions, children: Children, progress: Pro
         : (await import('./vllm-bench.ts')).benchVllm(options, children, progress);
     case 'peers':
       return (await import('./peers-bench.ts')).benchPeers(options, children, progress);
+    case 'tokenizer':
+      return (await import('./tokenizer-bench.ts')).benchTokenizer(options, progress);
   }
 }
 

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'peers'] as const;
+export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'peers', 'tokenizer'] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export const BASELINES = ['nginx', 'vllmRouter', 'smg'] as const;
@@ -30,7 +30,7 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg|vllm|peers> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|peers|tokenizer> [options]
 
   router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
             CPU per request and per streamed token, added latency, requests per second
@@ -41,10 +41,11 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|peers> [option
             TTFT, TPOT, hit rate, bytes pulled, throughput; with --faults requests that survive a killed instance
   peers     the whole front against NVIDIA Dynamo's, each with its own simulated engines, 1, 8 and 64 of them:
             CPU and time per request
+  tokenizer our byte-level BPE against Hugging Face's library in JavaScript: CPU per character
 
   --json FILE       write the result as JSON
   --runs N          repeats, 1 to 100 (default 5); spread is over repeats
-  --seconds S       load per measurement, 0.2 to 600 (default: router 2, disagg 20, vllm 40, its faults 90, peers 3; handoff has none)
+  --seconds S       load per measurement, 0.2 to 600 (default: router 2, disagg 20, vllm 40, its faults 90, peers 3; others none)
   --against LIST    router only: baselines out of nginx,vllmRouter,smg (default all that can be had)
   --profile FOLDER  router only: also write a V8 CPU profile of our router there (slows it: for tuning only)
   --unpinned        router and peers: let the scheduler place everything, instead of one core for the router

@@ -50,9 +50,10 @@ export class Deployment {
   }
 }
 
-/** Processes of this machine whose name begins so. */
+/** Processes of this machine whose name begins so. One that ended and waits for its parent to notice is none. */
 export function processesNamed(prefix: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && nameOf(Number(name)).startsWith(prefix))
-    .map(Number);
+    .map(Number)
+    .filter(isAlive);
 }

@@ -25,7 +25,10 @@ afterAll(async () => {
 
 /** What an earlier case has broken is whole again. */
 beforeEach(async () => {
-  for (const id of ['prefill-0', 'decode-0', 'decode-1']) await deployment.running.serving(id);
+  await until('one prefill and two decode instances serve', RESTART_MS, async () => {
+    const roles = (await deployment.running.instances()).filter(({ connected }) => connected).map(({ role }) => role);
+    return roles.toSorted().join() === 'decode,decode,prefill';
+  });
 }, RESTART_MS);
 
 interface Expected {
@@ -235,7 +238,9 @@ async function expectStreams(expected: readonly Expected[]): Promise<void> {
 
 describe('a prefill leg that nobody pulls', () => {
   it('is given up by vLLM after its lease of 30 s, and counted', { timeout: 120_000 }, async () => {
-    const { requestUrl } = await deployment.running.serving('prefill-0');
+    // Whatever its name is after a roll.
+    const prefill = (await deployment.running.instances()).find(({ role }) => role === 'prefill');
+    const { requestUrl } = await deployment.running.serving(prefill?.id ?? 'prefill-0');
     const expired = () => metric(requestUrl, 'vllm:nixl_num_kv_expired_reqs_total');
     const before = await expired();
     const params = {

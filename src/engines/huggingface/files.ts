@@ -6,7 +6,8 @@ import { z } from 'zod';
 /** The largest ones in use have some 35 MB. */
 const MAX_BYTES = 256 * 2 ** 20;
 
-const addedToken = z.object({ id: z.int().min(0), content: z.string(), special: z.boolean() });
+// How a token is looked for in a text stands in further fields.
+const addedToken = z.looseObject({ id: z.int().min(0), content: z.string(), special: z.boolean() });
 const tokenizerFile = z.looseObject({
   added_tokens: z.array(addedToken).default([]),
   decoder: z.unknown().optional(),

@@ -3,11 +3,11 @@
  * asking the engine. It gives the ids that vLLM gives: also of special tokens that stand in a plain text.
  */
 import { Template } from '@huggingface/jinja';
-import { Tokenizer as TokenizerModel } from '@huggingface/tokenizers';
 import { SluiceError } from '../../shared/index.ts';
 import type { ChatMessage, Tokenizer } from '../port.ts';
 import { bytesOfLetters } from './bytealphabet.ts';
 import { readTokenizerFiles, type TokenizerFiles } from './files.ts';
+import { type TokenModel, tokenModelOf } from './tokenmodel.ts';
 
 const encoder = new TextEncoder();
 const NO_BYTES = new Uint8Array(0);
@@ -17,7 +17,7 @@ const ABSENT = { tools: null, documents: null };
 
 export class HuggingFaceTokenizer implements Tokenizer {
   readonly vocabularySize: number;
-  readonly #model: TokenizerModel;
+  readonly #model: TokenModel;
   readonly #template: Template | null;
   readonly #specialTokens: Readonly<Record<string, string>>;
   readonly #pieces: (Uint8Array | undefined)[] = [];
@@ -25,23 +25,26 @@ export class HuggingFaceTokenizer implements Tokenizer {
   readonly #bytesOf: (token: string) => Uint8Array;
 
   constructor(files: TokenizerFiles) {
-    this.#model = new TokenizerModel(files.tokenizer, files.config);
+    this.#model = tokenModelOf(files);
     this.#template = files.chatTemplate === null ? null : new Template(files.chatTemplate);
     this.#specialTokens = files.specialTokens;
     this.#added = new Map(files.tokenizer.added_tokens.map((token) => [token.id, token]));
     this.#bytesOf = JSON.stringify(files.tokenizer.decoder ?? null).includes('"ByteLevel"') ? byteLevelBytes : textBytes;
-    let largest = -1;
-    for (const id of this.#model.get_vocab().values()) largest = Math.max(largest, id);
-    this.vocabularySize = largest + 1;
+    this.vocabularySize = this.#model.vocabularySize;
+  }
+
+  /** Why the tokenizer is none that is known to the letter here, so that it takes many times the CPU; null = it is known. */
+  get unclaimed(): string | null {
+    return this.#model.unclaimed;
   }
 
   encode(text: string): Int32Array {
-    return Int32Array.from(this.#model.encode(text).ids);
+    return this.#model.encode(text, true);
   }
 
   /** The template writes the special tokens, BOS too. */
   encodeChat(messages: readonly ChatMessage[]): Int32Array {
-    return Int32Array.from(this.#model.encode(this.#render(messages), { add_special_tokens: false }).ids);
+    return this.#model.encode(this.#render(messages), false);
   }
 
   piece(token: number): Uint8Array {
@@ -55,7 +58,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
   #pieceOf(token: number): Uint8Array {
     const added = this.#added.get(token);
     if (added) return added.special ? NO_BYTES : encoder.encode(added.content);
-    const text = this.#model.id_to_token(token);
+    const text = this.#model.tokenOf(token);
     return text === undefined ? NO_BYTES : this.#bytesOf(text);
   }
 

@@ -14,6 +14,7 @@ const FAKE_PROCESS = `
   const flag = (name) => process.argv[process.argv.indexOf('--' + name) + 1];
   const mode = process.env.FAKE ?? '';
   let list = [];
+  let generation = 0;
   let ready = !['never', 'slow', 'endless'].includes(mode);
   if (mode === 'dies') { console.error('first words'); console.error(JSON.stringify({ msg: 'out of luck' })); process.exit(3); }
   if (mode === 'stubborn') process.on('SIGTERM', () => {});
@@ -29,13 +30,15 @@ const FAKE_PROCESS = `
     if (request.method === 'PUT') {
       let text = '';
       request.on('data', (chunk) => (text += chunk)).on('end', () => {
-        list = JSON.parse(text).instances.map((one) => ({ ...one, connected: true, proven: one.id.startsWith('proven'), inFlight: 2 }));
+        const told = JSON.parse(text);
+        generation = told.generation;
+        list = told.instances.map((one) => ({ ...one, connected: true, proven: one.id.startsWith('proven'), inFlight: 2 }));
         response.end('{}');
       });
       return;
     }
     if (request.url === '/health' && !ready) { response.statusCode = 503; }
-    response.end(JSON.stringify({ instances: list }));
+    response.end(JSON.stringify({ generation, instances: list }));
   });
   server.listen(Number(flag('port')), '127.0.0.1', () => {
     const url = 'http://127.0.0.1:' + server.address().port;

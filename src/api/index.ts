@@ -4,18 +4,19 @@ export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
 export { ownArguments } from './ownarguments.ts';
 export { type ResourceResult, readResource } from './resource.ts';
 export { GROUP, KIND, type ServingDeploymentManifest, VERSION } from './schema.ts';
-export type {
-  Dtype,
-  EngineSpec,
-  Percentiles,
-  PodOverrides,
-  RoleSpec,
-  RouterSettings,
-  ServiceLevel,
-  ServingDeployment,
-  ServingDeploymentSpec,
-  SimulatedCosts,
-  Toleration,
+export {
+  type Dtype,
+  type EngineSpec,
+  FREE_COSTS,
+  type Percentiles,
+  type PodOverrides,
+  type RoleSpec,
+  type RouterSettings,
+  type ServiceLevel,
+  type ServingDeployment,
+  type ServingDeploymentSpec,
+  type SimulatedCosts,
+  type Toleration,
 } from './servingdeployment.ts';
 export { POOL_KIND, type ServingPoolStatus } from './servingpool.ts';
 export { type ServingDeploymentStatus, servingDeploymentStatus } from './status.ts';

@@ -1,31 +1,21 @@
 /** From a manifest that parsed to the domain type: text becomes numbers, absent becomes null. Pure; the schema has checked everything. */
 import type { ServingDeploymentManifest } from './schema.ts';
-import type {
-  EngineSpec,
-  Percentiles,
-  PodOverrides,
-  RoleSpec,
-  RouterSettings,
-  ServiceLevel,
-  ServingDeployment,
-  SimulatedCosts,
+import {
+  type EngineSpec,
+  FREE_COSTS,
+  type Percentiles,
+  type PodOverrides,
+  type RoleSpec,
+  type RouterSettings,
+  type ServiceLevel,
+  type ServingDeployment,
+  type SimulatedCosts,
 } from './servingdeployment.ts';
 import { durationMs, quantityBytes } from './units.ts';
 
 type Spec = ServingDeploymentManifest['spec'];
 type Targets = NonNullable<NonNullable<Spec['slo']>['ttft']>;
 type Costs = NonNullable<Spec['engine']['sim']>['costs'];
-
-const NO_COST: SimulatedCosts = {
-  prefillFixed: 0,
-  prefillPerToken: 0,
-  prefillPerTokenContext: 0,
-  stepFixed: 0,
-  stepPerSequence: 0,
-  stepPerContextToken: 0,
-  pullFixed: 0,
-  pullPerMiB: 0,
-};
 
 export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymentManifest): ServingDeployment {
   const shared = spec.engine.sim?.costs;
@@ -75,7 +65,7 @@ function role(pool: Spec['decode'], shared: Costs | undefined): RoleSpec {
     accelerator: accelerator ?? null,
     parallelism: { tensor: parallelism?.tensor ?? 1 },
     resources,
-    costs: shared || sim ? { ...NO_COST, ...given(shared), ...given(sim?.costs) } : null,
+    costs: shared || sim ? { ...FREE_COSTS, ...given(shared), ...given(sim?.costs) } : null,
     podOverrides: podOverrides(pool.podOverrides ?? {}),
   };
 }

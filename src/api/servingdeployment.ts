@@ -103,6 +103,18 @@ export interface SimulatedCosts {
   readonly pullPerMiB: number;
 }
 
+/** An engine that answers at once. */
+export const FREE_COSTS: SimulatedCosts = {
+  prefillFixed: 0,
+  prefillPerToken: 0,
+  prefillPerTokenContext: 0,
+  stepFixed: 0,
+  stepPerSequence: 0,
+  stepPerContextToken: 0,
+  pullFixed: 0,
+  pullPerMiB: 0,
+};
+
 export interface ServiceLevel {
   readonly ttftMs: Percentiles;
   readonly tpotMs: Percentiles;

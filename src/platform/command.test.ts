@@ -1,27 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { engineArguments, routerArguments } from './command.ts';
 import type { InstanceSpec } from './port.ts';
+import { instanceSpec } from './spec.fixture.ts';
 
-const SPEC: InstanceSpec = {
-  role: 'prefill',
-  engine: 'llamacpp',
-  modelName: 'm',
-  modelSource: 'builtin:tiny',
-  modelRevision: 'main',
-  dtype: null,
-  accelerator: null,
-  tensorParallel: null,
-  contextTokens: 1024,
-  maxSequences: 4,
-  blockTokens: 16,
-  hbmBytes: 10,
-  hostBytes: 20,
-  leaseMs: 30,
-  args: ['--more'],
-  env: {},
-  costs: null,
-  pod: null,
-};
+const SPEC = instanceSpec({ role: 'prefill', engine: 'llamacpp', leaseMs: 30, args: ['--more'] });
 
 const HERE = { host: '127.0.0.1', port: 0 };
 

@@ -3,10 +3,11 @@
  * not hide what fronts cost. They have a real tokenizer, because the front shall have one. Started with an IPC channel: says where its
  * engines are, and ends when the channel does.
  */
+import { FREE_COSTS } from '../../src/api/index.ts';
 import { createEngineServer, createSimEngine, loadTokenizer, nixlDialect, type Role, type Tokenizer } from '../../src/engines/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { createLogger } from '../../src/telemetry/index.ts';
-import { FREE, isRecord, MODEL } from './sluice.ts';
+import { isRecord, MODEL } from './sluice.ts';
 
 export interface EngineGroup {
   readonly role: Role;
@@ -34,7 +35,7 @@ async function serve({ role, count, blockTokens, model }: EngineGroup): Promise<
   const engines: ListeningEngine[] = [];
   for (let index = 0; index < count; index += 1) {
     const common = { role, blockTokens, modelName: MODEL, clock: systemClock, dialect: 'nixl' } as const;
-    const core = await createSimEngine({ ...common, instance: `${role}-${index}`, maxSequences: 64, costs: FREE });
+    const core = await createSimEngine({ ...common, instance: `${role}-${index}`, maxSequences: 64, costs: FREE_COSTS });
     Object.assign(core, { info: { ...core.info, tokenizer: source }, tokenizer: readingWith(real, core.tokenizer) });
     const server = createEngineServer({ core, logger, clock: systemClock, dialect: nixlDialect(core, systemClock) });
     const { url } = await server.listen(HOST, 0);

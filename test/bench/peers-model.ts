@@ -1,7 +1,7 @@
 /** A model folder without a model: the tokenizer that a front needs to make tokens of text. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { BYTE_LETTERS } from '../../src/engines/huggingface/index.ts';
+import { BYTE_LETTERS, byteLevelTokenizer } from '../../src/engines/huggingface/index.ts';
 import { seededRandom } from './arrivals.ts';
 import { prose } from './bodies.ts';
 
@@ -51,25 +51,5 @@ function tokenizer(): object {
   }
   const known = [...BYTE_LETTERS, ...merges.keys()];
   const filled = [...known, ...Array.from({ length: VOCABULARY - known.length }, (_, index) => `w${index}Ġ`)];
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: [],
-    normalizer: null,
-    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
-    post_processor: null,
-    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      vocab: Object.fromEntries(filled.map((token, id) => [token, id])),
-      merges: [...merges.values()],
-    },
-  };
+  return byteLevelTokenizer({ tokens: filled, merges: [...merges.values()] });
 }

@@ -6,6 +6,7 @@
  * beginnings. `fresh`: the same beginnings, but no body is ever sent twice, so that no cache of whole prompts helps; this is the one
  * called `cpuPerRequest`.
  */
+import { FREE_COSTS } from '../../src/api/index.ts';
 import { evenArrivals, seededRandom } from './arrivals.ts';
 import { completionBody, promptSet } from './bodies.ts';
 import type { Children } from './children.ts';
@@ -18,7 +19,7 @@ import type { BenchOptions } from './options.ts';
 import type { Progress } from './progress.ts';
 import { compare, rotate, type Sample } from './ratio.ts';
 import type { Report } from './report.ts';
-import { FREE, MODEL, startEngine } from './sluice.ts';
+import { MODEL, startEngine } from './sluice.ts';
 
 const DEFAULT_SECONDS = 2;
 const WARM_SECONDS = 0.4;
@@ -70,7 +71,7 @@ export async function benchRouter(options: BenchOptions, children: Children, pro
   ];
   for (const { name, costs, measurements } of phases) {
     progress.step(`starting ${name} and the routers`);
-    const flags = ['--sequences', String(STREAMS), '--costs', JSON.stringify({ ...FREE, ...costs })];
+    const flags = ['--sequences', String(STREAMS), '--costs', JSON.stringify({ ...FREE_COSTS, ...costs })];
     const start = (id: string) => startEngine(children, { type: 'sim', role: 'mixed', id, cores: layout.engines, flags });
     const engines = [await start('a'), await start('b')];
     const contenders = await startContenders({ children, engines, cores: layout.router, profile: options.profile }, baselines, missing);

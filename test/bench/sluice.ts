@@ -29,17 +29,6 @@ export interface EngineOptions {
 }
 
 export const MODEL = 'bench';
-/** Costs of a simulated engine that answers at once. */
-export const FREE = {
-  prefillFixed: 0,
-  prefillPerToken: 0,
-  prefillPerTokenContext: 0,
-  stepFixed: 0,
-  stepPerSequence: 0,
-  stepPerContextToken: 0,
-  pullFixed: 0,
-  pullPerMiB: 0,
-};
 
 export async function startEngine(children: Children, options: EngineOptions): Promise<Engine> {
   const { type, role, id } = options;

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import type { InstanceSpec, Observed, ObservedInstance, ObservedRouter, Platform, Step } from '../../src/platform/index.ts';
 import { type FleetOwner, type OwnerReference, PODS, PodFleet } from '../../src/platform/kubernetes/index.ts';
+import { instanceSpec, NO_OVERRIDES } from '../../src/platform/spec.fixture.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { Admin } from './admin.ts';
 import { type Bed, openClient, until } from './bed.ts';
@@ -15,39 +16,11 @@ const PATIENCE_MS = 100_000;
 vi.setConfig({ testTimeout: 3 * PATIENCE_MS, hookTimeout: PATIENCE_MS });
 
 const IMAGE = 'example.com/sluice:test';
-const OVERRIDES = {
-  labels: {},
-  annotations: {},
-  nodeSelector: {},
-  tolerations: [],
-  priorityClassName: null,
-  serviceAccountName: null,
-  imagePullSecrets: [],
-};
-const POD = { image: IMAGE, imagePullPolicy: null, requests: {}, limits: {}, overrides: OVERRIDES };
+const POD = { image: IMAGE, imagePullPolicy: null, requests: {}, limits: {}, overrides: NO_OVERRIDES };
 
 function spec(role: 'prefill' | 'decode', change: Partial<InstanceSpec> = {}): InstanceSpec {
-  return {
-    role,
-    engine: 'sim',
-    modelName: 'simulated',
-    modelSource: 'builtin:tiny',
-    modelRevision: 'main',
-    dtype: null,
-    accelerator: null,
-    tensorParallel: null,
-    contextTokens: 2048,
-    maxSequences: 8,
-    blockTokens: 16,
-    hbmBytes: 2 ** 26,
-    hostBytes: 2 ** 26,
-    leaseMs: 1_000,
-    args: [],
-    env: {},
-    costs: null,
-    pod: POD,
-    ...change,
-  };
+  const sizes = { contextTokens: 2048, maxSequences: 8, hbmBytes: 2 ** 26, hostBytes: 2 ** 26 };
+  return instanceSpec({ role, modelName: 'simulated', ...sizes, pod: POD, ...change });
 }
 
 let admin: Admin;

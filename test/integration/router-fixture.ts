@@ -10,7 +10,7 @@ import {
   type Role,
   type SimOptions,
 } from '../../src/engines/index.ts';
-import { parseConfig, type RunningRouter, startRouter } from '../../src/router/index.ts';
+import { parseConfig, type RequestRecord, type RunningRouter, startRouter } from '../../src/router/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { createLogger } from '../../src/telemetry/index.ts';
 
@@ -220,6 +220,13 @@ export function startTestRouter(config: object, onLine: ((line: string) => void)
   const made = { newId: () => randomUUID(), random: Math.random, loadTokenizer, clock: systemClock, log };
   const options = { model: MODEL, config: parseConfig(JSON.stringify(config)), ...made };
   return startRouter(options, { host: '127.0.0.1', port: 0, adminHost: '127.0.0.1', adminPort: 0 });
+}
+
+/** The record of a request, when it has ended. */
+export async function recordAt(adminUrl: string, id: string | null): Promise<RequestRecord> {
+  const ask = async () => (await (await fetch(`${adminUrl}/admin/requests/${id}`)).json()) as RequestRecord;
+  await until(async () => ((await ask()).outcome ?? null) !== null);
+  return ask();
 }
 
 export async function connected(bed: Bed, count: number): Promise<void> {

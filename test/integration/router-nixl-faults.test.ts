@@ -57,7 +57,7 @@ describe.each(PATHS)('before the first byte, %s', (path) => {
     const record = await bed.record(struck.requestId);
     expect(record).toMatchObject({ outcome: 'ok', resumes: 0 });
     expect(record.attempts.length).toBeGreaterThan(1);
-    expect(record.attempts[0]?.['error']).not.toBeNull();
+    expect(record.attempts[0]?.error).not.toBeNull();
   });
 
   it.each<[string, Mishap]>([
@@ -76,16 +76,16 @@ describe('a pull that fails', () => {
   it('leaves the prefill instance out and asks the decode instance again, without params', async () => {
     bed.strike('decode', { kind: 'error', after: 0 }, true);
     const struck = await bed.stream(PATHS[0], { prompt: bed.prompt(), ...GREEDY });
-    const [first, second] = (await bed.record(struck.requestId)).attempts.map(({ decision }) => (decision as { chosen: Json }).chosen);
-    expect(second?.['prefill']).not.toBe(first?.['prefill']);
+    const [first, second] = (await bed.record(struck.requestId)).attempts.map(({ decision }) => decision.chosen);
+    expect(second?.prefill).not.toBe(first?.prefill);
   });
 
   it('is not waited for longer than a pull may take', async () => {
     bed.strike('decode', { kind: 'hang' }, true);
     const { requestId } = await bed.stream(PATHS[0], { prompt: bed.prompt(), ...GREEDY });
     const [, second] = (await bed.record(requestId)).attempts;
-    expect(second?.['atMs']).toBeGreaterThan(DEADLINES.pullMs);
-    expect(second?.['atMs']).toBeLessThan(DEADLINES.firstTokenMs);
+    expect(second?.atMs).toBeGreaterThan(DEADLINES.pullMs);
+    expect(second?.atMs).toBeLessThan(DEADLINES.firstTokenMs);
   });
 });
 

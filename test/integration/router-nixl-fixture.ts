@@ -1,7 +1,7 @@
 /** A router over scripted vLLM instances. */
 import type { Role } from '../../src/engines/index.ts';
-import type { RunningRouter } from '../../src/router/index.ts';
-import { type Json, LONG_PROMPT, MODEL, type Streamed, startTestRouter, stream, until } from './router-fixture.ts';
+import type { RequestRecord, RunningRouter } from '../../src/router/index.ts';
+import { type Json, LONG_PROMPT, MODEL, recordAt, type Streamed, startTestRouter, stream, until } from './router-fixture.ts';
 import { type Asked, type Mishap, NONE, ScriptedVllm } from './vllm-script.ts';
 
 export const DEADLINES = { prefillMs: 600, pullMs: 300, firstTokenMs: 1500, idleMs: 800, totalMs: 8000 };
@@ -110,9 +110,8 @@ export class NixlBed {
     return (await (await fetch(`${this.router.adminUrl}${path}`, init)).json()) as Json;
   }
 
-  async record(id: string | null): Promise<Json & { readonly attempts: readonly Json[] }> {
-    await until(async () => ((await this.admin('GET', `/admin/requests/${id}`))['outcome'] ?? null) !== null);
-    return (await this.admin('GET', `/admin/requests/${id}`)) as Json & { attempts: Json[] };
+  record(id: string | null): Promise<RequestRecord> {
+    return recordAt(this.router.adminUrl, id);
   }
 
   async nothingLeft(): Promise<void> {

@@ -33,12 +33,10 @@ afterEach(async () => {
   }
 });
 
-type Attempts = readonly { readonly atMs: number; readonly error: string | null; readonly decision: { readonly chosen: Json } }[];
-
 interface Told {
   readonly struck: Streamed;
-  readonly record: Json;
-  readonly attempts: Attempts;
+  readonly record: RequestRecord;
+  readonly attempts: RequestRecord['attempts'];
 }
 
 /** What becomes of a request when the first instance with such a leg has the mishap, and its text beside that of one well instance. */
@@ -49,7 +47,7 @@ async function strike(leg: 'prefill' | 'decode' | 'any', mishap: Mishap, change:
   const struck = await bed.stream(PATH, body);
   expect(struck).toMatchObject({ status: 200, text: well.text, done: true, broken: false });
   const record = await bed.record(struck.requestId);
-  return { struck, record, attempts: record.attempts as unknown as Attempts };
+  return { struck, record, attempts: record.attempts };
 }
 
 describe('an instance that stops', () => {
@@ -70,7 +68,7 @@ describe('an instance that stops', () => {
     const legs = bed.asked(leg);
     expect(legs).toHaveLength(2);
     await until(() => legs.filter(({ cancelled }) => cancelled).length === 1);
-    expect(explainRecord(record as unknown as RequestRecord)).toContain(`lost: ${attempts[0]?.error}`);
+    expect(explainRecord(record)).toContain(`lost: ${attempts[0]?.error}`);
   });
 
   it('gets no other request until it goes on', async () => {

@@ -1,7 +1,7 @@
 /** W3C trace context: from the client to every leg, in both dialects, and into the record. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { explainRecord, type RequestRecord } from '../../src/router/index.ts';
-import { type Bed, type Json, LONG_PROMPT, MODEL, startBed, startTestRouter, until } from './router-fixture.ts';
+import { type Bed, type Json, LONG_PROMPT, MODEL, recordAt, startBed, startTestRouter } from './router-fixture.ts';
 import { NixlBed } from './router-nixl-fixture.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -43,10 +43,9 @@ const DIALECTS = {
     const answer = await sluice.post(path, { model: MODEL, ...bodyOf(path) }, headers);
     expect(answer.status).toBe(200);
     const id = answer.headers.get('x-request-id') ?? '';
-    await until(async () => ((await sluice.admin('GET', `/admin/requests/${id}`))['outcome'] ?? null) !== null);
+    const record = await recordAt(sluice.router.adminUrl, id);
     const heads = sluice.engines.flatMap(({ gate }) => gate.seen.map(({ head }) => head)).filter((head) => head.includes(id));
     const each = (name: string) => heads.map((head) => headerOf(head, name));
-    const record = (await sluice.admin('GET', `/admin/requests/${id}`)) as unknown as RequestRecord;
     return { traceparent: each('traceparent'), tracestate: each('tracestate'), record };
   },
 
@@ -55,7 +54,7 @@ const DIALECTS = {
     expect(status).toBe(200);
     const legs = nixl.engines.flatMap(({ served }) => served).filter((asked) => asked.headers['x-request-id'] === id);
     const each = (name: string) => legs.map((asked) => asked.headers[name] as string | undefined);
-    const record = (await nixl.record(id)) as unknown as RequestRecord;
+    const record = await nixl.record(id);
     return { traceparent: each('traceparent'), tracestate: each('tracestate'), record };
   },
 };

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { condition, type Desired, plan, status } from '../../src/controller/index.ts';
-import type { InstanceSpec, Role } from '../../src/platform/index.ts';
+import type { Role } from '../../src/platform/index.ts';
+import { instanceSpec } from '../../src/platform/spec.fixture.ts';
 import { SimulatedPlatform } from './simulated-platform.ts';
 
 interface Wanted {
@@ -14,31 +15,12 @@ interface Wanted {
   readonly routers?: number;
 }
 
-function instanceSpec(role: Role): InstanceSpec {
-  return {
-    role,
-    engine: 'sim',
-    modelName: 'm',
-    modelSource: 'builtin:tiny',
-    modelRevision: 'main',
-    dtype: null,
-    accelerator: null,
-    tensorParallel: null,
-    contextTokens: 1024,
-    maxSequences: 4,
-    blockTokens: 16,
-    hbmBytes: 1,
-    hostBytes: 1,
-    leaseMs: 1000,
-    args: [],
-    env: {},
-    costs: null,
-    pod: null,
-  };
-}
-
 function desired(wanted: Wanted): Desired {
-  const pool = (role: Role, replicas: number) => ({ replicas, spec: instanceSpec(role), revision: `${wanted.family}.${wanted.version}` });
+  const pool = (role: Role, replicas: number) => ({
+    replicas,
+    spec: instanceSpec({ role }),
+    revision: `${wanted.family}.${wanted.version}`,
+  });
   return {
     name: 'd',
     model: 'm',
@@ -106,18 +88,22 @@ async function expectExactly(platform: SimulatedPlatform, wanted: Wanted): Promi
   expect(routers.map((router) => router.revision)).toEqual(Array.from({ length: wanted.routers ?? 1 }, () => `r${wanted.router}`));
 }
 
+/** From each wanted state to the next; between two of them nothing is left to do, and nothing is lost. */
+async function goThrough(platform: SimulatedPlatform, history: readonly Wanted[]): Promise<void> {
+  for (const wanted of history) {
+    await settle(platform, desired(wanted));
+    await expectExactly(platform, wanted);
+    platform.tick(TICK_MS);
+    expect(await round(platform, desired(wanted))).toBe(0);
+  }
+  expect(platform.lostRequests).toBe(0);
+}
+
 describe('the control loop on a simulated platform', () => {
   it('reaches any wanted state from any other, and then plans nothing', async () => {
     await fc.assert(
       fc.asyncProperty(times, fc.array(counts, { minLength: 1, maxLength: 4 }), async (speed, history) => {
-        const platform = new SimulatedPlatform(speed);
-        for (const wanted of history) {
-          await settle(platform, desired(wanted));
-          await expectExactly(platform, wanted);
-          platform.tick(TICK_MS);
-          expect(await round(platform, desired(wanted))).toBe(0);
-        }
-        expect(platform.lostRequests).toBe(0);
+        await goThrough(new SimulatedPlatform(speed), history);
       }),
       { numRuns: 150 },
     );
@@ -197,14 +183,7 @@ describe('several routers behind one address, as pods', () => {
   it('reach any wanted state from any other, lose nothing, and then plan nothing', async () => {
     await fc.assert(
       fc.asyncProperty(podTimes, fc.array(pods, { minLength: 1, maxLength: 4 }), async (speed, history) => {
-        const platform = new SimulatedPlatform(speed);
-        for (const wanted of history) {
-          await settle(platform, desired(wanted));
-          await expectExactly(platform, wanted);
-          platform.tick(TICK_MS);
-          expect(await round(platform, desired(wanted))).toBe(0);
-        }
-        expect(platform.lostRequests).toBe(0);
+        await goThrough(new SimulatedPlatform(speed), history);
       }),
       { numRuns: 200 },
     );

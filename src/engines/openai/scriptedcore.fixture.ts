@@ -1,4 +1,5 @@
 /** An engine whose every word a test says. Tokens are bytes. */
+import { FREE_COSTS } from '../../api/index.ts';
 import type { KvEventEnvelope } from '../../kv/index.ts';
 import type { SluiceError } from '../../shared/index.ts';
 import type {
@@ -20,17 +21,6 @@ export const REPORT: PromptReport = {
   queueMs: 0,
   prefillMs: 1,
   handOff: null,
-};
-
-const NO_COSTS = {
-  prefillFixed: 0,
-  prefillPerToken: 0,
-  prefillPerTokenContext: 0,
-  stepFixed: 0,
-  stepPerSequence: 0,
-  stepPerContextToken: 0,
-  pullFixed: 0,
-  pullPerMiB: 0,
 };
 
 export class ScriptedCore implements EngineCore {
@@ -113,7 +103,7 @@ export class ScriptedCore implements EngineCore {
   load(): EngineLoad {
     const tier = { usedBytes: 0, cachedBytes: 0, capacityBytes: 0 };
     const kv = { hbm: tier, host: tier };
-    return { running: 0, waiting: 0, pendingPrefillTokens: 0, contextTokens: 0, kv, leases: 0, draining: false, costs: NO_COSTS };
+    return { running: 0, waiting: 0, pendingPrefillTokens: 0, contextTokens: 0, kv, leases: 0, draining: false, costs: FREE_COSTS };
   }
 
   counters(): EngineCounters {

@@ -13,17 +13,6 @@ export const DEFAULT_SIM_COSTS: EngineCosts = {
   pullPerMiB: 0.2,
 };
 
-export const INSTANT_COSTS: EngineCosts = {
-  prefillFixed: 0,
-  prefillPerToken: 0,
-  prefillPerTokenContext: 0,
-  stepFixed: 0,
-  stepPerSequence: 0,
-  stepPerContextToken: 0,
-  pullFixed: 0,
-  pullPerMiB: 0,
-};
-
 /** One chunk of `uncached` tokens after `context` ones. Chunks of one prompt add up to the cost of the whole. */
 export function prefillChunkMs(costs: EngineCosts, uncached: number, context: number): number {
   return costs.prefillPerToken * uncached + costs.prefillPerTokenContext * uncached * (context + uncached / 2);

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { FREE_COSTS } from '../../api/index.ts';
 import type { KvEventEnvelope } from '../../kv/index.ts';
 import { FakeClock, type SluiceError, systemClock } from '../../shared/index.ts';
 import type { EngineCore, EngineRequest, FinishReason, HandOffTicket, PromptReport } from '../port.ts';
-import { INSTANT_COSTS } from './costs.ts';
 import { createSimEngine } from './engine.ts';
 import type { SimOptions } from './options.ts';
 
@@ -18,7 +18,7 @@ async function engineOf(options: Partial<SimOptions> = {}): Promise<EngineCore> 
     role: 'mixed',
     modelName: 'm',
     clock: systemClock,
-    costs: INSTANT_COSTS,
+    costs: FREE_COSTS,
     ...options,
   });
   engines.push(engine);
@@ -110,7 +110,7 @@ describe('an instant engine', () => {
 });
 
 describe('declared time', () => {
-  const costs = { ...INSTANT_COSTS, prefillFixed: 5, prefillPerToken: 1, stepFixed: 10, stepPerSequence: 1 };
+  const costs = { ...FREE_COSTS, prefillFixed: 5, prefillPerToken: 1, stepFixed: 10, stepPerSequence: 1 };
 
   it('passes as declared: prefill by uncached tokens, then steps by batch', async () => {
     const clock = new FakeClock();
@@ -185,7 +185,7 @@ describe('finite KV', () => {
     const roomy = await engineOf({ contextTokens: 256 });
     const engine = await engineOf({ ...small, clock: systemClock });
     const clock = new FakeClock();
-    const slow = await engineOf({ ...small, clock, costs: { ...INSTANT_COSTS, stepFixed: 1 } });
+    const slow = await engineOf({ ...small, clock, costs: { ...FREE_COSTS, stepFixed: 1 } });
     const bodies = [1, 1000, 2000].map((from) => ({ prompt: prompt(60, from), maxTokens: 150 }));
     const expected = bodies.map((body) => ask(roomy, body).tokens);
     const together = bodies.map((body) => ask(slow, body));
@@ -237,7 +237,7 @@ describe('finite KV', () => {
 describe('hand-off', () => {
   it('pulls over TCP what it lacks and no more, and takes the declared time', async () => {
     const giver = await engineOf();
-    const taker = await engineOf({ costs: { ...INSTANT_COSTS, pullFixed: 30 } });
+    const taker = await engineOf({ costs: { ...FREE_COSTS, pullFixed: 30 } });
     const alone = ask(await engineOf(), { prompt: prompt(100) });
     const { ticket } = prefill(giver, { prompt: prompt(100) });
     expect(ticket).toMatchObject({ blocks: 6, bytes: 6 * 4096, host: '127.0.0.1', port: giver.info.transfer.port });
@@ -302,7 +302,7 @@ describe('hand-off', () => {
 describe('an engine that ends', () => {
   it('refuses while it drains and ends its requests when it is closed', async () => {
     const clock = new FakeClock();
-    const engine = await engineOf({ clock, costs: { ...INSTANT_COSTS, stepFixed: 1 } });
+    const engine = await engineOf({ clock, costs: { ...FREE_COSTS, stepFixed: 1 } });
     const running = ask(engine, { maxTokens: 100 });
     const draining = engine.drain();
     expect(ask(engine).failure).toMatchObject({ code: 'unavailable' });

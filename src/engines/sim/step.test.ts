@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_SIM_COSTS, INSTANT_COSTS } from './costs.ts';
+import { FREE_COSTS } from '../../api/index.ts';
+import { DEFAULT_SIM_COSTS } from './costs.ts';
 import { planStep } from './step.ts';
 
 const sequence = (computed: number, target: number, length = target) => ({ computed, target, length, decoding: computed >= target });
@@ -10,7 +11,7 @@ describe('planStep', () => {
 
   it('gives the chunk to prompts in their order and one token to every decode', () => {
     const [decode, first, second] = [sequence(5, 5, 9), sequence(0, 6), sequence(0, 6)];
-    const costs = { ...INSTANT_COSTS, prefillFixed: 100, prefillPerToken: 1, stepFixed: 10, stepPerSequence: 2, stepPerContextToken: 0.5 };
+    const costs = { ...FREE_COSTS, prefillFixed: 100, prefillPerToken: 1, stepFixed: 10, stepPerSequence: 2, stepPerContextToken: 0.5 };
     const step = planStep([decode, first, second], new Set([second]), { costs, chunkTokens: 8 });
     expect(step?.decodes).toEqual([decode]);
     expect(step?.prefills).toEqual([

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { FREE_COSTS } from '../../api/index.ts';
 import { systemClock } from '../../shared/index.ts';
 import type { EngineLoad } from '../port.ts';
 import { VllmAgent } from './agent.ts';
@@ -13,16 +14,6 @@ import type { ViewOptions } from './view.ts';
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const POLL = { timeout: 20_000, interval: 20 };
-const COSTS = {
-  prefillFixed: 0,
-  prefillPerToken: 0,
-  prefillPerTokenContext: 0,
-  stepFixed: 0,
-  stepPerSequence: 0,
-  stepPerContextToken: 0,
-  pullFixed: 0,
-  pullPerMiB: 0,
-};
 
 let folder: string;
 let agent: VllmAgent;
@@ -56,7 +47,7 @@ function loadOf(page: string, draining: boolean): EngineLoad {
     kv: { hbm: room, host: room },
     leases: 0,
     draining,
-    costs: COSTS,
+    costs: FREE_COSTS,
   };
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/index.ts';
 import type { InstanceSpec, Observed, RouterSpec } from '../port.ts';
+import { instanceSpec } from '../spec.fixture.ts';
 import { ProcessPlatform, type ProcessPlatformOptions } from './platform.ts';
 
 /** An engine or router that only listens, tells so, and keeps the list that it was given. `FAKE` in its environment breaks it. */
@@ -46,26 +47,7 @@ const FAKE_PROCESS = `
   });
 `;
 
-const INSTANCE: InstanceSpec = {
-  role: 'decode',
-  engine: 'sim',
-  modelName: 'm',
-  modelSource: 'builtin:tiny',
-  modelRevision: 'main',
-  dtype: null,
-  accelerator: null,
-  tensorParallel: null,
-  contextTokens: 64,
-  maxSequences: 1,
-  blockTokens: 16,
-  hbmBytes: 1,
-  hostBytes: 1,
-  leaseMs: 1,
-  args: [],
-  env: {},
-  costs: null,
-  pod: null,
-};
+const INSTANCE = instanceSpec();
 const ROUTER: RouterSpec = { host: '127.0.0.1', port: 0, image: null, modelName: 'm', config: '{}', graceMs: 1 };
 
 let root: string;

@@ -39,7 +39,6 @@ class FakeEngine {
 class Notes implements FeedListener {
   readonly updates: (KvEventEnvelope | KvSnapshot)[] = [];
   readonly losses: string[] = [];
-  readonly silences: boolean[] = [];
   infos = 0;
   loads = 0;
   accepts = true;
@@ -63,11 +62,6 @@ class Notes implements FeedListener {
     return this.takes;
   }
 
-  silent(isSilent: boolean): void {
-    this.silences.push(isSilent);
-    this.#wake();
-  }
-
   lost(reason: string): void {
     this.losses.push(reason);
     this.#wake();
@@ -89,20 +83,22 @@ function line(message: object): string {
 let engine: FakeEngine;
 let notes: Notes;
 let feed: Feed;
+let pulse: Pulse;
 
 beforeEach(async () => {
   engine = new FakeEngine();
   notes = new Notes();
   const port = await engine.listen();
   const pool = new Pool({ host: '127.0.0.1', port, clock: systemClock, connectTimeoutMs: 500, maxConnections: 4, maxIdle: 4 });
+  pulse = new Pulse(systemClock.now());
   feed = new Feed({
     pool,
     host: `127.0.0.1:${port}`,
     clock: systemClock,
     random: () => 0,
     listener: notes,
-    pulse: new Pulse(systemClock.now()),
-    silence: { silentMs: 200, lostMs: 600 },
+    pulse,
+    lostMs: 600,
   });
 });
 
@@ -143,14 +139,16 @@ describe('Feed', () => {
     expect(notes.updates[2]).toEqual(SNAPSHOT);
   });
 
-  it('tells when the stream falls silent and when it speaks again, and gives it up after long', async () => {
-    await notes.until(() => notes.silences.length === 1);
-    expect([notes.silences, notes.losses]).toEqual([[true], []]);
+  it('lets the pulse know of every line, and gives a stream up that is silent for long', async () => {
+    await notes.until(() => notes.updates.length === 1);
+    while (pulse.quietMs < 200) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(notes.losses).toEqual([]);
     engine.streams[0]?.write(line({ type: 'load', load: {} }));
-    await notes.until(() => notes.silences.length === 2);
-    expect(notes.silences).toEqual([true, false]);
+    await notes.until(() => notes.loads === 1);
+    expect(pulse.quietMs).toBe(0);
     await notes.until(() => notes.losses.length === 1);
     expect(notes.losses).toEqual(['it fell silent']);
+    expect(pulse.quietMs).toBeGreaterThan(600);
   });
 
   it('does not believe nonsense', async () => {

@@ -15,8 +15,6 @@ export interface FeedListener {
   load(load: EngineLoad): void;
   /** False asks for a fresh snapshot. */
   update(update: KvEventEnvelope | KvSnapshot): boolean;
-  /** It has fallen silent, or speaks again. */
-  silent(isSilent: boolean): void;
   /** Nothing is known any more until the next `info`. */
   lost(reason: string): void;
 }
@@ -30,15 +28,13 @@ export interface FeedOptions {
   readonly listener: FeedListener;
   /** The instance's, kept going until the feed is closed. */
   readonly pulse: Pulse;
-  readonly silence?: { readonly silentMs: number; readonly lostMs: number };
+  /** Milliseconds without a line after which it is connected anew; 5 s unless told. */
+  readonly lostMs?: number;
 }
 
 const RECONNECT: BackoffPolicy = { firstMs: 50, maxMs: 1_000, factor: 2 };
-/**
- * Loads come every 200 ms. An engine that says nothing for `silentMs` gets nothing while others can serve; one that says nothing for
- * `lostMs` is taken for gone. Between the two it may only be starved of CPU, as this process may be.
- */
-const SILENCE = { silentMs: 800, lostMs: 5_000 };
+/** Loads come every 200 ms. One that says nothing for so long is taken for gone; before that it may only be starved of CPU, and its pulse judges. */
+const LOST_MS = 5_000;
 const TICK_MS = 100;
 const CONNECT_TIMEOUT_MS = 2_000;
 const MAX_INFO_BYTES = 1 << 20;
@@ -53,14 +49,13 @@ export class Feed {
   #cancelTick: Cancel | null = null;
   #attempt = 0;
   #closed = false;
-  readonly #silence: { readonly silentMs: number; readonly lostMs: number };
-  #isSilent = false;
+  readonly #lostMs: number;
   #partial: Buffer[] = [];
   #partialBytes = 0;
 
   constructor(options: FeedOptions) {
     this.#options = options;
-    this.#silence = options.silence ?? SILENCE;
+    this.#lostMs = options.lostMs ?? LOST_MS;
     this.#tick();
     void this.#connect();
   }
@@ -107,21 +102,12 @@ export class Feed {
 
   #tick(): void {
     const { clock, pulse } = this.#options;
-    const { silentMs, lostMs } = this.#silence;
-    const everyMs = Math.min(TICK_MS, silentMs / 4);
+    const everyMs = Math.min(TICK_MS, this.#lostMs / 4);
     this.#cancelTick = clock.after(everyMs, () => {
       pulse.tick(clock.now(), 2 * everyMs);
       this.#tick();
-      if (this.#leg === null) return;
-      if (pulse.quietMs > lostMs) this.#broken('it fell silent');
-      else this.#hush(pulse.quietMs > silentMs);
+      if (this.#leg !== null && pulse.quietMs > this.#lostMs) this.#broken('it fell silent');
     });
-  }
-
-  #hush(isSilent: boolean): void {
-    if (this.#isSilent === isSilent) return;
-    this.#isSilent = isSilent;
-    this.#options.listener.silent(isSilent);
   }
 
   #data(piece: Buffer): void {
@@ -144,7 +130,6 @@ export class Feed {
   #line(line: string): void {
     const { listener, pulse } = this.#options;
     pulse.heard();
-    this.#hush(false);
     this.#attempt = 0;
     let message: { type?: string; load?: EngineLoad } & Partial<KvEventEnvelope & KvSnapshot>;
     try {
@@ -169,7 +154,6 @@ export class Feed {
 
   #retry(reason: string): void {
     if (this.#closed) return;
-    this.#hush(false);
     this.#options.listener.lost(reason);
     this.#cancelRetry?.();
     this.#cancelRetry = this.#options.clock.after(

@@ -1,4 +1,5 @@
 /** One instance as the router knows it: published by the controller, described and measured by its feed, loaded by our own requests. */
+import { FREE_COSTS } from '../../api/index.ts';
 import type { EngineCosts, EngineInfo, EngineLoad, Role } from '../../engines/index.ts';
 import type { InstanceView } from '../placement/index.ts';
 import { Breaker } from './breaker.ts';
@@ -12,17 +13,6 @@ export interface Reservation {
   readonly prefillTokens: number;
   readonly contextTokens: number;
 }
-
-const FREE: EngineCosts = {
-  prefillFixed: 0,
-  prefillPerToken: 0,
-  prefillPerTokenContext: 0,
-  stepFixed: 0,
-  stepPerSequence: 0,
-  stepPerContextToken: 0,
-  pullFixed: 0,
-  pullPerMiB: 0,
-};
 
 export class Instance implements InstanceView {
   readonly id: string;
@@ -42,8 +32,6 @@ export class Instance implements InstanceView {
   /** Null while the feed is down. */
   info: EngineInfo | null = null;
   load: EngineLoad | null = null;
-  /** Its feed is up but says nothing. */
-  hushed = false;
   lostBecause: string | null = 'not connected yet';
   inFlight = 0;
   promptTokens = 0;
@@ -89,11 +77,11 @@ export class Instance implements InstanceView {
 
   /** There, but it, or the engine behind its agent, says nothing: used only when nobody else is there. */
   get silent(): boolean {
-    return this.hushed || this.pulse.silence !== null;
+    return this.pulse.silence !== null;
   }
 
   get costs(): EngineCosts {
-    return this.load?.costs ?? FREE;
+    return this.load?.costs ?? FREE_COSTS;
   }
 
   get maxSequences(): number {

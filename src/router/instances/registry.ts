@@ -125,9 +125,6 @@ export class Registry {
         const outcome = this.#options.directory.apply(instance.id, update);
         return outcome === 'applied' || outcome === 'stale';
       },
-      silent: (isSilent: boolean) => {
-        instance.hushed = isSilent;
-      },
       lost: (reason: string) => this.#lost(instance, reason),
     };
     const member = { instance, feed: new Feed({ pool, host, clock, random, listener, pulse: instance.pulse }) };

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { FREE_COSTS } from '../../api/index.ts';
 import type { EngineCosts } from '../../engines/index.ts';
 import { type Candidate, type InstanceView, MAX_CANDIDATES, type PlacementRequest, type Terms, totalOf, ttftOf } from './decision.ts';
 import { largestGap, nameOf, place } from './place.ts';
@@ -14,16 +15,6 @@ const COSTS: EngineCosts = {
   stepPerContextToken: 0.0001,
   pullFixed: 1,
   pullPerMiB: 0.5,
-};
-const FREE: EngineCosts = {
-  prefillFixed: 0,
-  prefillPerToken: 0,
-  prefillPerTokenContext: 0,
-  stepFixed: 0,
-  stepPerSequence: 0,
-  stepPerContextToken: 0,
-  pullFixed: 0,
-  pullPerMiB: 0,
 };
 
 function instance(id: string, role: InstanceView['role'], change: Partial<InstanceView> = {}): InstanceView {
@@ -87,9 +78,9 @@ describe('place', () => {
   });
 
   it('takes equals in turn', () => {
-    const idle = ['m0', 'm1', 'm2'].map((id) => instance(id, 'mixed', { costs: FREE }));
+    const idle = ['m0', 'm1', 'm2'].map((id) => instance(id, 'mixed', { costs: FREE_COSTS }));
     expect([0, 1, 2].map((spread) => chosen(ask(idle, { spread })).decode)).toEqual(['m0', 'm1', 'm2']);
-    const oneBusy = [instance('m0', 'mixed', { costs: FREE, running: 1 }), ...idle.slice(1)];
+    const oneBusy = [instance('m0', 'mixed', { costs: FREE_COSTS, running: 1 }), ...idle.slice(1)];
     expect(chosen(ask(oneBusy)).decode).toBe('m1');
   });
 

@@ -1,5 +1,6 @@
 /** Tokenizers of the kinds that models have: their pre-tokenizers to the letter, merges learned from the sample texts. */
 import { BYTE_LETTERS } from '../bytealphabet.ts';
+import { byteLevelTokenizer } from '../bytelevel.ts';
 import { learnMerges } from './learning.fixture.ts';
 import { SAMPLE_TEXTS } from './sampletexts.fixture.ts';
 import { Splitter } from './splitter.ts';
@@ -85,32 +86,19 @@ export function trainedTokenizer(preTokenizer: object, wanted: Wanted = {}) {
   const tokens = [...SPECIAL, ...BYTE_LETTERS, ...new Set(learned.map(([left, right]) => left + right))];
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   const contents = [...SPECIAL.map((content) => ({ content })), ...added];
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: contents.map((token, index) => ({
+  return byteLevelTokenizer({
+    tokens,
+    merges: pairs ? learned : learned.map((pair) => pair.join(' ')),
+    addedTokens: contents.map((token, index) => ({
       id: index < SPECIAL.length ? index : tokens.length + index - SPECIAL.length,
       ...flags,
       ...token,
     })),
     normalizer,
-    pre_tokenizer: preTokenizer,
-    post_processor: postProcessor,
-    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: wholeWords,
-      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-      merges: pairs ? learned : learned.map((pair) => pair.join(' ')),
-    },
-  };
+    preTokenizer,
+    postProcessor,
+    wholeWords,
+  });
 }
 
 /** Bos before the text, eos after it. */

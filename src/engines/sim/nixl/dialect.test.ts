@@ -1,9 +1,9 @@
 /** What the contract (test/contract) can not say of a real vLLM as well, or not without waiting. */
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
+import { FREE_COSTS } from '../../../api/index.ts';
 import { systemClock } from '../../../shared/index.ts';
 import { createEngineServer, type EngineServer } from '../../openai/index.ts';
-import { INSTANT_COSTS } from '../costs.ts';
 import { createSimEngine, type SimCore } from '../engine.ts';
 import type { SimOptions } from '../options.ts';
 import { nixlDialect } from './dialect.ts';
@@ -30,7 +30,7 @@ interface Answer {
 const sims: Sim[] = [];
 
 async function start(options: Partial<SimOptions> = {}): Promise<Sim> {
-  const common = { role: 'mixed', modelName: 'tiny', clock: systemClock, costs: INSTANT_COSTS, dialect: 'nixl' } as const;
+  const common = { role: 'mixed', modelName: 'tiny', clock: systemClock, costs: FREE_COSTS, dialect: 'nixl' } as const;
   const core = await createSimEngine({ ...common, instance: `s-${sims.length}`, sideChannelTimeoutMs: 200, ...options });
   const logger = { info: () => {}, warn: () => {}, error: () => {} };
   const server = createEngineServer({ core, logger, clock: systemClock, dialect: nixlDialect(core, systemClock) });

@@ -10,6 +10,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BYTE_LETTERS } from '../../huggingface/bytealphabet.ts';
+import { byteLevelTokenizer } from '../../huggingface/bytelevel.ts';
 import { normalDeviates, type TinyModelOptions } from '../../randomweights.ts';
 import { safetensorsBytes, type Tensor } from './safetensors.ts';
 
@@ -64,33 +65,16 @@ function config(options: TinyModelOptions): object {
 function tokenizer(): object {
   const bos = SPECIAL_TOKENS[0] ?? '';
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: SPECIAL_TOKENS.map((content) => ({ id: VOCABULARY.indexOf(content), content, ...flags })),
-    normalizer: null,
-    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
-    post_processor: {
+  return byteLevelTokenizer({
+    tokens: VOCABULARY,
+    addedTokens: SPECIAL_TOKENS.map((content) => ({ id: VOCABULARY.indexOf(content), content, ...flags })),
+    postProcessor: {
       type: 'TemplateProcessing',
       single: [{ SpecialToken: { id: bos, type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
       pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }],
       special_tokens: { [bos]: { id: bos, ids: [BOS], tokens: [bos] } },
     },
-    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab: Object.fromEntries(VOCABULARY.map((token, id) => [token, id])),
-      merges: [],
-    },
-  };
+  });
 }
 
 function tokenizerConfig(options: TinyModelOptions): object {

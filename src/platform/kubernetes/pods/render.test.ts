@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { engineArguments, routerArguments } from '../../command.ts';
 import type { InstanceSpec, RouterSpec, Step } from '../../port.ts';
+import { instanceSpec, NO_OVERRIDES } from '../../spec.fixture.ts';
 import type { Pod } from '../builtin.ts';
 import type { Draft } from '../object.ts';
 import { instancePod, type PodOwner, routerPod } from './render.ts';
@@ -11,35 +12,14 @@ const OWNER: PodOwner = {
   deployment: 'chat',
   reference: { apiVersion: 'serving.sluice.dev/v1alpha1', kind: 'ServingPool', name: 'chat-decode', uid: 'u-1' },
 };
-const OVERRIDES = {
-  labels: {},
-  annotations: {},
-  nodeSelector: {},
-  tolerations: [],
-  priorityClassName: null,
-  serviceAccountName: null,
-  imagePullSecrets: [],
-};
-const SIM: InstanceSpec = {
-  role: 'decode',
-  engine: 'sim',
+const SIM = instanceSpec({
   modelName: 'simulated',
-  modelSource: 'builtin:tiny',
-  modelRevision: 'main',
-  dtype: null,
-  accelerator: null,
-  tensorParallel: null,
-  contextTokens: 1024,
-  maxSequences: 4,
-  blockTokens: 16,
   hbmBytes: 2 ** 28,
   hostBytes: 2 ** 28,
   leaseMs: 30_000,
-  args: [],
-  env: {},
   costs: '{"stepFixed":10}',
-  pod: { image: 'example.com/sluice:1', imagePullPolicy: null, requests: {}, limits: {}, overrides: OVERRIDES },
-};
+  pod: { image: 'example.com/sluice:1', imagePullPolicy: null, requests: {}, limits: {}, overrides: NO_OVERRIDES },
+});
 const LLAMACPP: InstanceSpec = {
   ...SIM,
   engine: 'llamacpp',
@@ -51,7 +31,7 @@ const LLAMACPP: InstanceSpec = {
     imagePullPolicy: 'IfNotPresent',
     requests: { cpu: '1' },
     limits: { memory: '2Gi' },
-    overrides: OVERRIDES,
+    overrides: NO_OVERRIDES,
   },
 };
 const VLLM: InstanceSpec = {
@@ -142,7 +122,7 @@ describe('the pod of an instance', () => {
       imagePullPolicy: null,
       requests: {},
       limits: { 'nvidia.com/mig-3g.40gb': '1' },
-      overrides: OVERRIDES,
+      overrides: NO_OVERRIDES,
     };
     const [container] = instancePod(OWNER, start('prefill-0', { ...VLLM, pod })).spec?.containers ?? [];
     expect(container?.resources).toEqual({ limits: { 'nvidia.com/mig-3g.40gb': '1' } });

@@ -21,7 +21,13 @@ function candidate(prefill: string | null, decode: string, terms: Partial<Terms>
 
 const PAIR = candidate('prefill-0', 'decode-1', { prefillMs: 20, transferMs: 2, tailMs: 1.5, decodeMs: 64 });
 const ALONE = candidate(null, 'decode-0', { prefillMs: 21, stallMs: 21, decodeMs: 64 });
-const DECISION: Decision = { chosen: PAIR, candidates: [PAIR, ALONE], considered: 4, why: '18.5 ms better than decode-0 alone' };
+const DECISION: Decision = {
+  chosen: PAIR,
+  candidates: [PAIR, ALONE],
+  considered: 4,
+  why: '18.5 ms better than decode-0 alone',
+  aside: [{ instance: 'decode-2', why: 'it has said nothing for 1200 ms' }],
+};
 const REPORT: PromptReport = {
   promptTokens: 120,
   reused: { hbm: 16, host: 0, peer: 0, store: 0 },
@@ -90,6 +96,7 @@ describe('explainRecord', () => {
   it('marks the chosen way, names why the runner-up lost, and puts measured beside predicted', () => {
     const text = explainRecord(record());
     expect(text).toMatch(/^ {2}→ {2}prefill-0 → decode-1/m);
+    expect(text).toContain('decode-2 was no choice: it has said nothing for 1200 ms');
     expect(text).toContain('decode-0 alone lost by 18.50 ms: its stall of other streams is 21.00 ms more');
     expect(text).toContain('prefill: predicted 20.00 ms, measured 22.00 ms');
     expect(text).toContain('hand-off: predicted 2.00 ms, measured 3.00 ms; 6 blocks, 98304 bytes');

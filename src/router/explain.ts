@@ -32,7 +32,13 @@ function attemptLines(record: RequestRecord, attempt: AttemptRecord, index: numb
   const resumed = attempt.resumedTokens > 0 ? `, after ${attempt.resumedTokens} tokens` : '';
   const title = record.attempts.length === 1 ? 'considered' : `attempt ${index + 1} at ${ms(attempt.atMs)}${resumed}: considered`;
   const ways = decision.considered === 1 ? '1 way' : `${decision.considered} ways`;
-  const lines = [`${title} ${ways}, in ms; the least total wins`, ...table(decision), ...runnerUp(decision), ...measured(attempt)];
+  const lines = [
+    `${title} ${ways}, in ms; the least total wins`,
+    ...table(decision),
+    ...runnerUp(decision),
+    ...aside(decision),
+    ...measured(attempt),
+  ];
   if (attempt.error !== null) lines.push(`lost: ${attempt.error}`);
   return lines;
 }
@@ -70,6 +76,10 @@ function runnerUp({ chosen, candidates }: Decision): string[] {
   const term = largestGap(chosen, next);
   const gap = next.terms[term] - chosen.terms[term];
   return [`${nameOf(next)} lost by ${ms(lead)}: its ${termName(term)} is ${ms(gap)} more`];
+}
+
+function aside(decision: Decision): string[] {
+  return decision.aside.map(({ instance, why }) => `${instance} was no choice: ${why}`);
 }
 
 /** What then happened, beside what was predicted. */

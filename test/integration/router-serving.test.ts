@@ -92,8 +92,8 @@ describe('the way through the pools', () => {
       expect(pooled.done).toBe(true);
       const record = await recordOf(pooled.requestId);
       expect(record).toMatchObject({ outcome: 'ok', outputTokens: 40, resumes: 0 });
-      const [attempt] = record['attempts'] as readonly { decision: { chosen: Json }; decode: { report: { handOff: Json } } }[];
-      expect(attempt?.decision.chosen).toMatchObject({ prefill: 'prefill-0' });
+      const [attempt] = record['attempts'] as readonly { decision: Json; decode: { report: { handOff: Json } } }[];
+      expect(attempt?.decision, JSON.stringify(attempt?.decision)).toMatchObject({ chosen: { prefill: 'prefill-0' }, aside: [] });
       expect(attempt?.decode.report.handOff).toMatchObject({ failed: null });
     }
     await bed.nothingLeft();

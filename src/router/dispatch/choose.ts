@@ -5,7 +5,7 @@ import { guessedNames, type PromptNames } from '../identity/index.ts';
 import type { Group } from '../instances/group.ts';
 import type { Instance } from '../instances/instance.ts';
 import type { Registry } from '../instances/registry.ts';
-import { type Decision, place } from '../placement/index.ts';
+import { type Aside, type Decision, MAX_ASIDE, place } from '../placement/index.ts';
 import type { Speech } from './dialects/index.ts';
 
 export interface Choice {
@@ -78,7 +78,7 @@ export class Chooser {
     const { identity, bytesPerBlock } = group.info;
     const prompt = group.family?.namesOf(request.prompt, request.body, salt) ?? guessedNames(request.body);
     const maxTokens = request.maxTokens ?? (request.kind === 'chat' ? UNLIMITED_TOKENS : COMPLETION_TOKENS);
-    const decision = place({
+    const ranking = place({
       promptTokens: prompt.tokens + spared,
       maxTokens: Math.max(1, maxTokens - spared),
       blockTokens: identity.blockTokens,
@@ -88,10 +88,12 @@ export class Chooser {
       spread: this.#turn % instances.length,
       pairOnly: question.probe,
     });
-    if (!decision) return null;
+    if (!ranking) return null;
     const byId = (id: string | null) => instances.find((instance) => instance.id === id);
-    const decode = byId(decision.chosen.decode);
-    return decode ? { group, prefill: byId(decision.chosen.prefill) ?? null, decode, decision, prompt } : null;
+    const decode = byId(ranking.chosen.decode);
+    if (!decode) return null;
+    const decision = { ...ranking, aside: this.#aside(instances, question, now) };
+    return { group, prefill: byId(ranking.chosen.prefill) ?? null, decode, decision, prompt };
   }
 
   /** Those that fail or are silent count only while nobody else can decode: a doubtful instance is better than a certain refusal. */
@@ -107,6 +109,16 @@ export class Chooser {
     return probe ? unprovenFirst(eligible) : eligible;
   }
 
+  #aside(eligible: readonly Instance[], { excluded }: Question, now: number): Aside[] {
+    const aside: Aside[] = [];
+    for (const instance of this.#registry.instances) {
+      const why = excluded.has(instance) ? 'it failed this request' : whyNotWell(instance, now);
+      if (why !== null && !eligible.includes(instance)) aside.push({ instance: instance.id, why });
+      if (aside.length === MAX_ASIDE) break;
+    }
+    return aside;
+  }
+
   #held(instances: readonly Instance[], prompt: PromptNames): Uint32Array {
     const held = new Uint32Array(instances.length);
     if (prompt.keys.length === 0) return held;
@@ -119,7 +131,18 @@ export class Chooser {
 }
 
 function isWell(instance: Instance, now: number): boolean {
-  return instance.usable && !instance.silent && instance.breaker.allows(now);
+  return whyNotWell(instance, now) === null;
+}
+
+/** In the words of `sluice explain`; null = it is well. */
+function whyNotWell(instance: Instance, now: number): string | null {
+  const { breaker, draining, load, lostBecause, pulse } = instance;
+  if (!instance.connected) return `it is not connected: ${lostBecause ?? 'it has not said yet how loaded it is'}`;
+  if (breaker.broken) return 'its engine said that it is dead';
+  if (draining || load?.draining === true) return 'it drains';
+  const { silence } = pulse;
+  if (silence) return `${silence.of === 'engine' ? 'its engine' : 'it'} has said nothing for ${Math.round(silence.ms)} ms`;
+  return breaker.allows(now) ? null : 'it failed again and again';
 }
 
 /** Of each role those that nothing went through yet, where there are any. */

@@ -3,6 +3,7 @@ import { FREE_COSTS } from '../../api/index.ts';
 import type { EngineCosts, EngineInfo, EngineLoad, Role } from '../../engines/index.ts';
 import type { InstanceView } from '../placement/index.ts';
 import { Breaker } from './breaker.ts';
+import { Burden } from './burden.ts';
 import type { Endpoint } from './endpoint.ts';
 import { Pulse } from './pulse.ts';
 import { Recent } from './recent.ts';
@@ -31,14 +32,14 @@ export class Instance implements InstanceView {
   proven = false;
   /** Null while the feed is down. */
   info: EngineInfo | null = null;
-  load: EngineLoad | null = null;
   lostBecause: string | null = 'not connected yet';
-  inFlight = 0;
   promptTokens = 0;
   reusedTokens = 0;
   #requests: Endpoint;
-  #reservedPrefill = 0;
-  #reservedContext = 0;
+  #load: EngineLoad | null = null;
+  readonly #requestCount = new Burden();
+  readonly #prefill = new Burden();
+  readonly #context = new Burden();
 
   constructor(options: { id: string; incarnation: string; role: Role; published: Endpoint; now: number }) {
     this.id = options.id;
@@ -75,11 +76,6 @@ export class Instance implements InstanceView {
     return this.connected && !this.draining && this.load?.draining !== true && !this.breaker.broken;
   }
 
-  /** There, but it, or the engine behind its agent, says nothing: used only when nobody else is there. */
-  get silent(): boolean {
-    return this.pulse.silence !== null;
-  }
-
   get costs(): EngineCosts {
     return this.load?.costs ?? FREE_COSTS;
   }
@@ -88,37 +84,61 @@ export class Instance implements InstanceView {
     return this.info?.maxSequences ?? 1;
   }
 
-  /** The engine's report is up to 200 ms old and knows other routers' requests; ours are known at once. */
+  /** Null while the feed is down. */
+  get load(): EngineLoad | null {
+    return this.#load;
+  }
+
+  reported(load: EngineLoad): void {
+    this.#load = load;
+    this.#requestCount.reported(load.running + load.waiting);
+    this.#prefill.reported(load.pendingPrefillTokens);
+    this.#context.reported(load.contextTokens);
+  }
+
+  /** Its feed is down. */
+  lost(reason: string): void {
+    this.info = null;
+    this.#load = null;
+    this.lostBecause = reason;
+    for (const burden of [this.#requestCount, this.#prefill, this.#context]) burden.lost();
+  }
+
+  /** Requests of this router. */
+  get inFlight(): number {
+    return this.#requestCount.ours;
+  }
+
   get running(): number {
-    return Math.max(this.inFlight, this.load ? this.load.running + this.load.waiting : 0);
+    return this.#requestCount.all;
   }
 
   get pendingPrefillTokens(): number {
-    return Math.max(this.#reservedPrefill, this.load?.pendingPrefillTokens ?? 0);
+    return this.#prefill.all;
   }
 
   get contextTokens(): number {
-    return Math.max(this.#reservedContext, this.load?.contextTokens ?? 0);
+    return this.#context.all;
   }
 
   get reservedTokens(): number {
-    return this.#reservedPrefill + this.#reservedContext;
+    return this.#prefill.ours + this.#context.ours;
   }
 
   reserve({ prefillTokens, contextTokens }: Reservation): void {
-    this.inFlight += 1;
-    this.#reservedPrefill += prefillTokens;
-    this.#reservedContext += contextTokens;
+    this.#requestCount.add(1);
+    this.#prefill.add(prefillTokens);
+    this.#context.add(contextTokens);
   }
 
   /** The prompt is prefilled; the request goes on. */
   prefilled(tokens: number): void {
-    this.#reservedPrefill -= tokens;
+    this.#prefill.add(-tokens);
   }
 
   release({ prefillTokens, contextTokens }: Reservation): void {
-    this.inFlight -= 1;
-    this.#reservedPrefill -= prefillTokens;
-    this.#reservedContext -= contextTokens;
+    this.#requestCount.add(-1);
+    this.#prefill.add(-prefillTokens);
+    this.#context.add(-contextTokens);
   }
 }

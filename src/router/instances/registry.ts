@@ -118,7 +118,7 @@ export class Registry {
     const listener = {
       info: (info: EngineInfo) => this.#described(instance, info),
       load: (load: EngineLoad) => {
-        instance.load = load;
+        instance.reported(load);
         instance.pulse.told(load.quietMs ?? 0, clock.now());
       },
       update: (update: Parameters<Directory['apply']>[1]) => {
@@ -163,9 +163,7 @@ export class Registry {
 
   #lost(instance: Instance, reason: string): void {
     if (instance.info) this.#options.directory.fence(instance.id);
-    instance.info = null;
-    instance.load = null;
-    instance.lostBecause = reason;
+    instance.lost(reason);
     for (const [key, group] of this.#groups) {
       group.instances.delete(instance);
       // The last one stays, so that a pool that restarts finds its tokenizer loaded.

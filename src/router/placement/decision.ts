@@ -63,7 +63,8 @@ export interface Candidate {
   readonly pulledBlocks: number;
 }
 
-export interface Decision {
+/** What placement answers. */
+export interface Ranking {
   readonly chosen: Candidate;
   /** Best first, the chosen one among them; at most MAX_CANDIDATES. */
   readonly candidates: readonly Candidate[];
@@ -72,6 +73,18 @@ export interface Decision {
   readonly why: string;
 }
 
+/** An instance that could not be chosen. */
+export interface Aside {
+  readonly instance: string;
+  readonly why: string;
+}
+
+export interface Decision extends Ranking {
+  /** At most MAX_ASIDE. */
+  readonly aside: readonly Aside[];
+}
+
+export const MAX_ASIDE = 8;
 export const MAX_CANDIDATES = 6;
 
 export function ttftOf(terms: Terms): number {

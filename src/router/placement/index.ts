@@ -1,7 +1,9 @@
 export {
+  type Aside,
   type Candidate,
   type Decision,
   type InstanceView,
+  MAX_ASIDE,
   type PlacementRequest,
   type Terms,
   totalOf,

@@ -5,7 +5,7 @@
  * depends on what the decode instance lacks), so the best pair is the best of each: instances are priced once, not pairs, and 64
  * instances cost 64 prices. "The decode instance does it alone" is one more candidate for each of them.
  */
-import { type Candidate, type Decision, MAX_CANDIDATES, type PlacementRequest, totalOf, ttftOf } from './decision.ts';
+import { type Candidate, MAX_CANDIDATES, type PlacementRequest, type Ranking, totalOf, ttftOf } from './decision.ts';
 import { type DecodePrice, type PrefillPrice, priceAlone, priceDecode, pricePrefill } from './price.ts';
 
 interface Ranked<Price> {
@@ -18,7 +18,7 @@ interface Ranked<Price> {
 const KEPT = 3;
 
 /** Null when there is no instance that can decode. */
-export function place(request: PlacementRequest): Decision | null {
+export function place(request: PlacementRequest): Ranking | null {
   const { instances, held } = request;
   const order = startingAt(instances.length, request.spread);
   const prefills: Ranked<PrefillPrice>[] = [];
@@ -89,7 +89,7 @@ function aloneOf({ instances }: PlacementRequest, index: number, { terms, cached
   };
 }
 
-function decide(candidates: readonly Candidate[], considered: number): Decision | null {
+function decide(candidates: readonly Candidate[], considered: number): Ranking | null {
   // A stable sort: candidates came in order of preference among equals.
   const sorted = [...candidates].sort((a, b) => a.totalMs - b.totalMs).slice(0, MAX_CANDIDATES);
   const chosen = sorted[0];

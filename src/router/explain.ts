@@ -36,7 +36,7 @@ function attemptLines(record: RequestRecord, attempt: AttemptRecord, index: numb
     `${title} ${ways}, in ms; the least total wins`,
     ...table(decision),
     ...runnerUp(decision),
-    ...aside(decision),
+    ...asideLines(decision),
     ...measured(attempt),
   ];
   if (attempt.error !== null) lines.push(`lost: ${attempt.error}`);
@@ -78,7 +78,7 @@ function runnerUp({ chosen, candidates }: Decision): string[] {
   return [`${nameOf(next)} lost by ${ms(lead)}: its ${termName(term)} is ${ms(gap)} more`];
 }
 
-function aside(decision: Decision): string[] {
+function asideLines(decision: Decision): string[] {
   return decision.aside.map(({ instance, why }) => `${instance} was no choice: ${why}`);
 }
 

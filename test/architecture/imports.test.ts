@@ -1,12 +1,16 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { idlePatterns, violations } from './rules.ts';
+import { escapes, idlePatterns, violations } from './rules.ts';
 import type { Source } from './scan.ts';
 
-const SRC = new URL('../../src/', import.meta.url);
-const sources: Source[] = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
-  .filter((path) => path.endsWith('.ts'))
-  .map((path) => ({ path, text: readFileSync(new URL(path, SRC), 'utf8') }));
+function filesOf(folder: string): Source[] {
+  const url = new URL(`../../${folder}/`, import.meta.url);
+  return readdirSync(url, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts'))
+    .map((path) => ({ path, text: readFileSync(new URL(path, url), 'utf8') }));
+}
+
+const sources = filesOf('src');
 
 describe('src/', () => {
   it('was seen', () => {
@@ -17,6 +21,16 @@ describe('src/', () => {
   it('keeps the rules', () => expect(violations(sources)).toEqual([]));
 
   it('has the deciding files that the rules name', () => expect(idlePatterns(sources)).toEqual([]));
+});
+
+describe('test/', () => {
+  // What the rules themselves are tried on names what it looks for.
+  const tests = filesOf('test').filter(({ path }) => !path.startsWith('architecture/'));
+
+  it('hides nothing from the checker', () => {
+    expect(tests.length).toBeGreaterThan(100);
+    expect(escapes(tests)).toEqual([]);
+  });
 });
 
 describe('the rules see', () => {

@@ -33,6 +33,15 @@ function read(source: Source): File {
   };
 }
 
+/** What tests and benches are held to as well: types that hide nothing. */
+export function escapes(sources: readonly Source[]): string[] {
+  return sources.map(read).flatMap(escapesOf).sort();
+}
+
+function escapesOf({ path, scan }: File): string[] {
+  return scan.escapes.map(({ line, what }) => `${path}:${line}: "${what}" hides what the checker would say: fix the type instead`);
+}
+
 function fileViolations(file: File): string[] {
   const at = (use: Use, text: string) => `${file.path}:${use.line}: ${text}`;
   const found = file.scan.imports.flatMap((use) => importViolation(file, use.what).map((text) => at(use, text)));
@@ -41,7 +50,7 @@ function fileViolations(file: File): string[] {
   for (const part of file.path.replace(/(\.test|\.contract)?\.ts$/, '').split('/')) {
     if (EMPTY_NAMES.includes(part)) found.push(`${file.path}:1: the name "${part}" says nothing about what is inside`);
   }
-  for (const use of file.scan.escapes) found.push(at(use, `"${use.what}" hides what the checker would say: fix the type instead`));
+  found.push(...escapesOf(file));
   if (file.isTest) return found;
   if (file.room !== COMPOSITION_ROOT) {
     for (const use of file.scan.surroundings)

@@ -6,16 +6,16 @@ import { fileURLToPath } from 'node:url';
 import { ensureTinyModelFolder } from '../../src/engines/vllm/model/index.ts';
 import type { VllmPair } from '../contract/vllm-bed.ts';
 import { vllmContract } from '../contract/vllm-contract.ts';
+import { isAlive } from '../integration/up-process.ts';
 import { freePort } from '../ports.ts';
-import { everythingUnder, killNow } from './running.ts';
+import { everythingUnder, killNow, until } from './running.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const START_MS = 400_000;
 const LEASE_MS = 5_000;
 /** What vLLM waits for a side channel that does not answer. */
 const CONTACT_MS = 5_000;
-/** Right after a kill, the first pull from the dead one was once seen to stall. */
-const SETTLE_MS = 300;
+const GONE_MS = 10_000;
 
 interface Started {
   readonly url: string;
@@ -56,8 +56,11 @@ async function start(role: 'prefill' | 'decode'): Promise<Started> {
 async function kill({ agent }: Started): Promise<void> {
   if (agent.exitCode !== null || agent.signalCode !== null) return;
   const gone = new Promise((resolve) => agent.once('exit', resolve));
-  for (const pid of everythingUnder(agent.pid ?? 0)) killNow(pid);
+  const tree = everythingUnder(agent.pid ?? 0);
+  tree.forEach(killNow);
   await gone;
+  // The engine holds its side channel until its own process is gone: only then is a pull from it refused at once.
+  await until('every process of it is gone', GONE_MS, () => !tree.some(isAlive));
 }
 
 vllmContract(
@@ -70,10 +73,7 @@ vllmContract(
       deadPort: await freePort(),
       contactMs: CONTACT_MS,
       leaseMs: LEASE_MS,
-      killPrefill: async () => {
-        await kill(prefill);
-        await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-      },
+      killPrefill: () => kill(prefill),
       close: async () => {
         await Promise.all([kill(prefill), kill(decode)]);
       },

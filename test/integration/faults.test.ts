@@ -12,10 +12,7 @@ let alone: Engine;
 
 beforeAll(async () => {
   await fleet.start();
-  // The mixed engine is the one to compare with: it leaves the router's list.
-  alone = fleet.of('mixed')[0] as Engine;
-  fleet.engines.splice(fleet.engines.indexOf(alone), 1);
-  await fleet.publish();
+  alone = await fleet.setAside();
 });
 afterAll(() => fleet.stop());
 

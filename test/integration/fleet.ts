@@ -125,6 +125,15 @@ export class Fleet {
     return this.engines.filter((engine) => engine.role === role);
   }
 
+  /** Takes the mixed engine, the one to compare texts with, out of the router's list; it runs on until `stop`. */
+  async setAside(): Promise<Engine> {
+    const at = this.engines.findIndex(({ role }) => role === 'mixed');
+    const [alone] = at < 0 ? [] : this.engines.splice(at, 1);
+    if (!alone) throw new Error('the fleet has no mixed engine to compare with');
+    await this.publish();
+    return alone;
+  }
+
   async instances(): Promise<{ id: string; connected: boolean; inFlight: number }[]> {
     const { instances } = await json<{ instances: { id: string; connected: boolean; inFlight: number }[] }>(
       `${this.adminUrl}/admin/instances`,

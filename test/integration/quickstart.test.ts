@@ -77,7 +77,7 @@ describe('sluice start', () => {
     const { requests } = expectReport(sluice.stdout());
     const [cold, again, , long, cancelled] = requests;
     expect(cold?.reusedTokens.hbm).toBe(0);
-    expect(cold?.handOff?.blocks).toBeGreaterThan(10);
+    expect(cold?.handOff?.blocks, JSON.stringify(cold)).toBeGreaterThan(10);
     expect((again?.reusedTokens.hbm ?? 0) + (again?.reusedTokens.host ?? 0)).toBeGreaterThan(100);
     expect(long?.promptTokens).toBeGreaterThan(3_500);
     expect(long?.promptTokens).toBeLessThan(4_800);

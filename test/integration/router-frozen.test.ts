@@ -26,10 +26,7 @@ let count = 0;
 
 beforeAll(async () => {
   await fleet.start();
-  // The one to compare with: it leaves the router's list.
-  alone = fleet.of('mixed')[0] as Engine;
-  fleet.engines.splice(fleet.engines.indexOf(alone), 1);
-  await fleet.publish();
+  alone = await fleet.setAside();
 });
 
 afterAll(() => fleet.stop());
@@ -152,9 +149,8 @@ describe('vLLM, which does not verify what it pulls', () => {
   afterAll(() => vllm.stop());
 
   it('is not asked to pull what a router that stood still held too long', async () => {
-    const [prefill, , reference] = vllm.engines as [Engine, Engine, Engine];
-    vllm.engines.pop();
-    await vllm.publish();
+    const reference = await vllm.setAside();
+    const [prefill] = vllm.engines as [Engine, Engine];
     const body = { prompt: promptOf(), max_tokens: 5 };
     const asked = ask(vllm.routerUrl, body, 'late');
     await until('it computes', async () => (await vllm.load(prefill)).running > 0);

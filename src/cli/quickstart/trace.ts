@@ -13,11 +13,11 @@ export async function readTrace(adminUrl: string, requestId: string): Promise<Tr
 
 function traceOf(record: RequestRecord): Trace | null {
   if (record.outcome === null) return null;
-  const { prefill, decode, why, reusedTokens, handOff } = summaryOf(record);
+  const { prefill, decode, why, aside, reusedTokens, handOff } = summaryOf(record);
   return {
     prefill,
     decode,
-    why,
+    why: [why, ...aside.map((one) => `${one.instance} was no choice: ${one.why}`)].join('; '),
     promptTokens: record.promptTokens,
     reusedTokens,
     handOff: handOff && { ...handOff, ms: handOff.ms === null ? null : Math.round(handOff.ms * 100) / 100 },

@@ -76,6 +76,8 @@ export interface RecordSummary {
   readonly prefill: string | null;
   readonly decode: string | null;
   readonly why: string;
+  /** Instances that could not be chosen. */
+  readonly aside: Decision['aside'];
   /** Tokens of the prompt that nobody had to compute, by the tier they came from. */
   readonly reusedTokens: { readonly hbm: number; readonly host: number; readonly peer: number; readonly store: number };
   readonly handOff: { readonly blocks: number; readonly bytes: number; readonly ms: number | null } | null;
@@ -86,8 +88,9 @@ const NOTHING_REUSED = { hbm: 0, host: 0, peer: 0, store: 0 };
 /** The short form of the first attempt that gave a token, else of the last one. */
 export function summaryOf(record: RequestRecord): RecordSummary {
   const attempt = record.attempts.find((each) => each.decode !== null) ?? record.attempts.at(-1);
-  if (!attempt) return { prefill: null, decode: null, why: record.error ?? 'not placed', reusedTokens: NOTHING_REUSED, handOff: null };
-  const { chosen, why } = attempt.decision;
+  if (!attempt)
+    return { prefill: null, decode: null, why: record.error ?? 'not placed', aside: [], reusedTokens: NOTHING_REUSED, handOff: null };
+  const { chosen, why, aside } = attempt.decision;
   const handOff = attempt.decode?.report?.handOff ?? null;
   // After a hand-off nearly all of the prompt is "reused" on the decode instance: what was saved is what the prefill instance had.
   const report = attempt.prefill?.report ?? attempt.decode?.report;
@@ -95,6 +98,7 @@ export function summaryOf(record: RequestRecord): RecordSummary {
     prefill: chosen.prefill,
     decode: chosen.decode,
     why,
+    aside,
     reusedTokens: report?.reused ?? NOTHING_REUSED,
     handOff: handOff === null ? null : { blocks: handOff.blocks, bytes: handOff.bytes, ms: handOff.ms },
   };

@@ -1,6 +1,6 @@
 /** `sluice router`: one router process. */
 import { randomBytes } from 'node:crypto';
-import { loadTokenizer } from '../engines/index.ts';
+import { loadTokenizer } from '../engines/tokenizers/index.ts';
 import { type RunningRouter, startRouter } from '../router/index.ts';
 import { systemClock } from '../shared/index.ts';
 import { createLogger } from '../telemetry/index.ts';

@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { FREE_COSTS } from '../../api/index.ts';
+import { FREE_COSTS } from '../../api/facts/index.ts';
 import { systemClock } from '../../shared/index.ts';
 import type { EngineLoad } from '../port.ts';
 import { VllmAgent } from './agent.ts';
 import { type FakeMode, isAlive, writeFakeVllm, writeModelFiles } from './fakevllm.fixture.ts';
 import { pickPorts } from './ports.ts';
-import type { ViewOptions } from './view.ts';
+import type { ViewOptions } from './view/view.ts';
 
 // Starting a process takes seconds on a machine that has other things to do.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });

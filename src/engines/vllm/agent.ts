@@ -12,7 +12,6 @@ import { type Cancel, type Clock, SluiceError } from '../../shared/index.ts';
 import { EventHub, type ToldEngine } from '../openai/events.ts';
 import { urlOf } from '../openai/listen.ts';
 import type { EngineInfo, EngineLoad } from '../port.ts';
-import { bindThreads } from './affinity.ts';
 import { VllmClient } from './client.ts';
 import { coresOfRanks, isLocal, leaseSeconds, type VllmDevice, type VllmPorts, type VllmSpec, vllmCommand } from './command.ts';
 import { describeModel, identityOf, type ModelDescription } from './describe.ts';
@@ -21,7 +20,7 @@ import { createFace, type Face, type Shown } from './face.ts';
 import { hubSnapshot } from './hub.ts';
 import { HealthWatch, untilServing } from './readiness.ts';
 import { type SupervisedVllm, superviseVllm } from './supervisor.ts';
-import type { OpenView, VllmView } from './view.ts';
+import type { OpenView, VllmView } from './view/view.ts';
 import { warmUp } from './warmup.ts';
 
 export interface VllmAgentOptions {
@@ -46,6 +45,8 @@ export interface VllmAgentOptions {
   /** Its start goes on. */
   readonly onProgress: () => void;
 }
+
+type BindThreads = typeof import('./affinity.ts')['bindThreads'];
 
 const EVENT_BUFFERED_BYTES = 32 * 2 ** 20;
 const EVENT_SUBSCRIBERS = 64;
@@ -164,10 +165,12 @@ export class VllmAgent {
     const { clock, spec, device, onProgress, startMs } = this.#options;
     const client = this.#client;
     const { signal } = this.#over;
+    // It brings a native library: loaded while vLLM loads its model.
+    const { bindThreads } = await import('./affinity.ts');
     const effort = () => this.#vllm.writtenBytes + groupTicks(this.#vllm.pid);
     const obstacle = await untilServing({ client, clock, effort, onProgress, signal, startMs });
     if (obstacle !== null || signal.aborted) return obstacle;
-    this.#bind();
+    this.#bind(bindThreads);
     const described = await this.#describe();
     if (typeof described === 'string') return described;
     const { info, description } = described;
@@ -235,7 +238,7 @@ export class VllmAgent {
     return version ?? null;
   }
 
-  #bind(): void {
+  #bind(bindThreads: BindThreads): void {
     const { device, spec, warn } = this.#options;
     if (device.kind !== 'cpu' || device.cores === null) return;
     const why = bindThreads(this.#vllm.pid, coresOfRanks(device.cores, spec.tensorParallel));

@@ -88,7 +88,8 @@ export interface StartWatchOptions {
 }
 
 const PROGRESS_EVERY_MS = 3_000;
-const START_POLL_MS = 200;
+/** A connection that is refused costs next to nothing. */
+const START_POLL_MS = 50;
 
 /** Resolves null when vLLM serves (or the signal aborts), else with why it will not. */
 export async function untilServing(options: StartWatchOptions): Promise<string | null> {

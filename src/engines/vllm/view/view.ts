@@ -1,10 +1,10 @@
 /** What a vLLM holds and how loaded it is, put together from its KV events and its metrics. */
-import type { KvEventEnvelope, KvSnapshot } from '../../kv/index.ts';
-import type { Clock } from '../../shared/index.ts';
-import type { EngineCosts, EngineInfo, EngineLoad } from '../port.ts';
-import { EVENT_TOPIC, type VllmPorts } from './command.ts';
-import { BlockLedger, EventSubscriber } from './events/index.ts';
-import { MetricsFormatError, MetricsView } from './metrics/index.ts';
+import type { KvEventEnvelope, KvSnapshot } from '../../../kv/index.ts';
+import type { Clock } from '../../../shared/index.ts';
+import type { EngineCosts, EngineInfo, EngineLoad } from '../../port.ts';
+import { EVENT_TOPIC, type VllmPorts } from '../command.ts';
+import { BlockLedger, EventSubscriber } from '../events/index.ts';
+import { MetricsFormatError, MetricsView } from '../metrics/index.ts';
 
 export interface VllmView {
   snapshot(): KvSnapshot;

@@ -19,8 +19,9 @@ export interface ProberOptions {
 
 const WHILE_NOT_READY_MS = 100;
 const WHILE_READY_MS = 5_000;
-/** How often it looks for instances that nothing went through yet, and how long it leaves one alone that could not be proven. */
-const LOOK_MS = 100;
+/** How often it looks for instances that nothing went through yet: a deployment that comes up waits for it. */
+const LOOK_MS = { ready: 100, notReady: 20 };
+/** How long it leaves one alone that could not be proven. */
 const UNPROVEN_MS = 1_000;
 const FRESH_MS = 15_000;
 /** Long enough for a few blocks to be handed over. */
@@ -100,7 +101,7 @@ export class Prober {
 
   #look(): void {
     const { clock, unproven } = this.#options;
-    this.#cancel = clock.after(LOOK_MS, () => {
+    this.#cancel = clock.after(this.ready ? LOOK_MS.ready : LOOK_MS.notReady, () => {
       const now = clock.now();
       const count = unproven();
       // Another one came, or the last probe proved one: at once. It proved none: later.

@@ -1,9 +1,9 @@
 /** Puts a router together and runs its two listeners. */
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Tokenizer, TokenizerSource } from '../engines/index.ts';
 import { memoryDirectory } from '../kv/index.ts';
-import type { Clock } from '../shared/index.ts';
+import { type Clock, createServer } from '../shared/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { createAdminApp } from './admin.ts';
 import { Admission } from './admission/admission.ts';

@@ -1,6 +1,6 @@
 /** The HTTP face of an agent: what docs/engine-protocol.md asks of an engine but for the requests, which vLLM takes itself. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { SluiceError, toSluiceError } from '../../shared/index.ts';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, SluiceError, toSluiceError } from '../../shared/index.ts';
 import type { EventHub } from '../openai/events.ts';
 import { close, listen } from '../openai/listen.ts';
 import { sendError, sendJson, sendText } from '../openai/replies.ts';

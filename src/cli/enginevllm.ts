@@ -49,7 +49,10 @@ export async function serveVllm(options: VllmEngineOptions): Promise<void> {
       throw new SluiceError('engine_failed', why);
     });
     const started = await Promise.race([ended, lost, agent.start()]);
-    if (started === undefined) logger.info({ url, requestUrl: agent.info?.requestUrl, role: flags.role }, `${flags.instance} serves`);
+    if (started === undefined) {
+      process.send?.({ type: 'ready' });
+      logger.info({ url, requestUrl: agent.info?.requestUrl, role: flags.role }, `${flags.instance} serves`);
+    }
     const reason = await Promise.race([ended, lost]);
     if (reason === 'parent') stopMs = ORPHAN_STOP_MS;
     else if (agent.info !== null) await drained(agent, { drainMs: flags.drainMs, logger, clock: systemClock });

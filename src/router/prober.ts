@@ -13,6 +13,8 @@ export interface ProberOptions {
   readonly clock: Clock;
   readonly model: () => string;
   readonly newId: () => string;
+  /** It was not ready, and is now. */
+  readonly onReady: () => void;
   /** How many usable instances there are that no request went through yet. */
   readonly unproven: () => number;
 }
@@ -85,10 +87,12 @@ export class Prober {
   }
 
   #ended(error: string | null): void {
-    const { clock } = this.#options;
+    const { clock, onReady } = this.#options;
     if (error === null) {
+      const wasReady = this.ready;
       this.#succeededAt = clock.now();
       this.#failures = 0;
+      if (!wasReady) onReady();
     } else {
       this.#failures += 1;
       this.#lastError = error;

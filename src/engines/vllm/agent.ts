@@ -167,8 +167,9 @@ export class VllmAgent {
     const { signal } = this.#over;
     // It brings a native library: loaded while vLLM loads its model.
     const { bindThreads } = await import('./affinity.ts');
-    const effort = () => this.#vllm.writtenBytes + groupTicks(this.#vllm.pid);
-    const obstacle = await untilServing({ client, clock, effort, onProgress, signal, startMs });
+    const written = () => this.#vllm.writtenBytes;
+    const effort = () => written() + groupTicks(this.#vllm.pid);
+    const obstacle = await untilServing({ client, clock, written, effort, onProgress, signal, startMs });
     if (obstacle !== null || signal.aborted) return obstacle;
     this.#bind(bindThreads);
     const described = await this.#describe();

@@ -20,8 +20,8 @@ import { createFace, type Face, type Shown } from './face.ts';
 import { hubSnapshot } from './hub.ts';
 import { HealthWatch, untilServing } from './readiness.ts';
 import { type SupervisedVllm, superviseVllm } from './supervisor.ts';
-import type { OpenView, VllmView } from './view/view.ts';
-import { warmUp } from './warmup.ts';
+import type { OpenedView, OpenView, VllmView } from './view/view.ts';
+import { greet, type WarmUp, type WarmUpOptions, warmUp } from './warmup.ts';
 
 export interface VllmAgentOptions {
   readonly spec: VllmSpec;
@@ -72,6 +72,7 @@ export class VllmAgent {
   #watch: HealthWatch | null = null;
   #info: EngineInfo | null = null;
   #events: EventHub | null = null;
+  #opened: OpenedView | null = null;
   #view: VllmView | null = null;
   #draining = false;
   #drainedFromMs = 0;
@@ -155,14 +156,14 @@ export class VllmAgent {
     this.#vllm.end(killAfterMs);
     await this.#vllm.ended;
     this.#over.abort();
-    await this.#view?.close();
+    await this.#opened?.close();
     this.#client.close();
     await this.#face.close();
   }
 
   /** @returns why it cannot be used; null = it serves, or has ended */
   async #start(): Promise<string | null> {
-    const { clock, spec, device, onProgress, startMs } = this.#options;
+    const { clock, spec, device, onProgress, startMs, ports, host, openView, warn } = this.#options;
     const client = this.#client;
     const { signal } = this.#over;
     // It brings a native library: loaded while vLLM loads its model.
@@ -171,11 +172,10 @@ export class VllmAgent {
     const effort = () => written() + groupTicks(this.#vllm.pid);
     const obstacle = await untilServing({ client, clock, written, effort, onProgress, signal, startMs });
     if (obstacle !== null || signal.aborted) return obstacle;
-    this.#bind(bindThreads);
     const described = await this.#describe();
     if (typeof described === 'string') return described;
     const { info, description } = described;
-    const measured = await warmUp({
+    const requests: WarmUpOptions = {
       client,
       clock,
       modelName: spec.modelName,
@@ -183,11 +183,17 @@ export class VllmAgent {
       vocabulary: description.vocabulary,
       requestMs: WARM_UP_REQUEST_MS,
       busyMs: () => (device.kind === 'cpu' ? computeMs(this.#vllm.pid) : null),
-    });
+    };
+    // What else there is to do fits into the time of the first request.
+    const greeted = greet(requests);
+    this.#opened = await openView({ info, ports, host, clock, warn });
+    this.#bind(bindThreads);
+    const why = await greeted;
+    if (signal.aborted) return null;
+    const measured: WarmUp = why === null ? await warmUp(requests) : { ok: false, why };
     if (signal.aborted) return null;
     if (!measured.ok) return `vLLM serves, but ${measured.why}`;
-    const { ports, host, openView, warn } = this.#options;
-    const view = await openView({ info, ports, host, clock, costs: measured.costs, warn });
+    const view = this.#opened.withCosts(measured.costs);
     this.#view = view;
     await this.#scrape();
     if (!signal.aborted) this.#serve(info, view);

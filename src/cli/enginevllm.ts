@@ -50,7 +50,7 @@ export async function serveVllm(options: VllmEngineOptions): Promise<void> {
     });
     const started = await Promise.race([ended, lost, agent.start()]);
     if (started === undefined) {
-      process.send?.({ type: 'ready' });
+      if (process.connected) process.send?.({ type: 'ready' });
       logger.info({ url, requestUrl: agent.info?.requestUrl, role: flags.role }, `${flags.instance} serves`);
     }
     const reason = await Promise.race([ended, lost]);

@@ -35,7 +35,9 @@ export async function routerCommand(argv: string[]): Promise<number> {
 
 async function serve({ model, config, listen, graceMs }: RouterFlags, ended: Promise<EndReason>): Promise<number> {
   const log = createLogger({ name: 'router', level: 'info', format: process.stderr.isTTY ? 'pretty' : 'json' });
-  const onReady = () => process.send?.({ type: 'ready' });
+  const onReady = () => {
+    if (process.connected) process.send?.({ type: 'ready' });
+  };
   const options = { model, config, log, loadTokenizer, clock: systemClock, newId: requestIds(), random: Math.random, onReady };
   const router = await startRouter(options, listen);
   announce(router);

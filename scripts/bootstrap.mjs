@@ -2,6 +2,8 @@
 // The way into Sluice on a bare machine: plain JavaScript for any Node >= 18, no dependency. It installs what the lock file names when
 // that is missing or stale, then hands over to the pinned Node. Standard output belongs to the command: progress goes to standard error.
 import { realpathSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { check } from './check.mjs';
 import { ensureInstalled } from './install.mjs';
@@ -12,8 +14,8 @@ const MAIN = `${ROOT}/src/cli/main.ts`;
 
 /** Verb -> what runs after the install. `dev` says whether it needs the development packages. */
 const VERBS = {
-  start: { dev: false, run: (args) => exec([MAIN, 'start', ...args]) },
-  sluice: { dev: false, run: (args) => exec([MAIN, ...args]) },
+  start: { dev: false, run: (args) => runMain(['start', ...args]) },
+  sluice: { dev: false, run: runMain },
   bench: { dev: true, run: (args) => exec([`${ROOT}/test/bench/main.ts`, ...args], { cwd: ROOT }) },
   test: { dev: true, run: (args) => exec([`${ROOT}/node_modules/vitest/vitest.mjs`, 'run', ...args], { cwd: ROOT }) },
   'test:engines': { dev: true, run: testEngines },
@@ -21,6 +23,12 @@ const VERBS = {
   check: { dev: true, run: () => check() },
   generate: { dev: false, run: (args) => exec([`${ROOT}/scripts/generate.mjs`, ...args], { cwd: ROOT }) },
 };
+
+/** Where the code that Node makes of our TypeScript is kept: see `src/cli/context.ts`. */
+function runMain(args) {
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
+  return exec([MAIN, ...args], { env: { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE || join(cache, 'sluice', 'compiled') } });
+}
 
 /** The tests of engines that are installed apart; arguments that are no flags name the engines, for example `vllm`. */
 function testEngines(args) {

@@ -3,7 +3,7 @@ import {
   explainOverride,
   findOverrides,
   findVllm,
-  openView,
+  type OpenView,
   pickPorts,
   takeDevice,
   VllmAgent,
@@ -26,26 +26,33 @@ const ORPHAN_STOP_MS = 1_000;
 export interface VllmEngineOptions {
   readonly flags: EngineFlags & { readonly vllm: VllmFlags };
   readonly context: Context;
-  readonly logger: Logger;
   readonly ended: Promise<EndReason>;
 }
 
 /**
- * Runs until a signal, or the end of the parent process.
+ * Runs until a signal, or the end of the parent process. vLLM is started before anything is loaded that is not needed for it: it takes
+ * many seconds to start, and all the rest fits into them.
  * @throws SluiceError with the reason when vLLM does not come up, or ends by itself
  */
 export async function serveVllm(options: VllmEngineOptions): Promise<void> {
-  const { flags, logger, ended } = options;
-  const agent = await createAgent(options);
+  const { flags, ended } = options;
+  let logger: Logger | null = null;
+  const { agent, warning } = await createAgent(options, (text) => logger?.warn({}, text));
   let stopMs = STOP_MS;
   try {
     const url = await agent.listen();
     announce(agent, { url, flags });
+    const [{ engineLogger }] = await Promise.all([import('./enginelogger.ts'), importView()]);
+    logger = engineLogger(flags.instance);
+    if (warning !== null) logger.warn({}, warning);
     const lost = agent.ended.then((why): never => {
       throw new SluiceError('engine_failed', why);
     });
     const started = await Promise.race([ended, lost, agent.start()]);
-    if (started === undefined) logger.info({ url, requestUrl: agent.info?.requestUrl, role: flags.role }, `${flags.instance} serves`);
+    if (started === undefined) {
+      if (process.connected) process.send?.({ type: 'ready' });
+      logger.info({ url, requestUrl: agent.info?.requestUrl, role: flags.role }, `${flags.instance} serves`);
+    }
     const reason = await Promise.race([ended, lost]);
     if (reason === 'parent') stopMs = ORPHAN_STOP_MS;
     else if (agent.info !== null) await drained(agent, { drainMs: flags.drainMs, logger, clock: systemClock });
@@ -54,14 +61,25 @@ export async function serveVllm(options: VllmEngineOptions): Promise<void> {
   }
 }
 
-async function createAgent({ flags, context, logger }: VllmEngineOptions): Promise<VllmAgent> {
+/** Its native library is loaded while vLLM loads its model. */
+const importView = () => import('../engines/vllm/view/index.ts');
+
+const openView: OpenView = async (options) => (await importView()).openView(options);
+
+interface Created {
+  readonly agent: VllmAgent;
+  /** For the log; null = nothing. */
+  readonly warning: string | null;
+}
+
+/** @param warn called only once the agent is started */
+async function createAgent({ flags, context }: VllmEngineOptions, warn: (text: string) => void): Promise<Created> {
   const { vllm, host, instance } = flags;
   const { env } = context;
   const wrong = findOverrides(vllm.extra, env);
   if (wrong.length > 0) throw new SluiceError('invalid_request', wrong.map(explainOverride).join('; '));
   const { device, warning } = await takeDevice({ ...vllm, cores: coresOf(env, vllm.cores), env });
-  if (warning !== null) logger.warn({}, warning);
-  return new VllmAgent({
+  const agent = new VllmAgent({
     spec: { ...specOf(flags, vllm), model: await weightsOf(vllm.model, 'vllm', context.cacheFolder) },
     instance,
     host,
@@ -73,10 +91,11 @@ async function createAgent({ flags, context, logger }: VllmEngineOptions): Promi
     startMs: vllm.startMs,
     clock: systemClock,
     openView,
-    warn: (text) => logger.warn({}, text),
+    warn,
     onLine: (line) => process.stderr.write(`${line}\n`),
     onProgress: () => process.send?.({ type: 'starting' }),
   });
+  return { agent, warning };
 }
 
 function specOf(flags: EngineFlags, { revision, dtype, tensorParallel, extra }: VllmFlags): Omit<VllmSpec, 'model'> {

@@ -1,6 +1,6 @@
 /** Reads a command's flags; every mistake gets a sentence that says what to write instead. */
 import { parseArgs } from 'node:util';
-import { nearestName } from '../api/index.ts';
+import { nearestName } from '../api/facts/index.ts';
 
 export interface FlagDefinition {
   readonly type: 'string' | 'boolean';

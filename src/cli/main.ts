@@ -1,5 +1,6 @@
 /** The entry of every Sluice process: `sluice <command> …`. */
 import { readFileSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { COMMANDS } from './commands.ts';
 import { type Context, processContext } from './context.ts';
@@ -31,7 +32,7 @@ function help(name: string | undefined, context: Context): Promise<number> | num
 }
 
 async function unknownCommand(name: string, context: Context): Promise<number> {
-  const { nearestName } = await import('../api/index.ts');
+  const { nearestName } = await import('../api/facts/index.ts');
   const names = [...COMMANDS.map((command) => command.name), 'version', 'help'];
   const near = nearestName(name, names);
   const hint = near === null ? `There is: ${names.join(', ')}.` : `Did you mean: sluice ${near}`;
@@ -64,6 +65,10 @@ function version(context: Context): string {
   return 'unknown';
 }
 
-process.exitCode = await main(process.argv.slice(2), processContext());
+const context = processContext();
+// Half of what a process needs until it does something is turning TypeScript into code: once per machine is enough. Where nothing can be
+// written, as in a pod, it is done again each time.
+enableCompileCache(context.compiledFolder);
+process.exitCode = await main(process.argv.slice(2), context);
 // An open channel to the process that started this one would keep it alive.
 if (process.connected) process.disconnect();

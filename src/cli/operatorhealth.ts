@@ -1,7 +1,8 @@
 /** What the operator says of itself over HTTP: /healthz, /readyz, /metrics. */
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { OperatorState } from '../controller/operator/index.ts';
-import { METRICS_CONTENT_TYPE, MetricTable } from '../telemetry/index.ts';
+import { createServer } from '../shared/index.ts';
+import { METRICS_CONTENT_TYPE, MetricTable } from '../telemetry/metrics/index.ts';
 
 export interface HealthSource {
   isLeader(): boolean;

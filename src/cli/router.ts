@@ -1,6 +1,6 @@
 /** `sluice router`: one router process. */
 import { randomBytes } from 'node:crypto';
-import { loadTokenizer } from '../engines/index.ts';
+import { loadTokenizer } from '../engines/tokenizers/index.ts';
 import { type RunningRouter, startRouter } from '../router/index.ts';
 import { systemClock } from '../shared/index.ts';
 import { createLogger } from '../telemetry/index.ts';
@@ -35,7 +35,10 @@ export async function routerCommand(argv: string[]): Promise<number> {
 
 async function serve({ model, config, listen, graceMs }: RouterFlags, ended: Promise<EndReason>): Promise<number> {
   const log = createLogger({ name: 'router', level: 'info', format: process.stderr.isTTY ? 'pretty' : 'json' });
-  const options = { model, config, log, loadTokenizer, clock: systemClock, newId: requestIds(), random: Math.random };
+  const onReady = () => {
+    if (process.connected) process.send?.({ type: 'ready' });
+  };
+  const options = { model, config, log, loadTokenizer, clock: systemClock, newId: requestIds(), random: Math.random, onReady };
   const router = await startRouter(options, listen);
   announce(router);
   log.info({ url: router.url, adminUrl: router.adminUrl, model }, 'listens');

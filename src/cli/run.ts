@@ -66,7 +66,7 @@ export function startRun({ deployment, context, onRound, onLine }: RunOptions): 
     executable: context.executable,
     entry: context.entry,
     host: '127.0.0.1',
-    environment: context.env,
+    environment: context.childEnv,
     tempRoot: context.tempFolder,
     clock: systemClock,
     modelPath: (source, engine) => weightsPath(source, engine, context.cacheFolder),

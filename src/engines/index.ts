@@ -32,4 +32,3 @@ export type {
   TokenLogprobs,
 } from './port.ts';
 export { createSimEngine, nixlDialect, type SimCore, type SimOptions } from './sim/index.ts';
-export { loadTokenizer } from './tokenizers.ts';

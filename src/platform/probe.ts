@@ -1,6 +1,6 @@
 /** Small HTTP calls to instances and routers: always an answer within the deadline, never an exception. */
-import { request } from 'node:http';
 import { connect } from 'node:net';
+import { request } from '../shared/index.ts';
 
 export type Answer =
   | { readonly ok: true; readonly status: number; readonly json: unknown }

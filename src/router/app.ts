@@ -1,7 +1,7 @@
 /** The public face: an Express application with OpenAI's paths. */
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { errorBody, SluiceError, toSluiceError } from '../shared/index.ts';
-import { METRICS_CONTENT_TYPE } from '../telemetry/index.ts';
+import { METRICS_CONTENT_TYPE } from '../telemetry/metrics/index.ts';
 import { HttpClient } from './dispatch/client.ts';
 import { Flight } from './dispatch/flight.ts';
 import { parseRequest, type RequestKind, readBody, requestIdOf, saltOf, tenantOf, traceOf } from './edge/index.ts';

@@ -1,5 +1,5 @@
 /** The router's metrics (docs/metrics.md). Counters are plain numbers on the request path; prom-client sees them when it is scraped. */
-import { MetricTable, type Observer } from '../telemetry/index.ts';
+import { MetricTable, type Observer } from '../telemetry/metrics/index.ts';
 import type { Admission } from './admission/admission.ts';
 import type { Registry } from './instances/registry.ts';
 import type { RequestOutcome, RequestRecord } from './record/index.ts';

@@ -13,14 +13,17 @@ export interface ProberOptions {
   readonly clock: Clock;
   readonly model: () => string;
   readonly newId: () => string;
+  /** It was not ready, and is now. */
+  readonly onReady: () => void;
   /** How many usable instances there are that no request went through yet. */
   readonly unproven: () => number;
 }
 
 const WHILE_NOT_READY_MS = 100;
 const WHILE_READY_MS = 5_000;
-/** How often it looks for instances that nothing went through yet, and how long it leaves one alone that could not be proven. */
-const LOOK_MS = 100;
+/** How often it looks for instances that nothing went through yet: a deployment that comes up waits for it. */
+const LOOK_MS = { ready: 100, notReady: 20 };
+/** How long it leaves one alone that could not be proven. */
 const UNPROVEN_MS = 1_000;
 const FRESH_MS = 15_000;
 /** Long enough for a few blocks to be handed over. */
@@ -84,10 +87,12 @@ export class Prober {
   }
 
   #ended(error: string | null): void {
-    const { clock } = this.#options;
+    const { clock, onReady } = this.#options;
     if (error === null) {
+      const wasReady = this.ready;
       this.#succeededAt = clock.now();
       this.#failures = 0;
+      if (!wasReady) onReady();
     } else {
       this.#failures += 1;
       this.#lastError = error;
@@ -100,7 +105,7 @@ export class Prober {
 
   #look(): void {
     const { clock, unproven } = this.#options;
-    this.#cancel = clock.after(LOOK_MS, () => {
+    this.#cancel = clock.after(this.ready ? LOOK_MS.ready : LOOK_MS.notReady, () => {
       const now = clock.now();
       const count = unproven();
       // Another one came, or the last probe proved one: at once. It proved none: later.

@@ -1,9 +1,9 @@
 /** Puts a router together and runs its two listeners. */
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Tokenizer, TokenizerSource } from '../engines/index.ts';
 import { memoryDirectory } from '../kv/index.ts';
-import type { Clock } from '../shared/index.ts';
+import { type Clock, createServer } from '../shared/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { createAdminApp } from './admin.ts';
 import { Admission } from './admission/admission.ts';
@@ -27,6 +27,8 @@ export interface RouterOptions {
   readonly newId: () => string;
   /** [0, 1). */
   readonly random: () => number;
+  /** Requests began to go the whole way. */
+  readonly onReady?: () => void;
 }
 
 export interface RunningRouter {
@@ -86,7 +88,7 @@ function urlOf(host: string, port: number): string {
 }
 
 function assemble(options: RouterOptions, stopping: () => boolean): { parts: RouterParts; onIdle: (graceMs: number) => Promise<void> } {
-  const { model, config, clock, log, loadTokenizer, newId, random } = options;
+  const { model, config, clock, log, loadTokenizer, newId, random, onReady = () => undefined } = options;
   const directory = memoryDirectory({ clock });
   const notice = (message: string, instance: string) => log.warn({ instance }, message);
   const registry = new Registry(model, { clock, random, directory, loadTokenizer, onNotice: notice });
@@ -114,7 +116,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
       if (underWay.clients === 0) idle?.();
     },
   };
-  const prober = new Prober({ context, clock, model: () => registry.model, newId, unproven: () => registry.unproven });
+  const prober = new Prober({ context, clock, model: () => registry.model, newId, onReady, unproven: () => registry.unproven });
   const parts: RouterParts = {
     config,
     log,

@@ -37,14 +37,16 @@ export const TEST_PACKAGES = ['vitest', 'fast-check', 'openai', '@msgpack/msgpac
 /**
  * Files of a room that others may import. Engines have one face per engine too, so that only the one that runs is loaded; what is there
  * before vLLM runs, its model and its installation, is used without what running it loads. What talks to Kubernetes is not loaded where
- * instances are processes.
+ * instances are processes, nor the library for schemas or the one for metrics where none is read or kept.
  */
 export const FACES: readonly RegExp[] = [
   /^[a-z]+\/index\.ts$/,
   /^engines\/[a-z]+\/index\.ts$/,
+  /^api\/facts\/index\.ts$/,
+  /^telemetry\/metrics\/index\.ts$/,
   /^platform\/kubernetes\/index\.ts$/,
   /^controller\/operator\/index\.ts$/,
-  /^engines\/vllm\/(?:install|model)\/index\.ts$/,
+  /^engines\/vllm\/(?:install|model|view)\/index\.ts$/,
 ];
 
 /** The only room that may read the command line and the environment. */

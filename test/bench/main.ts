@@ -17,6 +17,8 @@ async function runBench(options: BenchOptions, children: Children, progress: Pro
       return options.faults
         ? (await import('./vllm-faults.ts')).benchVllmFaults(options, children, progress)
         : (await import('./vllm-bench.ts')).benchVllm(options, children, progress);
+    case 'start':
+      return (await import('./start-bench.ts')).benchStart(options, children, progress);
     case 'peers':
       return (await import('./peers-bench.ts')).benchPeers(options, children, progress);
     case 'tokenizer':

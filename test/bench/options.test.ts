@@ -70,6 +70,8 @@ describe('parseOptions', () => {
     [['router', '--against', 'haproxy'], "--against names 'haproxy', expected a list out of nginx,vllmRouter,smg"],
     [['disagg', '--against', 'nginx'], '--against belongs to the router bench, not to disagg'],
     [['router', '--faults'], '--faults belongs to the vllm bench, not to router'],
+    [['start', '--faults'], '--faults belongs to the vllm bench, not to start'],
+    [['peers', '--prefill', '2'], '--prefill belongs to the vllm and start bench, not to peers'],
     [['vllm', '--unpinned'], '--unpinned belongs to the router and peers bench, not to vllm'],
     [['vllm', '--decode', '0'], "--decode is '0', expected a whole number from 1 to 16"],
     [['router', '--json', ''], '--json is empty'],

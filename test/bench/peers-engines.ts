@@ -3,8 +3,9 @@
  * not hide what fronts cost. They have a real tokenizer, because the front shall have one. Started with an IPC channel: says where its
  * engines are, and ends when the channel does.
  */
-import { FREE_COSTS } from '../../src/api/index.ts';
-import { createEngineServer, createSimEngine, loadTokenizer, nixlDialect, type Role, type Tokenizer } from '../../src/engines/index.ts';
+import { FREE_COSTS } from '../../src/api/facts/index.ts';
+import { createEngineServer, createSimEngine, nixlDialect, type Role, type Tokenizer } from '../../src/engines/index.ts';
+import { loadTokenizer } from '../../src/engines/tokenizers/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { createLogger } from '../../src/telemetry/index.ts';
 import { isRecord, MODEL } from './sluice.ts';

@@ -6,7 +6,7 @@
  * beginnings. `fresh`: the same beginnings, but no body is ever sent twice, so that no cache of whole prompts helps; this is the one
  * called `cpuPerRequest`.
  */
-import { FREE_COSTS } from '../../src/api/index.ts';
+import { FREE_COSTS } from '../../src/api/facts/index.ts';
 import { evenArrivals, seededRandom } from './arrivals.ts';
 import { completionBody, promptSet } from './bodies.ts';
 import type { Children } from './children.ts';

@@ -2,14 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import {
-  createEngineServer,
-  createSimEngine,
-  type EngineCore,
-  loadTokenizer,
-  type Role,
-  type SimOptions,
-} from '../../src/engines/index.ts';
+import { createEngineServer, createSimEngine, type EngineCore, type Role, type SimOptions } from '../../src/engines/index.ts';
+import { loadTokenizer } from '../../src/engines/tokenizers/index.ts';
 import { parseConfig, type RequestRecord, type RunningRouter, startRouter } from '../../src/router/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { createLogger } from '../../src/telemetry/index.ts';

@@ -1,8 +1,7 @@
 /** What should be gone a moment after the last request: leases on engines, reservations in the router. */
-import { get } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { Observed } from '../../platform/index.ts';
-import { type Clock, sleep } from '../../shared/index.ts';
+import { type Clock, request, sleep } from '../../shared/index.ts';
 
 const PATIENCE_MS = 5_000;
 const LOOK_MS = 50;
@@ -38,19 +37,20 @@ async function untilZero(clock: Clock, count: () => Promise<number>): Promise<nu
 /** An engine's event stream tells its load at once; the rest of the stream is not wanted. */
 function leasesOfEngine(url: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    const request = get(`${url}/sluice/events`, { agent: false, timeout: ANSWER_MS }, (response) => {
+    const asking = request(`${url}/sluice/events`, { agent: false, timeout: ANSWER_MS }, (response) => {
       const lines = createInterface({ input: response });
       lines.on('line', (line) => {
         const event = JSON.parse(line) as { type?: string; load?: { leases?: number } };
         if (event.type !== 'load') return;
         resolve(Number(event.load?.leases));
-        request.destroy();
+        asking.destroy();
       });
       // Hanging up on purpose ends here too; by then the promise is settled.
       lines.on('error', reject);
       response.on('close', () => reject(new Error(`${url} told no load`)));
     });
-    request.on('timeout', () => request.destroy(new Error(`${url} does not answer`)));
-    request.on('error', reject);
+    asking.on('timeout', () => asking.destroy(new Error(`${url} does not answer`)));
+    asking.on('error', reject);
+    asking.end();
   });
 }

@@ -22,7 +22,7 @@ export function startReference(deployment: ServingDeployment, context: Context):
     executable: context.executable,
     entry: context.entry,
     host: '127.0.0.1',
-    environment: context.env,
+    environment: context.childEnv,
     tempRoot: context.tempFolder,
     clock: systemClock,
     modelPath: (source, engine) => weightsPath(source, engine, context.cacheFolder),

@@ -13,7 +13,7 @@ import { type Status, status } from './status.ts';
 export interface LoopOptions {
   readonly platform: Platform;
   readonly clock: Clock;
-  /** Milliseconds between rounds while something changes, and while nothing does. */
+  /** Milliseconds between rounds while something changes, and while nothing does. In between while a change keeps it waiting. */
   readonly activeMs: number;
   readonly settledMs: number;
   /** Called after every round. */
@@ -36,9 +36,13 @@ export interface Loop {
   stop(): Promise<void>;
 }
 
+/** Of the time that it has waited already: a look takes processor time from those whose start it waits for. */
+const SHARE_OF_WAIT = 0.05;
+
 export function startLoop(desired: Desired, options: LoopOptions): Loop {
   let wanted = desired;
   let awake = new AbortController();
+  let stirredMs = options.clock.now();
   const stopping = new AbortController();
 
   async function run(): Promise<void> {
@@ -46,18 +50,29 @@ export function startLoop(desired: Desired, options: LoopOptions): Loop {
       awake = new AbortController();
       const round = await reconcile(wanted, options);
       options.onRound(round);
-      const settled = round.done.length === 0 && round.status.conditions.every(isSettled);
-      await sleep(options.clock, settled ? options.settledMs : options.activeMs, AbortSignal.any([awake.signal, stopping.signal]));
+      if (round.done.length > 0) stirredMs = options.clock.now();
+      await sleep(options.clock, pauseMs(round), AbortSignal.any([awake.signal, stopping.signal]));
     }
+  }
+
+  function pauseMs({ done, status: { conditions } }: Round): number {
+    const { activeMs, settledMs, clock } = options;
+    if (done.length === 0 && conditions.every(isSettled)) return settledMs;
+    return Math.min(settledMs, Math.max(activeMs, SHARE_OF_WAIT * (clock.now() - stirredMs)));
+  }
+
+  function wake(): void {
+    stirredMs = options.clock.now();
+    awake.abort();
   }
 
   const running = run();
   return {
     want(next) {
       wanted = next;
-      awake.abort();
+      wake();
     },
-    wake: () => awake.abort(),
+    wake,
     async stop() {
       stopping.abort();
       await running;

@@ -111,9 +111,9 @@ function steps(desired: Desired, seen: Observed, nowMs = 0): string[] {
 describe('plan', () => {
   it('starts everything when there is nothing', () => {
     expect(steps(wanted(2), observed([], []))).toEqual([
-      'startRouter router-0: no router runs',
       'startInstance decode-0: 2 of 2 wanted are missing',
       'startInstance decode-1: 2 of 2 wanted are missing',
+      'startRouter router-0: no router runs',
     ]);
   });
 
@@ -238,7 +238,7 @@ describe('plan', () => {
 
   it('uses no name that belongs to others, and leaves alone what its platform starts again', () => {
     const none: Observed = { ...observed([], []), takenNames: ['decode-0', 'router-0'] };
-    expect(steps(wanted(1), none)).toEqual(['startRouter router-1: no router runs', 'startInstance decode-1: 1 of 1 wanted are missing']);
+    expect(steps(wanted(1), none)).toEqual(['startInstance decode-1: 1 of 1 wanted are missing', 'startRouter router-1: no router runs']);
     const crashed = instance('decode-0', { phase: 'failed', failedMs: 0, failures: 1, heals: true });
     expect(steps(wanted(1), world([crashed]), 100_000)).toEqual([]);
   });

@@ -6,6 +6,7 @@
  * - A routable instance is drained only if its pool keeps its wanted count of routable ones without it (so a roll first adds one);
  *   an instance is stopped only when no router has a request on it or may place one, or after the drain timeout.
  * - Routers that share an address are replaced like instances: as many as wanted go on serving.
+ * - Instances come first: they take longer to start than a router does.
  * - When nothing needs doing the plan is empty.
  */
 import type { Observed, Step } from '../../platform/index.ts';
@@ -17,11 +18,11 @@ import { discardUseless, restartFailed, startMissing } from './starting.ts';
 type Policy = (desired: Desired, observed: Observed, nowMs: number) => Step[];
 
 const POLICIES: readonly Policy[] = [
-  startMissingRouters,
-  restartFailedRouters,
   discardUseless,
   restartFailed,
   startMissing,
+  startMissingRouters,
+  restartFailedRouters,
   publishChangedList,
   drainSurplus,
   stopDrained,

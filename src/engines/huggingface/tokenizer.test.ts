@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadTokenizer } from '../tokenizers.ts';
+import { loadTokenizer } from '../tokenizers/tokenizers.ts';
 import { type RecordedIds, unpackTokenizer } from './recorded.fixture.ts';
 import { loadHuggingFaceTokenizer } from './tokenizer.ts';
 

@@ -1,6 +1,6 @@
 /** Metrics of an engine under vLLM's names, units and buckets, so that dashboards and autoscalers made for vLLM work unchanged. */
 import type { Clock } from '../../shared/index.ts';
-import { type Count, MetricTable, type Observer } from '../../telemetry/index.ts';
+import { type Count, MetricTable, type Observer } from '../../telemetry/metrics/index.ts';
 import type { EngineCore, PromptReport, Sampling } from '../port.ts';
 import { cachedTokens } from './answer.ts';
 

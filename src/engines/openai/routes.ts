@@ -1,7 +1,7 @@
 /** Which path answers what. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Clock, SluiceError } from '../../shared/index.ts';
-import { METRICS_CONTENT_TYPE } from '../../telemetry/index.ts';
+import { METRICS_CONTENT_TYPE } from '../../telemetry/metrics/index.ts';
 import type { EngineCore } from '../port.ts';
 import { type BodyReader, parseBody } from './body.ts';
 import { checkModel, readMessages, readPrompt } from './call.ts';

@@ -1,5 +1,5 @@
 /** An engine whose every word a test says. Tokens are bytes. */
-import { FREE_COSTS } from '../../api/index.ts';
+import { FREE_COSTS } from '../../api/facts/index.ts';
 import type { KvEventEnvelope } from '../../kv/index.ts';
 import type { SluiceError } from '../../shared/index.ts';
 import type {

@@ -1,7 +1,7 @@
 /** The HTTP face of an engine process: docs/engine-protocol.md on node:http, in front of any EngineCore. */
 import { randomInt, randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { type Clock, toSluiceError } from '../../shared/index.ts';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type Clock, createServer, toSluiceError } from '../../shared/index.ts';
 import type { EngineCore } from '../port.ts';
 import { BodyReader } from './body.ts';
 import { type HttpDialect, sluiceDialect } from './dialect.ts';

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { FREE_COSTS } from '../../api/index.ts';
+import { FREE_COSTS } from '../../api/facts/index.ts';
 import type { KvEventEnvelope } from '../../kv/index.ts';
 import { FakeClock, type SluiceError, systemClock } from '../../shared/index.ts';
 import type { EngineCore, EngineRequest, FinishReason, HandOffTicket, PromptReport } from '../port.ts';

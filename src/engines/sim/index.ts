@@ -1,4 +1,3 @@
 export { createSimEngine, type SimCore } from './engine.ts';
 export { nixlDialect } from './nixl/dialect.ts';
 export type { SimOptions } from './options.ts';
-export { bytes4Tokenizer } from './tokenizer.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FREE_COSTS } from '../../api/index.ts';
+import { FREE_COSTS } from '../../api/facts/index.ts';
 import { DEFAULT_SIM_COSTS } from './costs.ts';
 import { planStep } from './step.ts';
 

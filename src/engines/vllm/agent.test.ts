@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { FREE_COSTS } from '../../api/index.ts';
+import { FREE_COSTS } from '../../api/facts/index.ts';
 import { systemClock } from '../../shared/index.ts';
-import type { EngineLoad } from '../port.ts';
+import type { EngineCosts, EngineLoad } from '../port.ts';
 import { VllmAgent } from './agent.ts';
 import { type FakeMode, isAlive, writeFakeVllm, writeModelFiles } from './fakevllm.fixture.ts';
 import { pickPorts } from './ports.ts';
-import type { ViewOptions } from './view.ts';
+import type { ViewOptions } from './view/view.ts';
 
 // Starting a process takes seconds on a machine that has other things to do.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
@@ -19,6 +19,7 @@ let folder: string;
 let agent: VllmAgent;
 let url: string;
 let opened: ViewOptions | null;
+let told: EngineCosts | null;
 let readings = 0;
 const lines: string[] = [];
 
@@ -27,6 +28,7 @@ beforeEach(() => {
   writeModelFiles(folder);
   lines.length = 0;
   opened = null;
+  told = null;
 });
 
 afterEach(async () => {
@@ -80,13 +82,18 @@ async function create(mode: FakeMode, startMs = 60_000): Promise<VllmAgent> {
     openView: (options) => {
       opened = options;
       return Promise.resolve({
-        snapshot: () => ({ incarnation: options.info.incarnation, seq: 0, tiers: {} }),
-        onEvent: () => () => undefined,
-        scraped: (text) => {
-          page = text;
-          readings += 1;
+        withCosts: (costs) => {
+          told = costs;
+          return {
+            snapshot: () => ({ incarnation: options.info.incarnation, seq: 0, tiers: {} }),
+            onEvent: () => () => undefined,
+            scraped: (text) => {
+              page = text;
+              readings += 1;
+            },
+            load: (draining) => loadOf(page, draining),
+          };
         },
-        load: (draining) => loadOf(page, draining),
         close: () => Promise.resolve(),
       });
     },
@@ -125,7 +132,8 @@ describe('VllmAgent', () => {
       tokenizer: { kind: 'huggingface', path: folder },
       leaseMs: 30_000,
     });
-    expect(opened?.costs.prefillPerToken).toBeGreaterThan(0);
+    expect(opened?.info).toEqual(agent.info);
+    expect(told?.prefillPerToken).toBeGreaterThan(0);
     expect(await statusOf('/metrics')).toBe(200);
     expect(await statusOf('/v1/completions', 'POST')).toBe(404);
   });

@@ -12,7 +12,6 @@ import { type Cancel, type Clock, SluiceError } from '../../shared/index.ts';
 import { EventHub, type ToldEngine } from '../openai/events.ts';
 import { urlOf } from '../openai/listen.ts';
 import type { EngineInfo, EngineLoad } from '../port.ts';
-import { bindThreads } from './affinity.ts';
 import { VllmClient } from './client.ts';
 import { coresOfRanks, isLocal, leaseSeconds, type VllmDevice, type VllmPorts, type VllmSpec, vllmCommand } from './command.ts';
 import { describeModel, identityOf, type ModelDescription } from './describe.ts';
@@ -21,8 +20,8 @@ import { createFace, type Face, type Shown } from './face.ts';
 import { hubSnapshot } from './hub.ts';
 import { HealthWatch, untilServing } from './readiness.ts';
 import { type SupervisedVllm, superviseVllm } from './supervisor.ts';
-import type { OpenView, VllmView } from './view.ts';
-import { warmUp } from './warmup.ts';
+import type { OpenedView, OpenView, VllmView } from './view/view.ts';
+import { greet, type WarmUp, type WarmUpOptions, warmUp } from './warmup.ts';
 
 export interface VllmAgentOptions {
   readonly spec: VllmSpec;
@@ -46,6 +45,8 @@ export interface VllmAgentOptions {
   /** Its start goes on. */
   readonly onProgress: () => void;
 }
+
+type BindThreads = typeof import('./affinity.ts')['bindThreads'];
 
 const EVENT_BUFFERED_BYTES = 32 * 2 ** 20;
 const EVENT_SUBSCRIBERS = 64;
@@ -71,6 +72,7 @@ export class VllmAgent {
   #watch: HealthWatch | null = null;
   #info: EngineInfo | null = null;
   #events: EventHub | null = null;
+  #opened: OpenedView | null = null;
   #view: VllmView | null = null;
   #draining = false;
   #drainedFromMs = 0;
@@ -154,24 +156,26 @@ export class VllmAgent {
     this.#vllm.end(killAfterMs);
     await this.#vllm.ended;
     this.#over.abort();
-    await this.#view?.close();
+    await this.#opened?.close();
     this.#client.close();
     await this.#face.close();
   }
 
   /** @returns why it cannot be used; null = it serves, or has ended */
   async #start(): Promise<string | null> {
-    const { clock, spec, device, onProgress, startMs } = this.#options;
+    const { clock, spec, device, onProgress, startMs, ports, host, openView, warn } = this.#options;
     const client = this.#client;
     const { signal } = this.#over;
-    const effort = () => this.#vllm.writtenBytes + groupTicks(this.#vllm.pid);
-    const obstacle = await untilServing({ client, clock, effort, onProgress, signal, startMs });
+    // It brings a native library: loaded while vLLM loads its model.
+    const { bindThreads } = await import('./affinity.ts');
+    const written = () => this.#vllm.writtenBytes;
+    const effort = () => written() + groupTicks(this.#vllm.pid);
+    const obstacle = await untilServing({ client, clock, written, effort, onProgress, signal, startMs });
     if (obstacle !== null || signal.aborted) return obstacle;
-    this.#bind();
     const described = await this.#describe();
     if (typeof described === 'string') return described;
     const { info, description } = described;
-    const measured = await warmUp({
+    const requests: WarmUpOptions = {
       client,
       clock,
       modelName: spec.modelName,
@@ -179,11 +183,17 @@ export class VllmAgent {
       vocabulary: description.vocabulary,
       requestMs: WARM_UP_REQUEST_MS,
       busyMs: () => (device.kind === 'cpu' ? computeMs(this.#vllm.pid) : null),
-    });
+    };
+    // What else there is to do fits into the time of the first request.
+    const greeted = greet(requests);
+    this.#opened = await openView({ info, ports, host, clock, warn });
+    this.#bind(bindThreads);
+    const why = await greeted;
+    if (signal.aborted) return null;
+    const measured: WarmUp = why === null ? await warmUp(requests) : { ok: false, why };
     if (signal.aborted) return null;
     if (!measured.ok) return `vLLM serves, but ${measured.why}`;
-    const { ports, host, openView, warn } = this.#options;
-    const view = await openView({ info, ports, host, clock, costs: measured.costs, warn });
+    const view = this.#opened.withCosts(measured.costs);
     this.#view = view;
     await this.#scrape();
     if (!signal.aborted) this.#serve(info, view);
@@ -235,7 +245,7 @@ export class VllmAgent {
     return version ?? null;
   }
 
-  #bind(): void {
+  #bind(bindThreads: BindThreads): void {
     const { device, spec, warn } = this.#options;
     if (device.kind !== 'cpu' || device.cores === null) return;
     const why = bindThreads(this.#vllm.pid, coresOfRanks(device.cores, spec.tensorParallel));

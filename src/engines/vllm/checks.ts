@@ -2,7 +2,7 @@
  * Arguments and variables that would part an instance from its peers, its router or its agent. A manifest was checked for them; here
  * they may also come from the environment of the machine, or from whoever started the agent by hand. Pure.
  */
-import { ownArguments } from '../../api/index.ts';
+import { ownArguments } from '../../api/facts/index.ts';
 import { HASH_SEED } from './command.ts';
 
 export interface Override {

@@ -1,5 +1,6 @@
 /** Small HTTP calls to vLLM on kept connections: always an answer within the deadline, never an exception. */
-import { Agent, type IncomingMessage, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import { Agent, request } from '../../shared/index.ts';
 
 export type Reply =
   | { readonly ok: true; readonly status: number; readonly text: string }

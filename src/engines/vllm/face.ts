@@ -1,7 +1,6 @@
 /** The HTTP face of an agent: what docs/engine-protocol.md asks of an engine but for the requests, which vLLM takes itself. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { SluiceError, toSluiceError } from '../../shared/index.ts';
-import { METRICS_CONTENT_TYPE } from '../../telemetry/index.ts';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, SluiceError, toSluiceError } from '../../shared/index.ts';
 import type { EventHub } from '../openai/events.ts';
 import { close, listen } from '../openai/listen.ts';
 import { sendError, sendJson, sendText } from '../openai/replies.ts';
@@ -33,10 +32,12 @@ const ROUTES: Readonly<Record<string, { readonly method: 'GET' | 'POST'; readonl
   '/sluice/drain': { method: 'POST', handle: drain },
   '/metrics': {
     method: 'GET',
-    handle: async (shown, response) => sendText(response, 200, await shown.metrics(), { 'content-type': METRICS_CONTENT_TYPE }),
+    handle: async (shown, response) => sendText(response, 200, await shown.metrics(), { 'content-type': PAGE_TYPE }),
   },
 };
 
+/** As vLLM declares its page of metrics. */
+const PAGE_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 const MAX_CONNECTIONS = 256;
 const MAX_BODY_BYTES = 64 * 1024;
 const HEADERS_MS = 10_000;

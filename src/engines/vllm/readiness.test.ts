@@ -15,6 +15,14 @@ it.each([
   [silence, 15_000, { state: 'dead', why: 'vLLM hangs: /health has not answered well for 15 s (ECONNREFUSED)' }],
 ])('judges %j after %i ms', (answer, quietMs, health) => expect(judgeHealth(answer, quietMs)).toEqual(health));
 
+/** Moves time on in small steps, and lets answers come between them. */
+async function turn(clock: FakeClock, ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 25) {
+    clock.advance(25);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
 describe('with a server', () => {
   let server: Server;
   let client: VllmClient;
@@ -72,6 +80,30 @@ describe('with a server', () => {
     watch.stop();
   });
 
+  it('asks seldom while it starts in silence, and at once when it has written something', async () => {
+    status = 404;
+    let bytes = 0;
+    const over = new AbortController();
+    const options = { client, clock, effort: () => 0, onProgress: () => undefined, signal: over.signal, startMs: 1e9 };
+    const start = untilServing({ ...options, written: () => bytes });
+    // Beyond the moment in which a start counts as having written.
+    await until(() => clock.now() > 1_000);
+    await turn(clock, 500);
+    const asksIn = async (ms: number) => {
+      const before = asked;
+      await turn(clock, ms);
+      return asked - before;
+    };
+    expect(await asksIn(1_000)).toBeLessThanOrEqual(3);
+    bytes = 1;
+    expect(await asksIn(200)).toBeGreaterThanOrEqual(6);
+    status = 200;
+    bytes = 2;
+    await turn(clock, 50);
+    expect(await start).toBeNull();
+    over.abort();
+  });
+
   it('tells of progress only while the start makes an effort', async () => {
     status = 404;
     let effort = 0;
@@ -80,7 +112,7 @@ describe('with a server', () => {
     const onProgress = () => {
       progress += 1;
     };
-    const start = untilServing({ client, clock, effort: () => effort, onProgress, signal: over.signal, startMs: 1e9 });
+    const start = untilServing({ client, clock, written: () => 0, effort: () => effort, onProgress, signal: over.signal, startMs: 1e9 });
     await until(() => asked > 40);
     expect(progress).toBe(0);
     effort = 1;

@@ -78,6 +78,8 @@ export class HealthWatch {
 export interface StartWatchOptions {
   readonly client: VllmClient;
   readonly clock: Clock;
+  /** Bytes that it has written so far. */
+  readonly written: () => number;
   /** Grows while the start goes on: output, processor time. */
   readonly effort: () => number;
   /** Something has been done since the last call; at most every few seconds. */
@@ -88,19 +90,27 @@ export interface StartWatchOptions {
 }
 
 const PROGRESS_EVERY_MS = 3_000;
-const START_POLL_MS = 200;
+/** How often it is looked whether vLLM has written something: that takes no time, which vLLM needs now. */
+const LOOK_MS = 25;
+/** It serves a moment after it said that it does. */
+const TALKATIVE_MS = 250;
+/** A silent one is asked all the same. */
+const SILENT_ASK_MS = 500;
 
 /** Resolves null when vLLM serves (or the signal aborts), else with why it will not. */
 export async function untilServing(options: StartWatchOptions): Promise<string | null> {
-  const { client, clock, effort, onProgress, signal, startMs } = options;
+  const { client, clock, written, effort, onProgress, signal, startMs } = options;
   const startedAt = clock.now();
-  let seen = effort();
-  let toldAt = startedAt;
+  let [bytes, wroteAt, askedAt] = [written(), startedAt, startedAt];
+  let [seen, toldAt] = [effort(), startedAt];
   while (!signal.aborted) {
-    const reply = await client.get('/health', ANSWER_MS);
-    const health = judgeHealth(reply, 0);
-    if (health.state === 'well') return null;
-    if (health.state === 'dead') return health.why;
+    if (written() !== bytes) [bytes, wroteAt] = [written(), clock.now()];
+    if (clock.now() - wroteAt <= TALKATIVE_MS || clock.now() - askedAt >= SILENT_ASK_MS) {
+      askedAt = clock.now();
+      const health = judgeHealth(await client.get('/health', ANSWER_MS), 0);
+      if (health.state === 'well') return null;
+      if (health.state === 'dead') return health.why;
+    }
     const now = clock.now();
     if (now - startedAt > startMs) return `vLLM was not ready within ${Math.round(startMs / 1000)} s: give it longer with --start-ms`;
     if (now - toldAt >= PROGRESS_EVERY_MS) {
@@ -109,7 +119,7 @@ export async function untilServing(options: StartWatchOptions): Promise<string |
       if (done > seen) onProgress();
       seen = done;
     }
-    await sleep(clock, START_POLL_MS, signal);
+    await sleep(clock, LOOK_MS, signal);
   }
   return null;
 }

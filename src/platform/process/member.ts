@@ -15,7 +15,7 @@ export interface MemberOptions {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
-  /** It said that it listens, or ended. */
+  /** It said that it listens or that it is ready, or ended. */
   readonly onChange: () => void;
   readonly onLine: (line: string) => void;
 }
@@ -71,9 +71,8 @@ export class Member {
       onMessage: (message) => {
         if (!isRecord(message)) return;
         if (message['type'] === 'starting') this.progressMs = clock.now();
-        if (message['type'] !== 'listening') return;
-        this.hello = message;
-        onChange();
+        if (message['type'] === 'listening') this.hello = message;
+        if (message['type'] === 'listening' || message['type'] === 'ready') onChange();
       },
       onExit: (why) => {
         if (this.phase !== 'stopping') this.fail(clock.now(), this.#killedFor === null ? why : `${this.#killedFor}: ${why}`);

@@ -1,5 +1,5 @@
 /** One instance as the router knows it: published by the controller, described and measured by its feed, loaded by our own requests. */
-import { FREE_COSTS } from '../../api/index.ts';
+import { FREE_COSTS } from '../../api/facts/index.ts';
 import type { EngineCosts, EngineInfo, EngineLoad, Role } from '../../engines/index.ts';
 import type { InstanceView } from '../placement/index.ts';
 import { Breaker } from './breaker.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FREE_COSTS } from '../../api/index.ts';
+import { FREE_COSTS } from '../../api/facts/index.ts';
 import type { EngineCosts } from '../../engines/index.ts';
 import { type Candidate, type InstanceView, MAX_CANDIDATES, type PlacementRequest, type Terms, totalOf, ttftOf } from './decision.ts';
 import { largestGap, nameOf, place } from './place.ts';

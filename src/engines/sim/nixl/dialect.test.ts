@@ -1,7 +1,7 @@
 /** What the contract (test/contract) can not say of a real vLLM as well, or not without waiting. */
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
-import { FREE_COSTS } from '../../../api/index.ts';
+import { FREE_COSTS } from '../../../api/facts/index.ts';
 import { systemClock } from '../../../shared/index.ts';
 import { createEngineServer, type EngineServer } from '../../openai/index.ts';
 import { createSimEngine, type SimCore } from '../engine.ts';

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Clock, SluiceError } from '../../../shared/index.ts';
-import { METRICS_CONTENT_TYPE, MetricTable } from '../../../telemetry/index.ts';
+import { METRICS_CONTENT_TYPE, MetricTable } from '../../../telemetry/metrics/index.ts';
 import { parseBody } from '../../openai/body.ts';
 import { type CallKind, readMessages, readPrompt } from '../../openai/call.ts';
 import type { HttpDialect } from '../../openai/dialect.ts';

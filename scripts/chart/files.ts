@@ -70,7 +70,7 @@ function rulesOf(text: string): readonly (readonly [string, string])[] {
   return parseAllDocuments(text).flatMap((document) => {
     if (!isMap(document.contents) || !document.has('rules')) return [];
     const lines = document.toString({ lineWidth: 0, flowCollectionPadding: false }).split('\n');
-    const at = lines.findIndex((line) => line === 'rules:');
+    const at = lines.indexOf('rules:');
     const after = lines.slice(at + 1).filter((line) => line.startsWith(' '));
     return [[String(document.getIn(['metadata', 'name'])), after.join('\n').replace(/^ {2}/gm, '')] as const];
   });

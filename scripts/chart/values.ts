@@ -19,9 +19,7 @@ const toleration = z.strictObject({
   tolerationSeconds: z.int().min(0).optional().describe('How long a NoExecute taint is tolerated, in seconds.'),
 });
 
-const peer = z
-  .looseObject({})
-  .describe('One NetworkPolicyPeer: namespaceSelector, podSelector or ipBlock, as in networking.k8s.io/v1.');
+const peer = z.looseObject({}).describe('One NetworkPolicyPeer: namespaceSelector, podSelector or ipBlock, as in networking.k8s.io/v1.');
 
 export const VALUES = z.strictObject({
   image: z
@@ -115,7 +113,10 @@ export const VALUES = z.strictObject({
     .strictObject({
       podMonitor: z
         .strictObject({
-          enabled: z.boolean().default(false).describe('Whether operators, routers and instances are scraped; needs the CRDs of prometheus-operator.'),
+          enabled: z
+            .boolean()
+            .default(false)
+            .describe('Whether operators, routers and instances are scraped; needs the CRDs of prometheus-operator.'),
           interval: z
             .string()
             .regex(/^\d+(?:s|m)$/)

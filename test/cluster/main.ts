@@ -41,7 +41,8 @@ async function main(args: readonly string[], env: Environment): Promise<number> 
     if (missingPrograms(tier, env).length > 0) return 1;
   }
   if (getOnly) {
-    for (const program of [...TIERS[tier], 'helm'] as const) process.stdout.write(`${program.padEnd(24)} ${findProgram(program, env) ?? 'missing'}\n`);
+    for (const program of [...TIERS[tier], 'helm'] as const)
+      process.stdout.write(`${program.padEnd(24)} ${findProgram(program, env) ?? 'missing'}\n`);
     return 0;
   }
   return runTests(tier, rest);

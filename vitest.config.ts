@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
-import { testedTier } from './test/cluster/binaries.ts';
+import { testedTier, testsChart } from './test/cluster/binaries.ts';
 
 /** Tests against a real API server: those of the tier that was asked for, else of tier 1 where its programs are on this machine. */
 const tier = testedTier(process.env);
@@ -19,7 +19,8 @@ const PROJECTS = [
 ];
 
 function clusterTests(tier: number): string[] {
-  return ['test/cluster/*.test.ts', ...(tier === 2 ? ['test/cluster/tier2/**/*.test.ts'] : [])];
+  const chart = testsChart(process.env) ? ['test/cluster/chart/*.test.ts'] : [];
+  return ['test/cluster/*.test.ts', ...chart, ...(tier === 2 ? ['test/cluster/tier2/**/*.test.ts'] : [])];
 }
 
 /** Their tests start processes that want the whole machine. */

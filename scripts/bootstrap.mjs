@@ -21,6 +21,7 @@ const VERBS = {
   'test:engines': { dev: true, run: testEngines },
   'test:cluster': { dev: true, run: (args) => exec([`${ROOT}/test/cluster/main.ts`, ...args], { cwd: ROOT }) },
   check: { dev: true, run: () => check() },
+  image: { dev: false, run: (args) => exec([`${ROOT}/scripts/image/main.ts`, ...args]) },
   generate: { dev: false, run: (args) => exec([`${ROOT}/scripts/generate.mjs`, ...args], { cwd: ROOT }) },
 };
 

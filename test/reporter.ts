@@ -1,5 +1,5 @@
 import type { Reporter, TestModule } from 'vitest/node';
-import { testedTier } from './cluster/binaries.ts';
+import { testedTier, testsChart } from './cluster/binaries.ts';
 
 /** Prints one plain closing line, `N passed, N failed, N skipped`, so that scripts and people need not read a coloured summary. */
 export default class ClosingLine implements Reporter {
@@ -19,6 +19,10 @@ export default class ClosingLine implements Reporter {
     if (testedTier(process.env) === null)
       process.stdout.write(
         'left out: tests against a real kube-apiserver, which is not on this machine. npm run test:cluster gets and uses it\n',
+      );
+    else if (!testsChart(process.env))
+      process.stdout.write(
+        'left out: the Helm chart; helm is not on this machine. npm run test:cluster -- --get builds it (needs Go 1.25)\n',
       );
     if (process.env['SLUICE_TEST_ENGINES'] !== '1')
       process.stdout.write(

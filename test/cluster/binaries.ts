@@ -11,7 +11,9 @@ export const KUBERNETES_VERSION = '1.35.4';
 
 /** Built from the module of Kubernetes itself. */
 export type KubernetesProgram = 'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler' | 'kubectl';
-export type Program = KubernetesProgram | 'etcd';
+export type Program = KubernetesProgram | 'etcd' | 'helm';
+/** Renders and installs the chart; its tests are left out where it is missing. */
+export const HELM_VERSION = '3.22.0';
 
 export type Tier = 1 | 2;
 
@@ -40,6 +42,11 @@ export function findProgram(program: Program, env: Environment): string | null {
 export function testedTier(env: Environment): Tier | null {
   if (env['SLUICE_TEST_CLUSTER'] === '2') return 2;
   return env['SLUICE_TEST_CLUSTER'] === '1' || missingPrograms(1, env).length === 0 ? 1 : null;
+}
+
+/** Whether the chart is tested: with the rest of the cluster, where Helm is here. */
+export function testsChart(env: Environment): boolean {
+  return testedTier(env) !== null && findProgram('helm', env) !== null;
 }
 
 /** What of `tier` this machine lacks. Empty = its tests can run. */

@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { accessSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { lineRing } from '../../src/shared/index.ts';
-import { cacheFolder, type Environment, KUBERNETES_VERSION, type KubernetesProgram, type Program } from './binaries.ts';
+import { cacheFolder, type Environment, HELM_VERSION, KUBERNETES_VERSION, type KubernetesProgram, type Program } from './binaries.ts';
 
 /** Order of the build: the first one compiles nearly everything that the others share. */
 const BUILD_ORDER: readonly KubernetesProgram[] = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubectl'];
@@ -24,6 +24,7 @@ export async function obtain(programs: readonly Program[], options: BuildOptions
   mkdirSync(cacheFolder(options.env), { recursive: true });
   const wanted = BUILD_ORDER.filter((program) => programs.includes(program));
   if (programs.includes('etcd')) reasons.push(...(await attempt('etcd', () => unpackEtcd(options))));
+  if (programs.includes('helm')) reasons.push(...(await attempt('helm', () => installHelm(options))));
   if (wanted.length === 0) return reasons;
   const build = join(cacheFolder(options.env), 'build');
   const prepared = await attempt(wanted.join(', '), () => prepareModule(build, options));
@@ -87,6 +88,26 @@ async function buildProgram(program: KubernetesProgram, folder: string, options:
     renameSync(partial, join(cacheFolder(options.env), program));
   } finally {
     rmSync(partial, { force: true });
+  }
+}
+
+/** Helm is a module that needs nothing replaced. It takes a cluster that it cannot ask for the one that it was built for. */
+async function installHelm(options: BuildOptions): Promise<void> {
+  const cache = cacheFolder(options.env);
+  const folder = mkdtempSync(join(cache, 'helm-build-'));
+  options.say(`building helm ${HELM_VERSION} (once, about 1 minute of 2 cores)`);
+  const [major, minor] = KUBERNETES_VERSION.split('.');
+  const cluster = ['chartutil', 'lint/rules'].flatMap((name) => {
+    const variable = `helm.sh/helm/v3/pkg/${name}.k8sVersion`;
+    return [`-X ${variable}Major=${major}`, `-X ${variable}Minor=${minor}`];
+  });
+  const linker = ['-s -w', `-X helm.sh/helm/v3/internal/version.version=v${HELM_VERSION}`, ...cluster].join(' ');
+  try {
+    const env = { ...options.env, GOBIN: folder };
+    await go(['install', '-trimpath', '-ldflags', linker, `helm.sh/helm/v3/cmd/helm@v${HELM_VERSION}`], folder, { ...options, env });
+    renameSync(join(folder, 'helm'), join(cache, 'helm'));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 

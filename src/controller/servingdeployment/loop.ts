@@ -47,7 +47,7 @@ export function startLoop(desired: Desired, options: LoopOptions): Loop {
       const round = await reconcile(wanted, options);
       options.onRound(round);
       const settled = round.done.length === 0 && round.status.conditions.every(isSettled);
-      await sleep(options.clock, settled ? options.settledMs : options.activeMs, AbortSignal.any([awake.signal, stopping.signal]));
+      await sleep(options.clock, settled ? options.settledMs : options.activeMs, awake.signal, stopping.signal);
     }
   }
 

@@ -91,7 +91,9 @@ export class ChaosBed {
 
   /** What is left of a deployment that was removed: the collector of garbage does not run here. */
   async clear(name: string): Promise<void> {
-    await this.remove(name);
+    this.demand({});
+    this.violations.length = 0;
+    if (await this.exists(name)) await this.remove(name);
     const selector = encodeURIComponent(`${LABELS.deployment}=${name}`);
     const folders = [`/api/v1/namespaces/${this.namespace}/pods`, `${GROUP}/namespaces/${this.namespace}/servingpools`];
     for (const folder of folders) await this.admin.demand('DELETE', `${folder}?labelSelector=${selector}`);

@@ -113,6 +113,8 @@ describe('an operator that dies', { timeout: 900_000 }, () => {
   }
 
   describe.each(Object.entries(SCENARIOS))('during %s', (_, scenarioOf) => {
+    afterAll(() => Promise.all(beds.map((bed) => bed.clear(scenarioOf(0).name))));
+
     it('after any of its writes is followed by one that ends what it began', async () => {
       const [lane] = beds;
       if (!lane) throw new Error('no bed');
@@ -130,7 +132,7 @@ describe('an operator that dies', { timeout: 900_000 }, () => {
     it('after every one of its writes, as do all that follow it, still gets there', async () => {
       const [, bed] = beds;
       if (!bed) throw new Error('no bed');
-      const scenario = scenarioOf(500);
+      const scenario = scenarioOf(120);
       await prepare(bed, scenario);
       bed.demand(scenario.bounds);
       await bed.put(scenario.name, scenario.after);
@@ -156,7 +158,7 @@ describe('an operator that dies', { timeout: 900_000 }, () => {
     it('not, but gets no answer to any of its writes, writes it again without harm', async () => {
       const [, , bed] = beds;
       if (!bed) throw new Error('no bed');
-      await live(bed, scenarioOf(600), { kind: 'loses answers' });
+      await live(bed, scenarioOf(130), { kind: 'loses answers' });
     });
   });
 });

@@ -27,6 +27,7 @@ describe('the schema', () => {
       'decode',
       'kv',
       'router',
+      'network',
     ]);
   });
 

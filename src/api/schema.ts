@@ -8,6 +8,7 @@ import { engine } from './blocks/engine.ts';
 import { kv } from './blocks/kv.ts';
 import { model } from './blocks/model.ts';
 import { anyText, deploymentName, labelValue, metadataKey } from './blocks/names.ts';
+import { network } from './blocks/network.ts';
 import { pool } from './blocks/pool.ts';
 import { router } from './blocks/router.ts';
 import { slo } from './blocks/slo.ts';
@@ -35,6 +36,7 @@ const spec = block({
   decode: pool('decode', 1).describe('The decode pool.'),
   kv: kv.prefault({}).describe('The KV tier.'),
   router: router.prefault({}).describe('The router in front of the pools.'),
+  network: network.prefault({}).describe('Who may reach the pods.'),
 });
 
 export const servingDeploymentSchema = block({

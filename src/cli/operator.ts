@@ -1,13 +1,14 @@
 /** `sluice operator`: one operator process. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { FIELD_MANAGER, Operator, SERVING_DEPLOYMENTS, SERVING_POOLS } from '../controller/operator/index.ts';
+import { FIELD_MANAGER, Operator, type OperatorPeers, SERVING_DEPLOYMENTS, SERVING_POOLS } from '../controller/operator/index.ts';
 import {
   connect,
   Election,
   type ElectionNotice,
   KubernetesClient,
   KubernetesError,
+  NETWORK_POLICIES,
   PODS,
   type Transport,
 } from '../platform/kubernetes/index.ts';
@@ -15,7 +16,7 @@ import { systemClock } from '../shared/index.ts';
 import { createLogger, type Logger } from '../telemetry/index.ts';
 import type { Context } from './context.ts';
 import { untilEnded } from './lifetime.ts';
-import { OPERATOR_HELP, type OperatorFlags, readOperatorFlags } from './operatorflags.ts';
+import { OPERATOR_HELP, type OperatorFlags, type OperatorsFrom, readOperatorFlags } from './operatorflags.ts';
 import { OperatorHealth } from './operatorhealth.ts';
 
 const USAGE_ERROR = 2;
@@ -62,12 +63,13 @@ async function run(flags: OperatorFlags, ended: Promise<unknown>, log: Logger): 
   const health = new OperatorHealth({ isLeader: () => isLeader(), state: () => operator?.state() ?? null });
   await Promise.race([demandAccess(client, flags.namespace), ended]);
   const url = await health.listen(flags.healthHost, flags.healthPort);
-  log.info({ url, identity, namespace: flags.namespace ?? 'all', image: flags.image }, 'listens');
+  log.info({ url, identity, namespace: flags.namespace ?? 'all', image: flags.image, operatorsFrom: flags.operatorsFrom }, 'listens');
 
   async function lead(signal: AbortSignal): Promise<void> {
-    const guarded = new KubernetesClient({ transport: whileLeading(transport, () => isLeader()), fieldManager: FIELD_MANAGER });
-    const options = { client: guarded, namespace: flags.namespace, image: flags.image, identity, clock: systemClock, log };
-    operator = new Operator({ ...options, onRound: ({ ms, failed }) => health.round(ms, failed) });
+    const guarded = new KubernetesClient({ transport: whileLeading(transport, signal, () => isLeader()), fieldManager: FIELD_MANAGER });
+    const own = { operatorPeers: peersOf(flags.operatorsFrom, namespace), identity, clock: systemClock, log };
+    const options = { client: guarded, namespace: flags.namespace, image: flags.image, ...own };
+    operator = new Operator({ ...options, leads: () => isLeader(), onRound: ({ ms, failed }) => health.round(ms, failed) });
     const over = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     const starting = operator.start();
     await over;
@@ -100,20 +102,56 @@ async function run(flags: OperatorFlags, ended: Promise<unknown>, log: Logger): 
   return 0;
 }
 
+/** Labels of the pods of operators, however they were installed. */
+const OPERATOR_PODS = { 'app.kubernetes.io/name': 'sluice', 'app.kubernetes.io/component': 'operator' };
+
+/** @param namespace that this process is in */
+function peersOf(from: OperatorsFrom, namespace: string): OperatorPeers {
+  switch (from.kind) {
+    case 'pods': {
+      // Every namespace has this label of its name.
+      const namespaceSelector = { matchLabels: { 'kubernetes.io/metadata.name': namespace } };
+      return [{ namespaceSelector, podSelector: { matchLabels: OPERATOR_PODS } }];
+    }
+    case 'addresses':
+      return from.cidrs.map((cidr) => ({ ipBlock: { cidr } }));
+    case 'anywhere':
+      return null;
+  }
+}
+
 /** What it cannot do without, asked for before anything else: a missing resource or right is told at once, and the process ends. */
 async function demandAccess(client: KubernetesClient, namespace: string | null): Promise<void> {
   const scope = namespace === null ? {} : { namespace };
   await client.list(SERVING_DEPLOYMENTS, scope);
   await client.list(SERVING_POOLS, scope);
+  await client.list(NETWORK_POLICIES, scope);
   await client.list(PODS, { ...scope, labelSelector: 'app.kubernetes.io/managed-by=sluice' });
 }
 
-/** Nothing is written by one that may have been deposed. */
-function whileLeading(transport: Transport, leads: () => boolean): Transport {
+/**
+ * Nothing is written by one that may have been deposed, and what it was writing when it was is taken back. A stop in order is no
+ * deposition: what runs then ends under the lease.
+ */
+function whileLeading(transport: Transport, term: AbortSignal, leads: () => boolean): Transport {
+  const writing = new Set<AbortController>();
+  const takeBack = () => {
+    if (!leads()) for (const one of writing) one.abort();
+  };
+  term.addEventListener('abort', takeBack, { once: true });
   return {
     async send(request) {
-      if (request.method !== 'GET' && !leads()) throw new Error('this process does not lead any more');
-      return transport.send(request);
+      if (request.method === 'GET') return transport.send(request);
+      if (!leads()) throw new Error('this process does not lead any more');
+      const own = new AbortController();
+      if (request.signal.aborted) own.abort();
+      request.signal.addEventListener('abort', () => own.abort(), { once: true });
+      writing.add(own);
+      try {
+        return await transport.send({ ...request, signal: own.signal });
+      } finally {
+        writing.delete(own);
+      }
     },
     close: () => transport.close(),
   };

@@ -12,6 +12,7 @@ describe('readOperatorFlags', () => {
         context: null,
         namespace: null,
         image: 'i',
+        operatorsFrom: { kind: 'pods' },
         leaderElect: true,
         leaseNamespace: null,
         healthHost: '127.0.0.1',
@@ -57,5 +58,20 @@ describe('readOperatorFlags', () => {
     expect(read('--help')).toEqual({ kind: 'help' });
     for (const flag of ['--image', '--kubeconfig', '--context', '--namespace', '--no-leader-elect', '--lease-namespace', '--health-port'])
       expect(OPERATOR_HELP).toContain(flag);
+  });
+
+  it('knows where operators come from, unless it is outside of the cluster', () => {
+    const from = (text: string) => {
+      const parsed = read(`--image i ${text}`.trim());
+      return parsed.kind === 'run' ? parsed.flags.operatorsFrom : parsed;
+    };
+    expect(from('')).toEqual({ kind: 'pods' });
+    expect(from('--kubeconfig /k')).toEqual({ kind: 'anywhere' });
+    expect(from('--kubeconfig /k --operators-from pods')).toEqual({ kind: 'pods' });
+    expect(from('--operators-from anywhere')).toEqual({ kind: 'anywhere' });
+    expect(from('--operators-from 10.1.0.0/16,fd00::/8')).toEqual({ kind: 'addresses', cidrs: ['10.1.0.0/16', 'fd00::/8'] });
+    for (const wrong of ['10.1.0.0', '10.1.0.0/33', 'fd00::/129', '10.1.0.0/16,', 'here', '10.1/16', '1.2.3.4/8/8']) {
+      expect(from(`--operators-from ${wrong}`)).toMatchObject({ kind: 'wrong', message: expect.stringContaining(`"${wrong}"`) });
+    }
   });
 });

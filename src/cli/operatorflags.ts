@@ -1,4 +1,5 @@
 /** The flags of `sluice operator`, checked. Pure. */
+import { isIPv4, isIPv6 } from 'node:net';
 import { type FlagDefinition, parseFlags } from './flags.ts';
 
 export interface OperatorFlags {
@@ -8,6 +9,7 @@ export interface OperatorFlags {
   /** Null = all. */
   readonly namespace: string | null;
   readonly image: string;
+  readonly operatorsFrom: OperatorsFrom;
   readonly leaderElect: boolean;
   /** Null = that of the context or pod. */
   readonly leaseNamespace: string | null;
@@ -15,6 +17,14 @@ export interface OperatorFlags {
   readonly healthPort: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
+
+/** Where operators connect from, as NetworkPolicies are to know it. */
+export type OperatorsFrom =
+  /** Pods of the operator, in the namespace that this process is in. */
+  | { readonly kind: 'pods' }
+  | { readonly kind: 'addresses'; readonly cidrs: readonly string[] }
+  /** Not known: no policies are made. */
+  | { readonly kind: 'anywhere' };
 
 export type OperatorArguments =
   | { readonly kind: 'run'; readonly flags: OperatorFlags }
@@ -28,6 +38,7 @@ const DEFINITIONS = {
   context: TEXT,
   namespace: { type: 'string', short: 'n' },
   image: TEXT,
+  'operators-from': TEXT,
   'leader-elect': SWITCH,
   'no-leader-elect': SWITCH,
   'lease-namespace': TEXT,
@@ -50,17 +61,20 @@ export function readOperatorFlags(argv: readonly string[], env: Readonly<Record<
   const image = flags.image ?? env['SLUICE_IMAGE'] ?? '';
   const kubeconfig = flags.kubeconfig ?? (env['KUBECONFIG'] || null);
   const port = flags['health-port'] ?? String(HEALTH_PORT);
+  const from = operatorsFrom(flags['operators-from'] ?? (kubeconfig === null ? 'pods' : 'anywhere'));
   const level = LEVELS.find((one) => one === (flags['log-level'] ?? 'info'));
   const wrong =
     (image === '' &&
       '--image must name the container image of Sluice, which routers and instances run; it is missing (or set SLUICE_IMAGE)') ||
     (flags['leader-elect'] && flags['no-leader-elect'] && '--leader-elect and --no-leader-elect exclude each other; give one of them') ||
     (flags.context !== null && kubeconfig === null && '--context chooses a context of a kubeconfig: give --kubeconfig FILE too') ||
+    (from === null &&
+      `--operators-from must be "pods", "anywhere" or address blocks such as 10.0.0.0/8,fd00::/8; got "${flags['operators-from']}"`) ||
     wrongNamespace('--namespace', flags.namespace) ||
     wrongNamespace('--lease-namespace', flags['lease-namespace']) ||
     (!(/^\d+$/.test(port) && Number(port) <= 65_535) && `--health-port must be a whole number from 0 to 65535; got "${port}"`) ||
     (level === undefined && `--log-level must be one of ${LEVELS.join(', ')}; got "${flags['log-level']}"`);
-  if (wrong || level === undefined) return { kind: 'wrong', message: wrong || '' };
+  if (wrong || level === undefined || from === null) return { kind: 'wrong', message: wrong || '' };
   return {
     kind: 'run',
     flags: {
@@ -68,6 +82,7 @@ export function readOperatorFlags(argv: readonly string[], env: Readonly<Record<
       context: flags.context,
       namespace: flags.namespace,
       image,
+      operatorsFrom: from,
       leaderElect: !flags['no-leader-elect'],
       leaseNamespace: flags['lease-namespace'],
       healthHost: flags['health-host'] ?? '127.0.0.1',
@@ -75,6 +90,19 @@ export function readOperatorFlags(argv: readonly string[], env: Readonly<Record<
       logLevel: level,
     },
   };
+}
+
+/** Null when it is none of them. */
+function operatorsFrom(text: string): OperatorsFrom | null {
+  if (text === 'pods' || text === 'anywhere') return { kind: text };
+  const cidrs = text.split(',');
+  return cidrs.every(isAddressBlock) ? { kind: 'addresses', cidrs } : null;
+}
+
+function isAddressBlock(text: string): boolean {
+  const [address = '', bits = '', ...rest] = text.split('/');
+  if (rest.length > 0 || !/^\d{1,3}$/.test(bits)) return false;
+  return (isIPv4(address) && Number(bits) <= 32) || (isIPv6(address) && Number(bits) <= 128);
 }
 
 function wrongNamespace(flag: string, name: string | null): string | false {
@@ -92,6 +120,9 @@ drains without losing accepted streams, and writes into the status what is so.
   --kubeconfig FILE     cluster and user (default: KUBECONFIG; neither: the ServiceAccount of the pod that this runs in)
   --context NAME        context of the kubeconfig (default: its current one)
   --namespace NAME      look after this namespace only (default: all)
+  --operators-from FROM where operators connect from, which the NetworkPolicies of deployments let through: "pods", those of the operator
+                        in the namespace of this one (default in a pod); address blocks, 10.1.0.0/16,…; or "anywhere", which makes
+                        no policies (default with a kubeconfig: what address such an operator comes from is not known)
   --no-leader-elect     do not wait for a Lease: nothing else may run for the same namespaces
   --lease-namespace N   where the Lease "sluice-operator" is (default: namespace of the context, or of the pod)
   --health-host ADDR    address of /healthz, /readyz and /metrics (default 127.0.0.1; in a pod 0.0.0.0)

@@ -21,17 +21,18 @@ export const systemClock: Clock = {
   },
 };
 
-/** Resolves after `ms`, or as soon as the signal aborts. Never rejects. */
-export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+/** Resolves after `ms`, or as soon as one of the signals aborts. Never rejects. */
+export function sleep(clock: Clock, ms: number, ...signals: readonly (AbortSignal | undefined)[]): Promise<void> {
   return new Promise((resolve) => {
-    if (signal?.aborted) return resolve();
+    if (signals.some((signal) => signal?.aborted)) return resolve();
     const done = () => {
       cancel();
-      signal?.removeEventListener('abort', done);
+      for (const signal of signals) signal?.removeEventListener('abort', done);
       resolve();
     };
     const cancel = clock.after(ms, done);
-    signal?.addEventListener('abort', done, { once: true });
+    // Not AbortSignal.any: what it makes stays in memory for as long as the longest-lived of its signals.
+    for (const signal of signals) signal?.addEventListener('abort', done, { once: true });
   });
 }
 

@@ -59,7 +59,7 @@ export const DECIDING: readonly RegExp[] = [
   /^shared\/backoff\.ts$/,
   /^kv\/identity\/.*\.ts$/,
   /^controller\/[a-z]+\/(plan|status|resourcestatus|desired|leaving|routing|starting|world)\.ts$/,
-  /^controller\/operator\/(change|drafts|happenings|report|scale)\.ts$/,
+  /^controller\/operator\/(change|drafts|happenings|networkpolicies|report|scale|wanted)\.ts$/,
   /^engines\/llamacpp\/sampling\.ts$/,
   /^engines\/vllm\/events\/(decode|frames|msgpack|naming)\.ts$/,
   /^engines\/vllm\/metrics\/(costs|fit|parse|scrape|view)\.ts$/,

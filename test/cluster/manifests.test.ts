@@ -7,7 +7,7 @@ import { connect, Election, KubernetesClient, type Transport } from '../../src/p
 import { systemClock } from '../../src/shared/index.ts';
 import { createLogger } from '../../src/telemetry/index.ts';
 import { until } from './bed.ts';
-import { IMAGE, OperatorBed } from './operatorbed.ts';
+import { IMAGE, OPERATORS, OperatorBed } from './operatorbed.ts';
 
 const MANIFESTS = new URL('../../manifests/', import.meta.url);
 const SYSTEM = 'sluice-system';
@@ -108,7 +108,8 @@ describe('manifests/operator/rbac.yaml', () => {
     const lines: string[] = [];
     const log = createLogger({ name: 'operator', level: 'warn', format: 'json', destination: { write: (line) => lines.push(line) } });
     // Of other namespaces tests leave deployments behind.
-    const operator = new Operator({ client, namespace: bed.namespace, image: IMAGE, identity: 'rights', clock: systemClock, log });
+    const own = { operatorPeers: OPERATORS, identity: 'rights', clock: systemClock, log };
+    const operator = new Operator({ client, namespace: bed.namespace, image: IMAGE, ...own });
     const election = new Election({ client, namespace: SYSTEM, name: 'sluice-operator', identity: 'rights', lead: () => operator.start() });
     await election.start();
     try {
@@ -121,8 +122,8 @@ describe('manifests/operator/rbac.yaml', () => {
       await bed.admin.demand('POST', `/api/v1/namespaces/${bed.namespace}/pods`, { body: alien });
       await bed.put('rights', { ...sim, prefill: { replicas: 1 }, decode: { replicas: 2 } });
       await bed.settled('rights', PATIENCE_MS);
-      // Lets instances go, and a pool.
-      await bed.put('rights', { ...sim, decode: { replicas: 1 } });
+      // Lets instances go, and a pool, and policies.
+      await bed.put('rights', { ...sim, decode: { replicas: 1 }, network: { policies: 'None' } });
       await until(
         async () => (await bed.admin.request('GET', bed.path('servingpools', 'rights-prefill'))).status === 404,
         () => `the pool of prefill is still there: ${lines.slice(-5).join('')}`,

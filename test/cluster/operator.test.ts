@@ -1,7 +1,7 @@
 /** The operator against a real API server, with pods that are real processes: what a user asks for comes about, and the status says so. */
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { until } from './bed.ts';
-import { OperatorBed, SLOW_MS } from './operatorbed.ts';
+import { OperatorBed, SLOW_MS, type Stored } from './operatorbed.ts';
 
 function sim(change: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
   return {
@@ -39,6 +39,26 @@ describe('the operator', { timeout: 300_000 }, () => {
     expect(pool.status).toMatchObject({ replicas: 1, readyReplicas: 1, observedGeneration: pool.metadata.generation });
     const budget = await bed.admin.demand('GET', `/apis/policy/v1/namespaces/${bed.namespace}/poddisruptionbudgets/chat-decode`);
     expect(budget).toMatchObject({ spec: { maxUnavailable: 1 } });
+  });
+
+  it('says who may reach the pods, unless it is told not to', async () => {
+    const policies = async () => {
+      const path = `/apis/networking.k8s.io/v1/namespaces/${bed.namespace}/networkpolicies`;
+      const { items } = await bed.admin.demand<{ readonly items: readonly Pick<Stored, 'metadata'>[] }>('GET', path);
+      return items.map(({ metadata }) => metadata.name).filter((name) => name.startsWith('chat-'));
+    };
+    await bed.put('chat', sim());
+    await bed.settled('chat');
+    expect(await policies()).toEqual(['chat-instances', 'chat-router']);
+    const pods = await bed.podNames('chat');
+    await bed.put('chat', sim({ network: { policies: 'None' } }));
+    await until(
+      async () => (await policies()).length === 0,
+      () => bed.log(),
+    );
+    await bed.settled('chat');
+    // No pod is replaced for that.
+    expect(await bed.podNames('chat')).toEqual(pods);
   });
 
   it('writes nothing when nothing changes, also on a round that something else caused', async () => {

@@ -17,6 +17,8 @@ const CRD_FOLDER = new URL('../../crds/', import.meta.url);
 const CRDS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
 const GROUP = '/apis/serving.sluice.dev/v1alpha1';
 export const IMAGE = 'sluice:test';
+/** No network here enforces what is written for them. */
+export const OPERATORS = [{ ipBlock: { cidr: '127.0.0.0/8' } }];
 /** Until processes that were started run: seconds, but this machine may have a lot to do. */
 export const SLOW_MS = 200_000;
 
@@ -79,7 +81,8 @@ export class OperatorBed {
   /** Starts an operator in this process. */
   async operate(): Promise<void> {
     const log = createLogger({ name: 'operator', level: 'info', format: 'json', destination: { write: (line) => this.#log.push(line) } });
-    const options = { client: this.client.client, namespace: this.namespace, image: IMAGE, identity: 'test', clock: systemClock, log };
+    const own = { operatorPeers: OPERATORS, identity: 'test', clock: systemClock, log };
+    const options = { client: this.client.client, namespace: this.namespace, image: IMAGE, ...own };
     const onRound = ({ key }: { readonly key: string }) => this.#rounds.set(key, this.rounds(key) + 1);
     this.#operator = new Operator({ ...options, onRound });
     await this.#operator.start();
@@ -244,6 +247,10 @@ export class OperatorProcess {
       this.#stderr += text;
     });
     this.exit = new Promise((resolve) => this.#child.on('close', (code) => resolve(code)));
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   stderr(): string {

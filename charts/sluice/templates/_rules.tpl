@@ -27,6 +27,10 @@
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch]
+# Who may reach instances and routers; removed where spec.network.policies is None.
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
 # What happened, for kubectl describe.
 - apiGroups: [events.k8s.io]
   resources: [events]

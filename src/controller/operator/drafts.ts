@@ -19,14 +19,14 @@ export function poolDraft(deployment: DeploymentObject, spec: Spec, desired: Des
   const { replicas: _, ...placement } = settings;
   const { family } = desired;
   const instance = { revision: pool.revision, family, model: spec.model, engine: spec.engine, kv: spec.kv, ...placement };
-  return stamped<PoolObject>({ metadata: meta(deployment, poolName(desired.name, role), role), spec: { role, instance } });
+  return stamped<PoolObject>({ metadata: metaOf(deployment, poolName(desired.name, role), role), spec: { role, instance } });
 }
 
 export function serviceDraft(deployment: DeploymentObject, spec: Spec): Draft<Service> {
   const { type, port } = spec.router.service;
   const { name } = deployment.metadata;
   return stamped<Service>({
-    metadata: meta(deployment, name, 'router'),
+    metadata: metaOf(deployment, name, 'router'),
     spec: { type, selector: podSelector(name, 'router'), ports: [{ name: 'http', port, protocol: 'TCP', targetPort: ROUTER_PORT }] },
   });
 }
@@ -40,12 +40,12 @@ export function budgetDrafts(deployment: DeploymentObject, desired: Desired): Dr
   const roles = ROLES.filter((role) => desired.pools[role]);
   const pools = roles.map((role) =>
     stamped<PodDisruptionBudget>({
-      metadata: meta(deployment, poolName(name, role), role),
+      metadata: metaOf(deployment, poolName(name, role), role),
       spec: { maxUnavailable: 1, selector: { matchLabels: podSelector(name, role) } },
     }),
   );
   const routers = stamped<PodDisruptionBudget>({
-    metadata: meta(deployment, `${name}-router`, 'router'),
+    metadata: metaOf(deployment, `${name}-router`, 'router'),
     spec: { minAvailable: desired.router.replicas - 1, selector: { matchLabels: podSelector(name, 'router') } },
   });
   return [...pools, routers];
@@ -56,7 +56,8 @@ export function serviceUrl({ metadata: { name, namespace } }: DeploymentObject, 
   return `http://${name}.${namespace ?? 'default'}.svc:${spec.router.service.port}`;
 }
 
-function meta(deployment: DeploymentObject, name: string, component: Role | 'router') {
+/** @param component none for what belongs to several of them */
+export function metaOf(deployment: DeploymentObject, name: string, component?: Role | 'router') {
   const { name: of, namespace } = deployment.metadata;
   return {
     name,

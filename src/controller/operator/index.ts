@@ -1,3 +1,4 @@
 /** The face of the operator; apart from that of the controller, because what talks to Kubernetes is not loaded on one machine. */
+export type { OperatorPeers } from './networkpolicies.ts';
 export { Operator, type OperatorOptions, type OperatorState } from './operator.ts';
 export { type DeploymentObject, FIELD_MANAGER, type PoolObject, SERVING_DEPLOYMENTS, SERVING_POOLS } from './resources.ts';

@@ -4,6 +4,8 @@ import {
   type Draft,
   type KubeObject,
   type KubernetesClient,
+  NETWORK_POLICIES,
+  type NetworkPolicy,
   type PodDisruptionBudget,
   type Resource,
   SERVICES,
@@ -18,6 +20,7 @@ export interface OwnObjects {
   readonly pools: Latest<PoolObject>;
   readonly services: Latest<Service>;
   readonly budgets: Latest<PodDisruptionBudget>;
+  readonly policies: Latest<NetworkPolicy>;
 }
 
 export type Ensured<T> = { readonly object: T } | { readonly problem: string };
@@ -45,6 +48,15 @@ export class Objects {
     return this.#ensure(DISRUPTION_BUDGETS, this.#own.budgets, owner, draft);
   }
 
+  policy(owner: DeploymentObject, draft: Draft<NetworkPolicy>): Promise<Ensured<NetworkPolicy>> {
+    return this.#ensure(NETWORK_POLICIES, this.#own.policies, owner, draft);
+  }
+
+  /** A policy that is not wanted goes, when it is ours. @returns what is in the way, or null */
+  removePolicy(owner: DeploymentObject, name: string): Promise<string | null> {
+    return this.#remove(NETWORK_POLICIES, this.#own.policies, owner, name);
+  }
+
   /** The pool with the size that counts. */
   async pool(owner: DeploymentObject, draft: Draft<PoolObject>, wanted: number): Promise<SizedPool | { readonly problem: string }> {
     const ensured = await this.#ensure(SERVING_POOLS, this.#own.pools, owner, draft);
@@ -65,12 +77,8 @@ export class Objects {
   }
 
   /** The pool of a role that is not wanted any more goes when none of its instances is left: it owns their pods. */
-  async removePool(owner: DeploymentObject, name: string): Promise<string | null> {
-    const { namespace } = owner.metadata;
-    const pool = this.#own.pools.get(`${namespace}/${name}`);
-    if (pool === undefined || pool.metadata.deletionTimestamp !== undefined || !isOwnedBy(pool, owner)) return null;
-    const deleted = await this.#client.delete(SERVING_POOLS, reference(name, namespace), { uid: pool.metadata.uid });
-    return deleted.kind === 'rejected' ? `ServingPool ${name} cannot be deleted: ${deleted.message}` : null;
+  removePool(owner: DeploymentObject, name: string): Promise<string | null> {
+    return this.#remove(SERVING_POOLS, this.#own.pools, owner, name);
   }
 
   storedPool(owner: DeploymentObject, name: string): PoolObject | null {
@@ -83,6 +91,20 @@ export class Objects {
     const draft = { metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid }, status };
     const applied = await this.#client.applyStatus(SERVING_POOLS, draft);
     if (applied.kind === 'written') this.#own.pools.put(`${namespace}/${name}`, applied.object);
+  }
+
+  async #remove<T extends KubeObject>(
+    resource: Resource<T>,
+    known: Latest<T>,
+    owner: DeploymentObject,
+    name: string,
+  ): Promise<string | null> {
+    const { namespace } = owner.metadata;
+    const object = known.get(`${namespace}/${name}`);
+    if (object === undefined || object.metadata.deletionTimestamp !== undefined || !isOwnedBy(object, owner)) return null;
+    const deleted = await this.#client.delete(resource, reference(name, namespace), { uid: object.metadata.uid });
+    if (deleted.kind === 'rejected') return `${resource.kind} ${name} cannot be deleted: ${deleted.message}`;
+    return null;
   }
 
   async #ensure<T extends KubeObject>(

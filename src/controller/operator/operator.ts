@@ -6,6 +6,8 @@ import {
   type KubernetesClient,
   LABELS,
   MANAGED,
+  NETWORK_POLICIES,
+  type NetworkPolicy,
   type PodDisruptionBudget,
   PodFleet,
   Reflector,
@@ -20,6 +22,7 @@ import {
 import type { Clock } from '../../shared/index.ts';
 import type { Logger } from '../../telemetry/index.ts';
 import { Latest } from './latest.ts';
+import type { OperatorPeers } from './networkpolicies.ts';
 import { Reconciler } from './reconciler.ts';
 import { type DeploymentObject, type PoolObject, SERVING_DEPLOYMENTS, SERVING_POOLS } from './resources.ts';
 import { keepScaler } from './scale.ts';
@@ -30,10 +33,13 @@ export interface OperatorOptions {
   readonly namespace: string | null;
   /** Container image of routers, and of instances that name none. */
   readonly image: string;
+  readonly operatorPeers: OperatorPeers;
   /** Of this process, for events. */
   readonly identity: string;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Whether this process still leads. Default: always. */
+  readonly leads?: () => boolean;
   /** Told of every round. */
   readonly onRound?: (round: { readonly key: string; readonly ms: number; readonly failed: boolean }) => void;
 }
@@ -48,6 +54,8 @@ export interface OperatorState {
 
 /** Deployments that are worked on at the same time. */
 const WORKERS = 8;
+/** Starts of rounds: most of them find nothing to write, and a thousand deployments that come up at the same time all want some. */
+const PACE = { perSecond: 200, burst: 1_000 };
 
 export class Operator {
   readonly #options: OperatorOptions;
@@ -55,6 +63,7 @@ export class Operator {
   readonly #pools: Reflector<PoolObject>;
   readonly #services: Reflector<Service>;
   readonly #budgets: Reflector<PodDisruptionBudget>;
+  readonly #policies: Reflector<NetworkPolicy>;
   readonly #fleet: PodFleet;
   readonly #events: EventRecorder;
   readonly #queue: WorkQueue;
@@ -62,14 +71,15 @@ export class Operator {
 
   constructor(options: OperatorOptions) {
     this.#options = options;
-    const { client, clock, identity, log, image, namespace } = options;
+    const { client, clock, identity, log, image, operatorPeers, namespace } = options;
     const scope = namespace === null ? {} : { namespace };
     this.#deployments = this.#reflector(SERVING_DEPLOYMENTS, null);
     this.#pools = this.#reflector(SERVING_POOLS, MANAGED);
     this.#services = this.#reflector(SERVICES, MANAGED);
     this.#budgets = this.#reflector(DISRUPTION_BUDGETS, MANAGED);
+    this.#policies = this.#reflector(NETWORK_POLICIES, MANAGED);
     const notice = (said: ReflectorNotice) => this.#notice('pods', said);
-    this.#fleet = new PodFleet({ client, scope, clock, notice });
+    this.#fleet = new PodFleet({ client, scope, clock, notice, ...(options.leads === undefined ? {} : { leads: options.leads }) });
     const reporter = { controller: 'serving.sluice.dev/operator', instance: identity };
     const onDropped = (_: unknown, why: string) => log.debug({ why }, 'an event was not told');
     this.#events = new EventRecorder({ client, reporter, clock, onDropped });
@@ -77,13 +87,16 @@ export class Operator {
       pools: new Latest(this.#pools.store, clock),
       services: new Latest(this.#services.store, clock),
       budgets: new Latest(this.#budgets.store, clock),
+      policies: new Latest(this.#policies.store, clock),
     };
     const deployments = this.#deployments.store;
-    const reconciler = new Reconciler({ client, deployments, own, fleet: this.#fleet, events: this.#events, image, clock, log });
+    const known = { deployments, own, fleet: this.#fleet, events: this.#events };
+    const reconciler = new Reconciler({ ...known, client, image, operatorPeers, clock, log });
     this.#queue = new WorkQueue({
       run: (key) => this.#run(reconciler, key),
       onFailure: (key, error, retryMs) => log.warn({ object: key, err: error, retryMs }, 'a round failed; it is tried again'),
       workers: WORKERS,
+      pace: PACE,
       clock,
     });
   }
@@ -100,6 +113,7 @@ export class Operator {
     this.#subscribeOwner(this.#pools);
     this.#subscribeOwner(this.#services);
     this.#subscribeOwner(this.#budgets);
+    this.#subscribeOwner(this.#policies);
     this.#fleet.subscribe(add);
     this.#options.log.info({ deployments: this.#deployments.store.size }, 'rounds begin');
   }
@@ -116,6 +130,7 @@ export class Operator {
       servingpools: this.#pools.state(),
       services: this.#services.state(),
       poddisruptionbudgets: this.#budgets.state(),
+      networkpolicies: this.#policies.state(),
       pods: this.#fleet.state(),
     };
     return { synced: this.#synced, watches, queue: this.#queue.depth(), deployments: this.#deployments.store.size };
@@ -134,7 +149,7 @@ export class Operator {
   }
 
   #reflectors() {
-    return [this.#deployments, this.#pools, this.#services, this.#budgets];
+    return [this.#deployments, this.#pools, this.#services, this.#budgets, this.#policies];
   }
 
   #reflector<T extends KubeObject>(resource: Resource<T>, labelSelector: string | null): Reflector<T> {

@@ -2,7 +2,7 @@
  * One round over one ServingDeployment on Kubernetes: its objects, then its pods, then its status. Everything is derived anew from what
  * the API server and the routers say; what is kept between rounds only saves writes.
  */
-import { isSettled, readResource, type ServingDeployment, type ServingDeploymentManifest } from '../../api/index.ts';
+import { isSettled } from '../../api/index.ts';
 import type { Observed, Platform, Role } from '../../platform/index.ts';
 import type {
   EventRecorder,
@@ -15,33 +15,33 @@ import type {
 import type { Clock } from '../../shared/index.ts';
 import type { Logger } from '../../telemetry/index.ts';
 import { apply, type Done } from '../servingdeployment/apply.ts';
-import { type Desired, desiredOf, ROLES } from '../servingdeployment/desired.ts';
+import { type Desired, ROLES } from '../servingdeployment/desired.ts';
 import { plan } from '../servingdeployment/plan.ts';
 import { resourceStatus } from '../servingdeployment/resourcestatus.ts';
 import { type Status, status } from '../servingdeployment/status.ts';
 import { ofRole } from '../servingdeployment/world.ts';
 import { isEqual } from './change.ts';
-import { budgetDrafts, poolDraft, serviceDraft, serviceUrl } from './drafts.ts';
+import { serviceUrl } from './drafts.ts';
 import { happenings } from './happenings.ts';
 import { Latest } from './latest.ts';
+import { policyNames } from './networkpolicies.ts';
 import { Objects, type OwnObjects, type SizedPool } from './objects.ts';
 import { poolStatus, refusedStatus, withProblems, withScale } from './report.ts';
 import { type DeploymentObject, ownerReference, poolName, SERVING_DEPLOYMENTS } from './resources.ts';
 import { overriddenText } from './scale.ts';
+import { type Surroundings, type Wanted, wantedOf, withSizes } from './wanted.ts';
 
 /** Where the pods of all deployments are. */
 export interface Fleet {
   platform(owner: FleetOwner): Platform;
 }
 
-export interface ReconcilerOptions {
+export interface ReconcilerOptions extends Surroundings {
   readonly client: KubernetesClient;
   readonly deployments: StoreView<DeploymentObject>;
   readonly own: OwnObjects;
   readonly fleet: Fleet;
   readonly events: Pick<EventRecorder, 'record'>;
-  /** Container image of routers, and of instances that name none. */
-  readonly image: string;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -50,14 +50,6 @@ export interface ReconcilerOptions {
 const ACTIVE_MS = 500;
 const REFUSED_MS = 5_000;
 const SETTLED_MS = 30_000;
-
-type Spec = ServingDeploymentManifest['spec'];
-
-interface Wanted {
-  readonly object: DeploymentObject;
-  readonly deployment: ServingDeployment;
-  readonly spec: Spec;
-}
 
 interface Seen {
   readonly pools: Sized['pools'];
@@ -74,6 +66,7 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #objects: Objects;
   readonly #deployments: Latest<DeploymentObject>;
+  readonly #wanted = new WeakMap<DeploymentObject, ReturnType<typeof wantedOf>>();
   /** Deployments whose scale was overridden at the last look, by key: what was told of it. */
   readonly #overridden = new Map<string, string>();
 
@@ -92,20 +85,20 @@ export class Reconciler {
     }
     // What it owns goes with it; to mend anything now would be in the way.
     if (object.metadata.deletionTimestamp !== undefined) return { kind: 'done' };
-    const read = readResource(object);
-    const errors = read.ok ? needs(read.deployment) : read.errors;
-    if (!read.ok || errors.length > 0) {
-      await this.#writeStatus(object, refusedStatus(errors, this.#context(object)));
+    const wanted = this.#wanted.get(object) ?? wantedOf(object, this.#options);
+    this.#wanted.set(object, wanted);
+    if ('errors' in wanted) {
+      await this.#writeStatus(object, refusedStatus(wanted.errors, this.#context(object)));
       return { kind: 'done' };
     }
-    return this.#round({ object, deployment: read.deployment, spec: read.spec });
+    return this.#round(wanted);
   }
 
   async #round(wanted: Wanted): Promise<RunOutcome> {
-    const { clock, image, fleet, log } = this.#options;
-    const { object, deployment, spec } = wanted;
+    const { clock, fleet, log } = this.#options;
+    const { object, spec } = wanted;
     const { pools, problems } = await this.#ensure(wanted);
-    const desired = desiredOf(deployment, { kind: 'pods', image, replicas: sizes(pools) });
+    const desired = withSizes(wanted.desired, sizes(pools));
     const platform = fleet.platform(this.#owner(object, pools));
     const observed = await platform.observe();
     // What serves is looked after whatever is in the way of the rest.
@@ -146,25 +139,34 @@ export class Reconciler {
   }
 
   /** The objects besides the pods, and how large each pool is to be. */
-  async #ensure({ object, deployment, spec }: Wanted): Promise<Sized> {
-    const { image } = this.#options;
-    const desired = desiredOf(deployment, { kind: 'pods', image, replicas: {} });
+  async #ensure({ object, desired, policies, ...drafts }: Wanted): Promise<Sized> {
     const problems: string[] = [];
     const pools: Partial<Record<Role, SizedPool>> = {};
     for (const role of ROLES) {
-      const draft = poolDraft(object, spec, desired, role);
+      const draft = drafts.pools[role];
       if (!draft) continue;
       const sized = await this.#objects.pool(object, draft, desired.pools[role]?.replicas ?? 0);
       if ('problem' in sized) problems.push(sized.problem);
       else pools[role] = sized;
     }
-    const service = await this.#objects.service(object, serviceDraft(object, spec));
+    const service = await this.#objects.service(object, drafts.service);
     if ('problem' in service) problems.push(service.problem);
-    for (const draft of budgetDrafts(object, desired)) {
+    for (const draft of drafts.budgets) {
       const budget = await this.#objects.budget(object, draft);
       if ('problem' in budget) problems.push(budget.problem);
     }
+    problems.push(...(await this.#ensurePolicies(object, policies)));
     return { pools, problems };
+  }
+
+  async #ensurePolicies(object: DeploymentObject, drafts: Wanted['policies']): Promise<string[]> {
+    if (drafts !== null) {
+      const ensured = await Promise.all(drafts.map((draft) => this.#objects.policy(object, draft)));
+      return ensured.flatMap((one) => ('problem' in one ? [one.problem] : []));
+    }
+    const names = Object.values(policyNames(object.metadata.name));
+    const removed = await Promise.all(names.map((name) => this.#objects.removePolicy(object, name)));
+    return removed.filter((problem) => problem !== null);
   }
 
   #owner(object: DeploymentObject, pools: Sized['pools']): FleetOwner {
@@ -218,12 +220,6 @@ export class Reconciler {
     this.#deployments.forget(key);
     this.#overridden.delete(key);
   }
-}
-
-/** What only pods need. */
-function needs({ spec: { engine } }: ServingDeployment): string[] {
-  if (engine.type !== 'vllm' || engine.image !== null) return [];
-  return ['spec.engine.image is missing: expected a container image that has vllm, as engine.type is vllm'];
 }
 
 function sizes(pools: Sized['pools']): Partial<Record<Role, number>> {

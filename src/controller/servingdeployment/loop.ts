@@ -51,7 +51,7 @@ export function startLoop(desired: Desired, options: LoopOptions): Loop {
       const round = await reconcile(wanted, options);
       options.onRound(round);
       if (round.done.length > 0) stirredMs = options.clock.now();
-      await sleep(options.clock, pauseMs(round), AbortSignal.any([awake.signal, stopping.signal]));
+      await sleep(options.clock, pauseMs(round), awake.signal, stopping.signal);
     }
   }
 

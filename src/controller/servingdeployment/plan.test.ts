@@ -172,6 +172,27 @@ describe('plan', () => {
     ]);
   });
 
+  it('rolls one by one, too, while it cannot tell what is in use, as an operator that has just started', () => {
+    const old = [instance('decode-0', { revision: 'old' }), instance('decode-1', { revision: 'old' })];
+    const starts = (...seen: Parameters<typeof observed>) =>
+      steps(wanted(2), observed(...seen)).filter((step) => step.startsWith('startInstance'));
+    const known = old.map((one) => routed(one));
+    const one = ['startInstance decode-2: takes the place of an outdated one (2 left)'];
+    // The router does not answer, none runs yet, or the instances have not said who they are.
+    expect(starts(old, [router(null)])).toEqual(one);
+    expect(starts(old, [router(null, { phase: 'starting' })])).toEqual(one);
+    expect(starts(old, [])).toEqual(one);
+    expect(
+      starts(
+        old.map((silent) => ({ ...silent, incarnation: null })),
+        [router(known)],
+      ),
+    ).toEqual(one);
+    // That nobody uses them is known here: they are in nobody's way.
+    expect(starts(old, [router(known.map((routed) => ({ ...routed, connected: false })))])).toHaveLength(2);
+    expect(starts(old, [router([])])).toHaveLength(2);
+  });
+
   it('keeps requests from a changed family until all of it is ready and known, and then changes over at once', () => {
     const old = instance('decode-0', { family: 'g', revision: 'old', modelName: 'before' });
     const [first, second] = [instance('decode-1'), instance('decode-2')];

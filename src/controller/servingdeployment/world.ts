@@ -3,7 +3,7 @@
  *
  * Words: an instance is *current* when it has the desired revision of its role, else *outdated*; it is *routable* when every router
  * that takes requests has a live feed from this very incarnation and has not been told to drain it; it is *in use* when one of them
- * has.
+ * has, or may have: one that does not answer, or an instance that has not said yet who it is, says nothing against it.
  */
 import type { Observed, ObservedInstance, ObservedRouter, Role, RoutedInstance } from '../../platform/index.ts';
 import { type Desired, ROLES } from './desired.ts';
@@ -42,7 +42,15 @@ export function isRoutable(observed: Observed, instance: ObservedInstance): bool
 }
 
 export function isInUse(observed: Observed, instance: ObservedInstance): boolean {
-  return takers(observed).some((router) => places(router, instance));
+  if (!isKept(instance) || instance.phase !== 'ready') return false;
+  const routers = takers(observed);
+  return routers.length === 0 || routers.some((router) => mayPlace(router, instance));
+}
+
+function mayPlace({ instances }: ObservedRouter, { name, incarnation }: ObservedInstance): boolean {
+  if (instances === null) return true;
+  const same = (routed: RoutedInstance) => routed.name === name && (incarnation === null || routed.incarnation === incarnation);
+  return instances.some((routed) => same(routed) && routed.connected && !routed.draining);
 }
 
 /** The router may place new requests on it, and does. */

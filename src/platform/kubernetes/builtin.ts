@@ -28,3 +28,35 @@ export const DISRUPTION_BUDGETS: Resource<PodDisruptionBudget> = {
   kind: 'PodDisruptionBudget',
   namespaced: true,
 };
+
+/** A side of a connection that may be made; the library's model of it names its fields otherwise than they travel. */
+export type NetworkPeer =
+  | { readonly podSelector: LabelSelector; readonly namespaceSelector?: LabelSelector }
+  | { readonly ipBlock: { readonly cidr: string } };
+
+export interface LabelSelector {
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly matchExpressions?: readonly { readonly key: string; readonly operator: 'In'; readonly values: readonly string[] }[];
+}
+
+export interface NetworkPolicy extends KubeObject {
+  readonly spec?: {
+    readonly podSelector: LabelSelector;
+    readonly policyTypes: readonly ('Ingress' | 'Egress')[];
+    /** Without `from`: anybody; without `ports`: any. */
+    readonly ingress: readonly { readonly from?: readonly NetworkPeer[]; readonly ports?: readonly NetworkPort[] }[];
+  };
+}
+
+export interface NetworkPort {
+  readonly protocol: 'TCP';
+  readonly port: number;
+}
+
+export const NETWORK_POLICIES: Resource<NetworkPolicy> = {
+  group: 'networking.k8s.io',
+  version: 'v1',
+  plural: 'networkpolicies',
+  kind: 'NetworkPolicy',
+  namespaced: true,
+};

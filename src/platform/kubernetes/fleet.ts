@@ -35,6 +35,8 @@ export interface FleetOptions {
   /** In [0, 1). */
   readonly random?: () => number;
   readonly notice?: (notice: ReflectorNotice) => void;
+  /** Whether this process may still change anything. What goes to the API server has a guard of its own; what routers are told has this one. */
+  readonly leads?: () => boolean;
   /** Longest time that a pod may take to answer, in ms. Default 2,000. */
   readonly answerMs?: number;
 }
@@ -47,6 +49,7 @@ export class PodFleet {
   readonly client: KubernetesClient;
   readonly clock: Clock;
   readonly answerMs: number;
+  readonly leads: () => boolean;
   readonly pods: PendingWrites;
   readonly hellos: Hellos;
   readonly #reflector: Reflector<Pod>;
@@ -60,10 +63,11 @@ export class PodFleet {
   #unsubscribe = () => {};
 
   constructor(options: FleetOptions) {
-    const { client, scope, clock, random = Math.random, notice, answerMs = ANSWER_MS } = options;
+    const { client, scope, clock, random = Math.random, notice, leads = () => true, answerMs = ANSWER_MS } = options;
     this.client = client;
     this.clock = clock;
     this.answerMs = answerMs;
+    this.leads = leads;
     const labelSelector = [scope.labelSelector, MANAGED].filter((part) => part !== undefined).join(',');
     this.#reflector = new Reflector({
       client,

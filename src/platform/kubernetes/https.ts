@@ -3,8 +3,9 @@
  * only, and loaded when the first connection is made: it costs half a second.
  */
 import type { IncomingMessage } from 'node:http';
-import { Agent, type RequestOptions, request } from 'node:https';
+import { type RequestOptions, request } from 'node:https';
 import { KubernetesError } from './failure.ts';
+import { ResettingAgent } from './resettingagent.ts';
 import { LostConnection, type Transport, type WireRequest, type WireResponse } from './transport.ts';
 
 export type Access =
@@ -68,7 +69,7 @@ function configuration(source: string, why: string, cause?: unknown): Kubernetes
 class HttpsTransport implements Transport {
   readonly #endpoint: Endpoint;
   readonly #userAgent: string;
-  #agent: { readonly material: string; readonly agent: Agent } | null = null;
+  #agent: { readonly material: string; readonly agent: ResettingAgent } | null = null;
 
   constructor(endpoint: Endpoint, userAgent: string) {
     this.#endpoint = endpoint;
@@ -114,13 +115,13 @@ class HttpsTransport implements Transport {
   }
 
   /** Connections are kept between requests as long as they carry the same certificates. */
-  #agentFor({ ca, cert, key, pfx, passphrase, rejectUnauthorized, servername }: Credentials): Agent {
+  #agentFor({ ca, cert, key, pfx, passphrase, rejectUnauthorized, servername }: Credentials): ResettingAgent {
     const tls = { ca, cert, key, pfx, passphrase, rejectUnauthorized, servername };
     const material = JSON.stringify(tls);
     if (this.#agent?.material === material) return this.#agent.agent;
     this.close();
     const given = Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
-    const agent = new Agent({ keepAlive: true, maxFreeSockets: 8, ...given });
+    const agent = new ResettingAgent({ keepAlive: true, maxFreeSockets: 8, ...given });
     this.#agent = { material, agent };
     return agent;
   }
@@ -128,10 +129,18 @@ class HttpsTransport implements Transport {
 
 function exchange(options: RequestOptions & { readonly signal: AbortSignal }, body: string | undefined): Promise<WireResponse> {
   return new Promise((resolve, reject) => {
+    const { agent, signal } = options;
+    // Before the library's own listener, which would close the connection: see the agent.
+    const reset = () => agent instanceof ResettingAgent && agent.reset(sent.socket);
+    signal.addEventListener('abort', reset, { once: true });
     const sent = request(options, (response) => {
+      response.once('close', () => signal.removeEventListener('abort', reset));
       resolve({ status: response.statusCode ?? 0, retryAfter: response.headers['retry-after'] ?? null, body: chunks(response) });
     });
-    sent.on('error', (error: NodeJS.ErrnoException) => reject(lost(error)));
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      signal.removeEventListener('abort', reset);
+      reject(lost(error));
+    });
     sent.end(body);
   });
 }

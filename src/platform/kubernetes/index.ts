@@ -3,6 +3,9 @@ export {
   CONFIG_MAPS,
   type ConfigMap,
   DISRUPTION_BUDGETS,
+  NETWORK_POLICIES,
+  type NetworkPeer,
+  type NetworkPolicy,
   PODS,
   type Pod,
   type PodDisruptionBudget,
@@ -30,7 +33,8 @@ export { type Component, LABELS, labelsOf, MANAGED, podSelector } from './labels
 export { Election, type ElectionNotice, type ElectionOptions, type ElectionTiming, type Term } from './lease/election.ts';
 export { LEASES, type Lease } from './lease/lease.ts';
 export type { Draft, KubeObject, ObjectMeta, OwnerReference, Reference, Resource } from './object.ts';
+export { PORTS } from './pods/container.ts';
 export { type QueueOptions, type RunOutcome, WorkQueue } from './queue/queue.ts';
-export type { Transport } from './transport.ts';
+export { LostConnection, type Transport } from './transport.ts';
 export { Reflector, type ReflectorNotice, type ReflectorOptions, type ReflectorState } from './watch/reflector.ts';
 export type { StoreView } from './watch/store.ts';

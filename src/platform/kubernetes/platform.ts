@@ -153,6 +153,8 @@ export class KubernetesPlatform implements Platform {
     // Another leader's clock may have been ahead of ours.
     const known = await this.#routedList(pod);
     if (known === null) return failure(`pod ${name} does not answer on its admin port ${PORTS.routerAdmin}`);
+    // The newest list counts, whoever sent it: one of a leader that was deposed would undo that of the next.
+    if (!this.#fleet.leads()) return failure(`pod ${name} is not told of instances: this process does not lead any more`);
     const generation = this.#fleet.nextGeneration(known.generation);
     const why = await publish(adminUrl, { generation, model, instances }, this.#fleet.answerMs);
     return why === null ? OK : failure(`pod ${name} did not take the list of instances: ${why}`);

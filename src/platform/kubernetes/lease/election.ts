@@ -187,7 +187,7 @@ export class Election {
       const leftMs = reign.confirmedMs + this.#timing.renewWithinMs - this.#clock.now();
       const cancel = this.#clock.after(leftMs, () => lose(`not renewed for ${this.#timing.renewWithinMs} ms`));
       try {
-        await sleep(this.#clock, Math.min(this.#timing.retryMs, Math.max(0, leftMs)), AbortSignal.any([settled, end.signal]));
+        await sleep(this.#clock, Math.min(this.#timing.retryMs, Math.max(0, leftMs)), settled, end.signal);
         if (settled.aborted || reign.lost !== null) return;
         await this.#renew(reign, lose);
         // A stop has already fallen: without this the loop would renew without a pause.

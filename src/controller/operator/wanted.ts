@@ -1,0 +1,71 @@
+/** All that follows from a ServingDeployment alone: worked out once for each version of it, because most rounds find nothing new. Pure. */
+import { readResource, type ServingDeployment, type ServingDeploymentManifest } from '../../api/index.ts';
+import type { Role } from '../../platform/index.ts';
+import type { Draft, NetworkPolicy, PodDisruptionBudget, Service } from '../../platform/kubernetes/index.ts';
+import { type Desired, desiredOf, ROLES } from '../servingdeployment/desired.ts';
+import { budgetDrafts, poolDraft, serviceDraft } from './drafts.ts';
+import { networkPolicyDrafts, type OperatorPeers } from './networkpolicies.ts';
+import type { DeploymentObject, PoolObject } from './resources.ts';
+
+export interface Wanted {
+  readonly object: DeploymentObject;
+  readonly deployment: ServingDeployment;
+  readonly spec: ServingDeploymentManifest['spec'];
+  /** With the sizes that the deployment says, whoever scaled its pools. */
+  readonly desired: Desired;
+  readonly pools: Partial<Record<Role, Draft<PoolObject>>>;
+  readonly service: Draft<Service>;
+  readonly budgets: readonly Draft<PodDisruptionBudget>[];
+  /** Null = none, and those that are there go. */
+  readonly policies: readonly Draft<NetworkPolicy>[] | null;
+}
+
+export interface Surroundings {
+  /** Container image of routers, and of instances that name none. */
+  readonly image: string;
+  readonly operatorPeers: OperatorPeers;
+}
+
+/** Or what is wrong with it, in sentences. */
+export function wantedOf(
+  object: DeploymentObject,
+  { image, operatorPeers }: Surroundings,
+): Wanted | { readonly errors: readonly string[] } {
+  const read = readResource(object);
+  if (!read.ok) return { errors: read.errors };
+  const { deployment, spec } = read;
+  const errors = needs(deployment);
+  if (errors.length > 0) return { errors };
+  const desired = desiredOf(deployment, { kind: 'pods', image, replicas: {} });
+  const pools: Partial<Record<Role, Draft<PoolObject>>> = {};
+  for (const role of ROLES) {
+    const draft = poolDraft(object, spec, desired, role);
+    if (draft) pools[role] = draft;
+  }
+  return {
+    object,
+    deployment,
+    spec,
+    desired,
+    pools,
+    service: serviceDraft(object, spec),
+    budgets: budgetDrafts(object, desired),
+    policies: spec.network.policies === 'Managed' && operatorPeers !== null ? networkPolicyDrafts(object, operatorPeers) : null,
+  };
+}
+
+/** Other sizes than the deployment's own make another `Desired`, equal in all else. */
+export function withSizes(desired: Desired, sizes: Partial<Record<Role, number>>): Desired {
+  const pools = { ...desired.pools };
+  for (const role of ROLES) {
+    const [pool, replicas] = [pools[role], sizes[role]];
+    if (pool && replicas !== undefined) pools[role] = { ...pool, replicas };
+  }
+  return { ...desired, pools };
+}
+
+/** What only pods need. */
+function needs({ spec: { engine } }: ServingDeployment): string[] {
+  if (engine.type !== 'vllm' || engine.image !== null) return [];
+  return ['spec.engine.image is missing: expected a container image that has vllm, as engine.type is vllm'];
+}

@@ -1,0 +1,108 @@
+/** The operator bench: how long pods take to come about, and what many deployments that need nothing cost. */
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { cpuMsBetween, readCpu } from './cpu.ts';
+import { describeMachine } from './machine.ts';
+import { type Applied, OperatorScene, PODS_EACH } from './operator-scene.ts';
+import type { BenchOptions } from './options.ts';
+import type { Progress } from './progress.ts';
+import { quantiles } from './quantiles.ts';
+import { compare, type Sample } from './ratio.ts';
+import type { Report } from './report.ts';
+
+const OURS = 'sluice';
+const SIZES = [1, 100, 1_000] as const;
+/** The operator looks at a deployment that needs nothing every 30 s. */
+const QUIET_MS = 35_000;
+const IDLE_SECONDS = 60;
+
+export async function benchOperator(options: BenchOptions, progress: Progress): Promise<Report> {
+  const samples: Sample[] = [];
+  const sizes = [...new Set(SIZES.map((size) => Math.min(size, options.deployments)))];
+  if (!sizes.includes(options.deployments)) sizes.push(options.deployments);
+  for (let repeat = 0; repeat < options.runs; repeat += 1) {
+    const add = (metric: string, value: number) => samples.push({ repeat, contender: OURS, metric, value });
+    progress.step(`run ${repeat + 1}/${options.runs}: starting an API server`);
+    const scene = await OperatorScene.start();
+    try {
+      await scene.operator.said('leads');
+      let before = 0;
+      for (const size of sizes) {
+        const applied = await scene.apply(size - before, (text) => progress.step(text));
+        addApplied(add, size, applied);
+        before = size;
+      }
+      add('setUp.writesPerDeployment', writesOf(scene).length / before);
+      await measureIdle(scene, (options.seconds ?? IDLE_SECONDS) * 1_000, { add, progress });
+    } finally {
+      await scene.stop();
+    }
+  }
+  return reportOf(samples, options);
+}
+
+type Add = (metric: string, value: number) => void;
+
+function addApplied(add: Add, size: number, { podsMs, settledMs }: Applied): void {
+  const { p50, p99 } = quantiles(podsMs);
+  add(`applyToPods.${size}.p50`, p50);
+  add(`applyToPods.${size}.p99`, p99);
+  add(`applyToSettled.${size}.all`, settledMs);
+}
+
+function writesOf(scene: OperatorScene) {
+  return scene.requests().filter(({ verb, resource }) => !['get', 'list', 'watch'].includes(verb) && resource !== 'leases');
+}
+
+async function measureIdle(scene: OperatorScene, forMs: number, { add, progress }: { add: Add; progress: Progress }): Promise<void> {
+  progress.step(`waiting ${QUIET_MS / 1_000} s for rest`);
+  await delay(QUIET_MS);
+  progress.step(`idle for ${forMs / 1_000} s`);
+  const { pid } = scene.operator;
+  const [cpuBefore, startMs] = [readCpu(pid), performance.now()];
+  const [roundsBefore, since] = [await scene.metric('sluice_operator_rounds_total'), new Date().toISOString()];
+  await delay(forMs);
+  const [cpuAfter, endMs] = [readCpu(pid), performance.now()];
+  const rounds = (await scene.metric('sluice_operator_rounds_total')) - roundsBefore;
+  const requests = scene.requests().filter(({ at, resource }) => at >= since && resource !== 'leases');
+  add('idle.cpu', cpuMsBetween(cpuBefore, cpuAfter) / (endMs - startMs));
+  add('idle.rss', memoryMiB(pid, 'VmRSS'));
+  add('idle.rssPeak', memoryMiB(pid, 'VmHWM'));
+  add('idle.roundsPerSecond', (rounds * 1_000) / (endMs - startMs));
+  // Watches end and begin anew every some minutes whatever rounds do.
+  add('idle.requestsPerRound', requests.filter(({ verb }) => verb !== 'watch').length / rounds);
+  add('idle.writesPerRound', writesOf(scene).filter(({ at }) => at >= since).length / rounds);
+}
+
+/** @param field of /proc/<pid>/status, in KiB there */
+function memoryMiB(pid: number, field: string): number {
+  const line = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Number(line?.[1] ?? Number.NaN) / 1_024;
+}
+
+const UNITS: readonly (readonly [RegExp, string])[] = [
+  [/^applyTo/, 'ms'],
+  [/\.cpu$/, 'cores'],
+  [/\.rss/, 'MiB'],
+  [/PerSecond$/, 'per s'],
+  [/./, 'count'],
+];
+
+function reportOf(samples: readonly Sample[], { runs, deployments }: BenchOptions): Report {
+  const { absolute } = compare(samples, OURS);
+  const unitOf = (metric: string) => UNITS.find(([pattern]) => pattern.test(metric))?.[1] ?? '';
+  return {
+    name: 'operator',
+    ratio: {},
+    baseline: {},
+    runs,
+    machine: describeMachine(),
+    absolute,
+    units: Object.fromEntries(samples.map(({ metric }) => [metric, unitOf(metric)])),
+    notes: [
+      `applyToPods.N: from the request for a deployment until the last of its ${PODS_EACH} pods is seen, those that make it N applied at the same time`,
+      `idle: under ${deployments} settled deployments; targets: 300 MiB, 0.05 cores, no writes`,
+      'API server, etcd, simulated kubelet and operator share the machine; nothing is pinned',
+    ],
+  };
+}

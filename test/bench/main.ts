@@ -21,6 +21,8 @@ async function runBench(options: BenchOptions, children: Children, progress: Pro
       return (await import('./peers-bench.ts')).benchPeers(options, children, progress);
     case 'tokenizer':
       return (await import('./tokenizer-bench.ts')).benchTokenizer(options, progress);
+    case 'directory':
+      return (await import('./directory-bench.ts')).benchDirectory(options, progress);
   }
 }
 

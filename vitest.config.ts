@@ -6,13 +6,16 @@ import { testedTier, testsChart } from './test/cluster/binaries.ts';
 /** Tests against a real API server: those of the tier that was asked for, else of tier 1 where its programs are on this machine. */
 const tier = testedTier(process.env);
 
+/** Gets servers that tests talk to, such as Redis, where the machine lacks them. */
+const SERVERS = ['test/servers/setup.ts'];
+
 /** Quick suites first: a broken unit is told before any process is started. */
 const PROJECTS = [
   { name: 'unit', include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts', 'test/bench/**/*.test.ts'], timeoutMs: 30_000 },
   { name: 'architecture', include: ['test/architecture/**/*.test.ts'], timeoutMs: 10_000 },
-  { name: 'contract', include: ['test/contract/**/*.test.ts'], timeoutMs: 20_000 },
+  { name: 'contract', include: ['test/contract/**/*.test.ts'], timeoutMs: 20_000, globalSetup: SERVERS },
   { name: 'simulation', include: ['test/simulation/**/*.test.ts'], timeoutMs: 60_000 },
-  { name: 'integration', include: ['test/integration/**/*.test.ts'], timeoutMs: 120_000 },
+  { name: 'integration', include: ['test/integration/**/*.test.ts'], timeoutMs: 120_000, globalSetup: SERVERS },
   ...(tier === null ? [] : [{ name: 'cluster', include: clusterTests(tier), timeoutMs: 60_000, globalSetup: ['test/cluster/shared.ts'] }]),
   // Engines that must be installed first, some of them gigabytes: `npm run test:engines`.
   ...(process.env['SLUICE_TEST_ENGINES'] === '1' ? [{ name: 'engines', include: ['test/engines/**/*.test.ts'], timeoutMs: 120_000 }] : []),

@@ -7,6 +7,25 @@ export type {
   DirectoryMatch,
   DirectoryStats,
 } from './directory/port.ts';
+export { DirectoryFault, type DirectoryFaultCode } from './directory/shared/fault.ts';
+export { type MemorySharedDirectoryOptions, memorySharedDirectory } from './directory/shared/memory.ts';
+export type {
+  BlockLease,
+  ChangeOutcome,
+  FenceOutcome,
+  JoinOutcome,
+  LeaseRelease,
+  LeaseRenewal,
+  LeaseResult,
+  Life,
+  LifeStats,
+  Publication,
+  RenewOutcome,
+  SharedDirectory,
+  SharedMatch,
+  Withdrawal,
+  WithdrawResult,
+} from './directory/shared/port.ts';
 export type { KvEvent, KvEventEnvelope, KvSnapshot, Tier } from './events/event.ts';
 export { holdsTokens, type KvBlock, kvBlock } from './host/block.ts';
 export { type HostChange, HostTier, type HostTierOptions, type Lease } from './host/tier.ts';

@@ -56,6 +56,12 @@ describe('the rules see', () => {
       "import type { V1Pod } from '@kubernetes/client-node';",
       'platform/ may not import the package @kubernetes/client-node outside platform/kubernetes/',
     ],
+    [
+      'a package of a folder in a folder, beside it',
+      'kv/directory/memory.ts',
+      "import { Redis } from 'ioredis';",
+      'kv/ may not import the package ioredis outside kv/directory/redis/',
+    ],
     ['a required package', 'kv/a.ts', "require.resolve('koffi');", 'kv/ may not import the package koffi'],
     ['a test library outside tests', 'kv/a.ts', "import { it } from 'vitest';", 'kv/ may not import the package vitest'],
     ['a room that is none', 'stuff/a.ts', '', '"stuff" is no room of src/'],
@@ -108,6 +114,7 @@ describe('the rules see', () => {
       "import { x } from '../engines/index.ts';\nimport express from 'express';\nimport { y } from './b/c.ts';",
     ],
     ['a package of one folder there', 'platform/kubernetes/a.ts', "await import('@kubernetes/client-node');"],
+    ['a package of a folder in a folder there', 'kv/directory/redis/a.ts', "import { Redis } from 'ioredis';"],
     ['the face of one engine', 'cli/engine.ts', "await import('../engines/llamacpp/index.ts');"],
     [
       'names in comments and strings',

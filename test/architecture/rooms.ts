@@ -4,7 +4,7 @@ export interface Room {
   readonly rooms: readonly string[];
   /** Packages from outside it may import. Node's own modules are free. */
   readonly packages: readonly string[];
-  /** Packages that only one folder of it may import. */
+  /** Packages that only one folder of it, named from the room on, may import. */
   readonly inside?: Readonly<Record<string, readonly string[]>>;
 }
 
@@ -17,7 +17,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   workload: { rooms: ['shared'], packages: [] },
   planner: { rooms: ['api', 'shared', 'workload'], packages: [] },
   autoscaler: { rooms: ['api', 'shared', 'planner'], packages: [] },
-  kv: { rooms: ['api', 'shared', 'telemetry'], packages: ['@node-rs/crc32'] },
+  kv: { rooms: ['api', 'shared', 'telemetry'], packages: ['@node-rs/crc32'], inside: { 'directory/redis': ['ioredis'] } },
   engines: {
     rooms: ['api', 'shared', 'telemetry', 'kv'],
     packages: ['koffi', '@huggingface/jinja', '@huggingface/tokenizers', '@node-llama-cpp/linux-x64', 'zeromq', 'zod'],
@@ -37,7 +37,8 @@ export const TEST_PACKAGES = ['vitest', 'fast-check', 'openai', '@msgpack/msgpac
 /**
  * Files of a room that others may import. Engines have one face per engine too, so that only the one that runs is loaded; what is there
  * before vLLM runs, its model and its installation, is used without what running it loads. What talks to Kubernetes is not loaded where
- * instances are processes, nor the library for schemas or the one for metrics where none is read or kept.
+ * instances are processes, nor the library for schemas or the one for metrics where none is read or kept, nor what talks to Redis where
+ * there is none.
  */
 export const FACES: readonly RegExp[] = [
   /^[a-z]+\/index\.ts$/,
@@ -46,6 +47,7 @@ export const FACES: readonly RegExp[] = [
   /^telemetry\/metrics\/index\.ts$/,
   /^platform\/kubernetes\/index\.ts$/,
   /^controller\/operator\/index\.ts$/,
+  /^kv\/directory\/redis\/index\.ts$/,
   /^engines\/vllm\/(?:install|model|view)\/index\.ts$/,
 ];
 
@@ -58,6 +60,8 @@ export const DECIDING: readonly RegExp[] = [
   /^api\/(blocks|crd)\/.*\.ts$/,
   /^shared\/backoff\.ts$/,
   /^kv\/identity\/.*\.ts$/,
+  /^kv\/directory\/redis\/(failure|replies|server|settings)\.ts$/,
+  /^kv\/directory\/shared\/bounds\.ts$/,
   /^controller\/[a-z]+\/(plan|status|resourcestatus|desired|leaving|routing|starting|world)\.ts$/,
   /^controller\/operator\/(change|drafts|happenings|networkpolicies|report|scale|wanted)\.ts$/,
   /^engines\/llamacpp\/sampling\.ts$/,

@@ -81,8 +81,8 @@ function packageViolation(file: File, module: string): string[] {
     .join('/');
   const room = ROOMS[file.room];
   const inside = room?.inside ?? {};
-  const folder = file.path.split('/')[1] ?? '';
-  const allowed = [...(room?.packages ?? []), ...(inside[folder] ?? []), ...(file.isTest ? TEST_PACKAGES : [])];
+  const own = Object.keys(inside).filter((folder) => file.path.startsWith(`${file.room}/${folder}/`));
+  const allowed = [...(room?.packages ?? []), ...own.flatMap((folder) => inside[folder] ?? []), ...(file.isTest ? TEST_PACKAGES : [])];
   if (allowed.includes('*') || allowed.includes(name)) return [];
   const only = Object.keys(inside).find((other) => inside[other]?.includes(name));
   return [`${file.room}/ may not import the package ${name}${only === undefined ? '' : ` outside ${file.room}/${only}/`}`];

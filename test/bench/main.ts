@@ -25,6 +25,8 @@ async function runBench(options: BenchOptions, children: Children, progress: Pro
       return (await import('./tokenizer-bench.ts')).benchTokenizer(options, progress);
     case 'operator':
       return (await import('./operator-bench.ts')).benchOperator(options, progress);
+    case 'directory':
+      return (await import('./directory-bench.ts')).benchDirectory(options, progress);
   }
 }
 

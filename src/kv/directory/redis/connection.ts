@@ -1,0 +1,106 @@
+/** The client library behind three words: what a link needs of a server, a primary behind sentinels, or a cluster. */
+import { Cluster, Redis } from 'ioredis';
+import { type BackoffPolicy, backoffMs } from '../../../shared/index.ts';
+import type { Script } from './scripts.ts';
+import type { Settings } from './settings.ts';
+
+export interface Connection {
+  /** Connected and shaken hands. Comes again after every loss. */
+  onReady(run: () => void): void;
+  onLost(run: () => void): void;
+  onError(run: (error: Error) => void): void;
+  /** `INFO` of every server that may be written to. */
+  infos(): Promise<readonly string[]>;
+  run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
+  close(): void;
+}
+
+export interface ConnectionOptions {
+  readonly connectMs: number;
+  /** A connection on which an answer is missing for so long is given up. */
+  readonly stallMs: number;
+  readonly backoff: BackoffPolicy;
+  readonly random: () => number;
+}
+
+type Client = Redis | Cluster;
+
+/** Connects at once, and again after every loss, for as long as it is not closed. */
+export function openConnection(settings: Settings, options: ConnectionOptions): Connection {
+  const client = settings.kind === 'cluster' ? clusterClient(settings, options) : serverClient(settings, options);
+  return {
+    onReady: (run) => void client.on('ready', run),
+    onLost: (run) => void client.on('close', run),
+    onError: (run) => {
+      client.on('error', run);
+      // What a node of a cluster says; the cluster's own error only counts them.
+      if (client instanceof Cluster) client.on('node error', run);
+    },
+    infos: async () => {
+      const servers = client instanceof Cluster ? client.nodes('master') : [client];
+      return Promise.all(servers.map(async (server) => `${await server.info('server')}\n${await server.info('replication')}`));
+    },
+    run: (script, keys, args) => runScript(client, script, [keys.length, ...keys, ...args]),
+    close: () => client.disconnect(),
+  };
+}
+
+async function runScript(client: Client, script: Script, [count = 0, ...rest]: readonly (string | number)[]): Promise<unknown> {
+  try {
+    return await client.evalsha(script.sha, count, ...rest);
+  } catch (error) {
+    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
+    // Known to the server from then on, until it restarts.
+    return client.eval(script.text, count, ...rest);
+  }
+}
+
+function serverClient(settings: Settings, options: ConnectionOptions): Redis {
+  const { sentinel, addresses, path, tls } = settings;
+  const retryStrategy = (attempt: number) => backoffMs(options.backoff, attempt - 1, options.random());
+  // Callers wait in the link, which bounds them.
+  const common = { ...shared(settings, options), retryStrategy, enableOfflineQueue: false, db: settings.db };
+  if (sentinel) {
+    return new Redis({
+      ...common,
+      sentinels: addresses.map((address) => ({ ...address })),
+      name: sentinel.name,
+      sentinelRetryStrategy: retryStrategy,
+      failoverDetector: true,
+      ...(sentinel.username === null ? {} : { sentinelUsername: sentinel.username }),
+      ...(sentinel.password === null ? {} : { sentinelPassword: sentinel.password }),
+      ...(tls ? { enableTLSForSentinelMode: true, sentinelTLS: tls } : {}),
+    });
+  }
+  return new Redis({ ...common, ...(path === null ? addresses[0] : { path }) });
+}
+
+function clusterClient(settings: Settings, options: ConnectionOptions): Cluster {
+  return new Cluster([...settings.addresses], {
+    clusterRetryStrategy: (attempt) => backoffMs(options.backoff, attempt - 1, options.random()),
+    // Nodes of a cluster connect when they are first needed, and hold what is sent until then: the link bounds that too.
+    enableOfflineQueue: false,
+    slotsRefreshTimeout: options.connectMs,
+    // Where the keys of a node went is learnt from its errors; from silence only by asking.
+    slotsRefreshInterval: 5_000,
+    redisOptions: shared(settings, options),
+    ...(settings.tls ? { dnsLookup: (address, callback) => callback(null, address) } : {}),
+  });
+}
+
+function shared({ username, password, tls }: Settings, { connectMs, stallMs }: ConnectionOptions) {
+  return {
+    // What was sent when a connection broke is not sent again behind later calls.
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    connectTimeout: connectMs,
+    socketTimeout: stallMs,
+    keepAlive: 10_000,
+    protocol: 2 as const,
+    disableClientInfo: true,
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+    ...(username === null ? {} : { username }),
+    ...(password === null ? {} : { password }),
+    ...(tls ? { tls } : {}),
+  };
+}

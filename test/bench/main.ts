@@ -21,6 +21,8 @@ async function runBench(options: BenchOptions, children: Children, progress: Pro
       return (await import('./peers-bench.ts')).benchPeers(options, children, progress);
     case 'tokenizer':
       return (await import('./tokenizer-bench.ts')).benchTokenizer(options, progress);
+    case 'index':
+      return (await import('./index-bench.ts')).benchIndex(options, progress);
   }
 }
 

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'peers', 'tokenizer'] as const;
+export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'peers', 'tokenizer', 'index'] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export const BASELINES = ['nginx', 'vllmRouter', 'smg'] as const;
@@ -30,7 +30,7 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg|vllm|peers|tokenizer> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|peers|tokenizer|index> [options]
 
   router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
             CPU per request and per streamed token, added latency, requests per second
@@ -42,6 +42,8 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|peers|tokenize
   peers     the whole front against NVIDIA Dynamo's, each with its own simulated engines, 1, 8 and 64 of them:
             CPU and time per request
   tokenizer our byte-level BPE against Hugging Face's library in JavaScript: CPU per character
+  index     the directory's block index, in WebAssembly and in TypeScript, against a Map and what it was before:
+            CPU per block and chain, bytes per block
 
   --json FILE       write the result as JSON
   --runs N          repeats, 1 to 100 (default 5); spread is over repeats

@@ -5,7 +5,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { seededRandom } from './arrivals.ts';
-import { CHAIN_BLOCKS, contendersFor, INSTANCES, type IndexUnderTest } from './index-contenders.ts';
+import { CHAIN_BLOCKS, type Contender, contendersFor, INSTANCES, type IndexUnderTest } from './index-contenders.ts';
 import { describeMachine } from './machine.ts';
 import type { BenchOptions } from './options.ts';
 import type { Progress } from './progress.ts';
@@ -42,23 +42,26 @@ interface Round {
   readonly collect: () => void;
 }
 
-function measureAll({ blocks, repeat, collect }: Round): Sample[] {
-  const load = loadOf(blocks, seededRandom(repeat + blocks));
+function measureAll(round: Round): Sample[] {
+  const load = loadOf(round.blocks, seededRandom(round.repeat + round.blocks));
+  return rotate(contendersFor(round.blocks), round.repeat).flatMap((contender) => measureOne(contender, load, round));
+}
+
+/** A function of its own, so that nothing holds on to one contender's memory while the next one's is measured. */
+function measureOne({ name, make }: Contender, load: Load, { blocks, repeat, collect }: Round): Sample[] {
   const samples: Sample[] = [];
-  for (const { name, make } of rotate(contendersFor(blocks), repeat)) {
-    collect();
-    const before = heldBytes();
-    const index = make();
-    const add = (metric: string, value: number) => samples.push({ repeat, contender: name, metric: `${metric}.${blocks / 1e6}M`, value });
-    add('insert', load.keys.length / microseconds(() => publish(index, load, 'first')));
-    const others = load.owners.reduce((sum, { length }) => sum + length - 1, 0) * CHAIN_BLOCKS;
-    add('share', others / microseconds(() => publish(index, load, 'others')));
-    collect();
-    add('bytes', (heldBytes() - before + index.uncountedBytes) / load.keys.length);
-    add('lookup', microseconds(() => lookUp(index, load, repeat)) / LOOKUPS);
-    add('remove', (load.keys.length + others) / microseconds(() => remove(index, load)));
-    if (index.size !== 0) throw new Error(`${name} holds ${index.size} blocks after all were removed`);
-  }
+  collect();
+  const before = heldBytes();
+  const index = make();
+  const add = (metric: string, value: number) => samples.push({ repeat, contender: name, metric: `${metric}.${blocks / 1e6}M`, value });
+  add('insert', load.keys.length / microseconds(() => publish(index, load, 'first')));
+  const others = load.owners.reduce((sum, { length }) => sum + length - 1, 0) * CHAIN_BLOCKS;
+  add('share', others / microseconds(() => publish(index, load, 'others')));
+  collect();
+  add('bytes', (heldBytes() - before + index.uncountedBytes) / load.keys.length);
+  add('lookup', microseconds(() => lookUp(index, load, repeat)) / LOOKUPS);
+  add('remove', (load.keys.length + others) / microseconds(() => remove(index, load)));
+  if (index.size !== 0) throw new Error(`${name} holds ${index.size} blocks after all were removed`);
   return samples;
 }
 
@@ -116,6 +119,8 @@ function garbageCollector(): () => void {
   const collect: unknown = runInNewContext('gc');
   if (typeof collect !== 'function') throw new Error('this Node gives no access to its garbage collector');
   return () => {
+    // What the first round lets go of outside the heap is given back in the second.
+    collect();
     collect();
   };
 }

@@ -23,7 +23,7 @@ export interface IndexUnderTest {
   readonly uncountedBytes: number;
 }
 
-interface Contender {
+export interface Contender {
   readonly name: string;
   readonly make: () => IndexUnderTest;
 }

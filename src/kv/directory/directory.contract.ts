@@ -224,20 +224,53 @@ export function directoryContract(name: string, make: MakeDirectory): void {
       fc.property(fc.array(act, { maxLength: 80 }), (acts) => {
         const { directory, clock } = fresh();
         const model = new Model(clock);
-        for (const next of acts) play(next, directory, model, clock);
+        for (const next of acts) {
+          enact(next, [directory], model, clock);
+          for (let chain = 0; chain < CHAINS; chain++) {
+            expect(byInstance(directory.lookup(numbers(chain, 7)))).toEqual(byInstance(model.lookup(hexes(chain, 7))));
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it(`${name}: says nothing that is wrong when there is too little room, and knows what was said last`, () => {
+    fc.assert(
+      fc.property(fc.array(act, { maxLength: 80 }), (acts) => {
+        const { directory, clock } = fresh({ maxBlocks: 8 });
+        const model = new Model(clock);
+        for (const next of acts) {
+          enact(next, [directory], model, clock);
+          expect(directory.stats().blocks).toBeLessThanOrEqual(8);
+          for (let chain = 0; chain < CHAINS; chain++) {
+            const right = new Map(model.lookup(hexes(chain, 7)).map((match) => [match.instance, match]));
+            const said = new Map(directory.lookup(numbers(chain, 7)).map((match) => [match.instance, match]));
+            for (const [of, { hbm, host, held, expected }] of said) {
+              const most = right.get(of) ?? { hbm: 0, host: 0, held: 0, expected: 0 };
+              expect(Math.max(hbm - most.hbm, host - most.host, held - most.held, expected - most.expected)).toBeLessThanOrEqual(0);
+            }
+            // No more keys than there is room for were spoken of, so all of them must be there right afterwards.
+            if (next.type !== 'expect' || next.keys.chain !== chain || next.keys.from > 0) continue;
+            const reach = (of: Map<string, DirectoryMatch>) => Math.min(next.keys.length, of.get(next.instance)?.expected ?? 0);
+            expect(reach(said)).toBe(reach(right));
+          }
+        }
       }),
       { numRuns: 300 },
     );
   });
 }
 
+const CHAINS = 3;
+
 const instance = fc.constantFrom('a', 'b', 'c');
-const keysOf = fc.record({ chain: fc.nat(2), from: fc.nat(3), length: fc.integer({ min: 0, max: 4 }) });
+const keysOf = fc.record({ chain: fc.nat(CHAINS - 1), from: fc.nat(3), length: fc.integer({ min: 0, max: 4 }) });
 const tier = fc.constantFrom('hbm' as const, 'host' as const, 'store' as const);
 /** `skip` jumps over or back in the order of events: 0 = the next one, below = seen before, above = a hole. */
 const skip = fc.constantFrom(0, 0, 0, 0, 0, -1, -3, 1);
 const life = fc.constantFrom(0, 0, 0, 0, 1, -1);
-const act = fc.oneof(
+export const act = fc.oneof(
   fc.record({ type: fc.constantFrom('stored' as const, 'removed' as const), instance, keys: keysOf, tier, skip, life }),
   fc.record({ type: fc.constant('cleared' as const), instance, skip, life }),
   fc.record({ type: fc.constant('snapshot' as const), instance, hbm: keysOf, host: keysOf, skip, life }),
@@ -252,21 +285,20 @@ function cut(keys: Keys): string[] {
   return hexes(keys.chain, 7).slice(keys.from, keys.from + keys.length);
 }
 
-function play(next: Act, directory: Directory, model: Model, clock: FakeClock): void {
+/** Does the same to the directories as to the model, which must answer alike. */
+export function enact(next: Act, directories: readonly Directory[], model: Model, clock: FakeClock): void {
   if (next.type === 'fence') {
-    directory.fence(next.instance);
+    for (const directory of directories) directory.fence(next.instance);
     model.fence(next.instance);
   } else if (next.type === 'wait') {
     clock.advance(next.ms);
   } else if (next.type === 'expect') {
-    directory.expect(next.instance, cut(next.keys).map(hexNumber), next.ttlMs);
+    for (const directory of directories) directory.expect(next.instance, cut(next.keys).map(hexNumber), next.ttlMs);
     model.expect(next.instance, cut(next.keys), next.ttlMs);
   } else {
     const update = updateOf(next, model);
-    expect(directory.apply(next.instance, update)).toBe(model.apply(next.instance, update));
-  }
-  for (let chain = 0; chain < 3; chain++) {
-    expect(byInstance(directory.lookup(numbers(chain, 7)))).toEqual(byInstance(model.lookup(hexes(chain, 7))));
+    const outcome = model.apply(next.instance, update);
+    for (const directory of directories) expect(directory.apply(next.instance, update)).toBe(outcome);
   }
 }
 
@@ -289,7 +321,7 @@ interface Known {
 }
 
 /** The same rules with sets; incarnations are numbers, so "earlier" is plain. */
-class Model {
+export class Model {
   readonly instances = new Map<string, Known>();
   readonly #clock: FakeClock;
   constructor(clock: FakeClock) {

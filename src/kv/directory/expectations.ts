@@ -1,39 +1,39 @@
 import { Deadlines } from '../deadlines.ts';
 
+type Ends = Map<number, number>;
+
 interface Expectation {
   readonly endsAt: number;
-  readonly rows: readonly number[];
+  readonly keys: Float64Array;
   readonly slot: number;
+  readonly ends: Ends;
 }
 
 /**
- * Until when which row is expected at which slot. The bits themselves are in the table; this keeps their ends. A pair that is expected
+ * Until when which block is expected at which slot. The bits themselves are in the index; this keeps their ends. A pair that is expected
  * again counts until the later end.
  *
- * A row or slot may have been given to another block or instance by the time a pair ends; the pair then either ends something that is
- * over as well, or finds a later end and leaves it.
+ * Ends are whole milliseconds, small integers that a Map holds without an object for each.
  *
- * A pair is one number, and ends are whole milliseconds: with a usual count of blocks both are small integers, which a Map holds
- * without an object for each.
+ * What is queued under a slot that was taken away, or of a block that arrived, finds no end any more when its time comes.
  */
 export class Expectations {
   readonly #maxPairs: number;
-  readonly #clear: (row: number, slot: number) => void;
-  /** More than any row number. */
-  readonly #rowRange: number;
-  readonly #ends = new Map<number, number>();
+  readonly #clear: (keys: Float64Array, slot: number) => void;
+  /** Slot → key → end. */
+  readonly #atSlot = new Map<number, Ends>();
   readonly #queue = new Deadlines<Expectation>();
   #queuedPairs = 0;
+  #size = 0;
 
-  /** @param clear called when a pair ends by time or to make room. */
-  constructor(options: { readonly maxPairs: number; readonly maxRows: number }, clear: (row: number, slot: number) => void) {
-    this.#maxPairs = options.maxPairs;
-    this.#rowRange = 2 ** Math.ceil(Math.log2(options.maxRows + 1));
+  /** @param clear called with the blocks whose time at a slot is over, or that make room. */
+  constructor(maxPairs: number, clear: (keys: Float64Array, slot: number) => void) {
+    this.#maxPairs = maxPairs;
     this.#clear = clear;
   }
 
   get size(): number {
-    return this.#ends.size;
+    return this.#size;
   }
 
   /** How many pairs can be added at once. */
@@ -41,25 +41,37 @@ export class Expectations {
     return this.#maxPairs;
   }
 
-  /** Notes that `rows` are expected at `slot` until `endsAt`. */
-  add(rows: readonly number[], slot: number, endsAt: number): void {
-    while (this.#queuedPairs + rows.length > this.#maxPairs) {
+  /** Notes that `keys` are expected at `slot` until `endsAt`. */
+  add(keys: Float64Array, slot: number, endsAt: number): void {
+    while (this.#queuedPairs + keys.length > this.#maxPairs) {
       const soonest = this.#queue.takeNext();
       if (!soonest) break;
       this.#end(soonest, soonest.endsAt);
     }
-    const whole = Math.ceil(endsAt);
-    for (const row of rows) {
-      const pair = slot * this.#rowRange + row;
-      this.#ends.set(pair, Math.max(whole, this.#ends.get(pair) ?? whole));
+    let ends = this.#atSlot.get(slot);
+    if (!ends) {
+      ends = new Map();
+      this.#atSlot.set(slot, ends);
     }
-    this.#queue.add(whole, { endsAt: whole, rows, slot });
-    this.#queuedPairs += rows.length;
+    const whole = Math.ceil(endsAt);
+    this.#size -= ends.size;
+    for (const key of keys) ends.set(key, Math.max(whole, ends.get(key) ?? whole));
+    this.#size += ends.size;
+    this.#queue.add(whole, { endsAt: whole, keys, slot, ends });
+    this.#queuedPairs += keys.length;
   }
 
-  /** The block arrived, or went with its row: nothing is expected any more. The caller clears the bit. */
-  forget(row: number, slot: number): void {
-    this.#ends.delete(slot * this.#rowRange + row);
+  /** The block arrived, or was forgotten: nothing is expected any more. The caller clears the bit. */
+  forget(key: number, slot: number): void {
+    if (this.#atSlot.get(slot)?.delete(key)) this.#size -= 1;
+  }
+
+  /** The slot is taken away, and with it all that was expected there. */
+  forgetSlot(slot: number): void {
+    const ends = this.#atSlot.get(slot);
+    if (!ends) return;
+    this.#atSlot.delete(slot);
+    this.#size -= ends.size;
   }
 
   expire(now: number): void {
@@ -70,14 +82,14 @@ export class Expectations {
     }
   }
 
-  #end({ rows, slot }: Expectation, until: number): void {
-    this.#queuedPairs -= rows.length;
-    for (const row of rows) {
-      const pair = slot * this.#rowRange + row;
-      const endsAt = this.#ends.get(pair);
-      if (endsAt === undefined || endsAt > until) continue;
-      this.#ends.delete(pair);
-      this.#clear(row, slot);
-    }
+  #end({ keys, slot, ends }: Expectation, until: number): void {
+    this.#queuedPairs -= keys.length;
+    if (this.#atSlot.get(slot) !== ends) return;
+    const over = keys.filter((key) => {
+      const endsAt = ends.get(key);
+      return endsAt !== undefined && endsAt <= until && ends.delete(key);
+    });
+    this.#size -= over.length;
+    if (over.length > 0) this.#clear(over, slot);
   }
 }

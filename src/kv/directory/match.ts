@@ -1,4 +1,4 @@
-import { type BlockTable, KIND } from './table.ts';
+import { KIND, type OwnerSets } from './owners.ts';
 
 /** How far each slot reaches along a chain, 32 slots at a time: a slot's bit falls out of a running AND at the first block it lacks. */
 class Reach {
@@ -30,56 +30,52 @@ class Reach {
   }
 }
 
-/** Walks chains of keys through the table. What it found stands until the next walk. */
+/** Takes the sets of owners along a chain. What it found stands until the next start. */
 export class ChainWalk {
+  readonly hbm: Reach;
+  readonly host: Reach;
+  readonly held: Reach;
+  readonly expected: Reach;
   #words = 0;
-  hbm = new Reach(0);
-  host = new Reach(0);
-  held = new Reach(0);
-  expected = new Reach(0);
 
-  /** Finds the depths of the slots in `live`; those of other slots mean nothing. */
-  walk(table: BlockTable, live: Uint32Array, keys: ArrayLike<number>): void {
-    this.#start(live);
-    let depth = 0;
-    for (; depth < keys.length; depth++) {
-      const row = table.use(keys[depth] as number);
-      if (row < 0 || !this.#step(table, row, depth)) break;
-    }
-    for (let word = 0; word < this.#words; word++) {
-      this.hbm.keep(word, 0, depth);
-      this.host.keep(word, 0, depth);
-      this.held.keep(word, 0, depth);
-      this.expected.keep(word, 0, depth);
-    }
+  constructor(words: number) {
+    this.hbm = new Reach(words);
+    this.host = new Reach(words);
+    this.held = new Reach(words);
+    this.expected = new Reach(words);
   }
 
-  #start(live: Uint32Array): void {
-    if (this.#words !== live.length) {
-      this.#words = live.length;
-      this.hbm = new Reach(live.length);
-      this.host = new Reach(live.length);
-      this.held = new Reach(live.length);
-      this.expected = new Reach(live.length);
-    }
+  /** Depths will be found of the slots in the first `words` words of `live`; those of other slots mean nothing. */
+  start(live: Uint32Array, words: number): void {
+    this.#words = words;
     this.hbm.start(live);
     this.host.start(live);
     this.held.start(live);
     this.expected.start(live);
   }
 
-  /** Takes one more block. False when no slot is left. */
-  #step(table: BlockTable, row: number, depth: number): boolean {
+  /** The block at `depth` has the owners of `set`. False when no slot is left. */
+  step(sets: OwnerSets, set: number, depth: number): boolean {
     let left = 0;
     for (let word = 0; word < this.#words; word++) {
-      const hbm = table.bits(row, KIND.hbm, word);
-      const host = table.bits(row, KIND.host, word);
+      const hbm = sets.bits(set, KIND.hbm, word);
+      const host = sets.bits(set, KIND.host, word);
       const held = hbm | host;
       this.hbm.keep(word, hbm, depth);
       this.host.keep(word, host, depth);
       this.held.keep(word, held, depth);
-      left |= this.expected.keep(word, held | table.bits(row, KIND.expected, word), depth);
+      left |= this.expected.keep(word, held | sets.bits(set, KIND.expected, word), depth);
     }
     return left !== 0;
+  }
+
+  /** The chain ends after `depth` blocks. */
+  finish(depth: number): void {
+    for (let word = 0; word < this.#words; word++) {
+      this.hbm.keep(word, 0, depth);
+      this.host.keep(word, 0, depth);
+      this.held.keep(word, 0, depth);
+      this.expected.keep(word, 0, depth);
+    }
   }
 }

@@ -1,11 +1,28 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { FakeClock } from '../../shared/index.ts';
-import { directoryContract, hexes, numbers } from './directory.contract.ts';
+import { act, directoryContract, enact, hexes, Model, numbers } from './directory.contract.ts';
 import { memoryDirectory } from './memory.ts';
-import { BlockTable, KIND } from './table.ts';
 
-directoryContract('memory', (clock, setup) => memoryDirectory({ clock, ...setup }));
+directoryContract('memory', (clock, setup) => memoryDirectory({ clock, maxBlocks: 10_000, ...setup }));
+directoryContract('memory, in TypeScript', (clock, setup) => memoryDirectory({ clock, maxBlocks: 10_000, ...setup, kernel: 'typescript' }));
+
+it('is the same over WebAssembly and over TypeScript, also with too little room', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 12 }), fc.array(act, { maxLength: 80 }), (maxBlocks, acts) => {
+      const clock = new FakeClock();
+      const wasm = memoryDirectory({ clock, maxBlocks });
+      const script = memoryDirectory({ clock, maxBlocks, kernel: 'typescript' });
+      const model = new Model(clock);
+      for (const next of acts) {
+        enact(next, [wasm, script], model, clock);
+        for (let chain = 0; chain < 3; chain++) expect(wasm.lookup(numbers(chain, 7))).toEqual(script.lookup(numbers(chain, 7)));
+        expect(wasm.stats()).toEqual(script.stats());
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
 
 it('drops the expectations that end soonest when there are too many', () => {
   const clock = new FakeClock();
@@ -32,7 +49,7 @@ it('lets expectations go with blocks that are forgotten', () => {
 
 it('names a wrong bound', () => {
   const clock = new FakeClock();
-  expect(() => memoryDirectory({ clock, maxBlocks: 0 })).toThrow('maxBlocks: expected an integer from 1 to 268435456, got 0');
+  expect(() => memoryDirectory({ clock, maxBlocks: 0 })).toThrow('maxBlocks: expected an integer from 1 to 67108864, got 0');
   expect(() => memoryDirectory({ clock, maxInstances: 1.5 })).toThrow('maxInstances');
 });
 
@@ -61,46 +78,4 @@ it('gives no slot out again before its bits are cleared, also when it was fenced
     if (fenced % 3 === 1) directory.apply(fenced % 2 === 0 ? 'b' : 'a', { incarnation: '1', seq: fenced + 1, tiers: { hbm: chain } });
   }
   expect(directory.lookup(numbers(1, 1000)).find((match) => match.instance === 'c')?.hbm).toBe(1000);
-});
-
-describe('BlockTable', () => {
-  it('finds what was added and not removed, among keys that collide', () => {
-    // Few distinct low bits make long runs in the index; removal must not cut them.
-    const key = fc.tuple(fc.nat(3), fc.nat(5)).map(([low, high]) => high * 2 ** 32 + low);
-    fc.assert(
-      fc.property(fc.array(fc.tuple(fc.boolean(), key), { maxLength: 100 }), (acts) => {
-        const table = new BlockTable(1000, () => {});
-        const model = new Set<number>();
-        for (const [adds, number] of acts) {
-          if (adds) {
-            table.set(table.add(number), KIND.hbm, 31);
-            model.add(number);
-          } else if (model.delete(number)) {
-            const row = table.find(number);
-            table.unset(row, KIND.hbm, 31);
-            table.removeIfEmpty(row);
-          }
-          for (let low = 0; low < 4; low++) {
-            for (let high = 0; high < 6; high++) expect(table.find(high * 2 ** 32 + low) >= 0).toBe(model.has(high * 2 ** 32 + low));
-          }
-        }
-        expect(table.size).toBe(model.size);
-      }),
-      { numRuns: 100 },
-    );
-  });
-
-  it('keeps bits when it grows and widens', () => {
-    const table = new BlockTable(100_000, () => {});
-    for (let key = 0; key < 5000; key++) table.set(table.add(key * 7919), KIND.host, key % 32);
-    table.widen(2);
-    for (let key = 0; key < 5000; key++) {
-      const row = table.find(key * 7919);
-      expect(table.has(row, KIND.host, key % 32)).toBe(true);
-      expect(table.has(row, KIND.host, (key % 32) + 32)).toBe(false);
-      table.set(row, KIND.expected, 63);
-      expect(table.bits(row, KIND.hbm, 0) | table.bits(row, KIND.hbm, 1)).toBe(0);
-    }
-    expect([table.size, table.evicted]).toEqual([5000, 0]);
-  });
 });

@@ -1,24 +1,32 @@
 /**
- * The directory in this process's memory. An instance has a bit position (slot) in flat rows of bits; taking its slot away forgets all
- * that it held at once, and later calls clear the old bits a few rows at a time before the slot is given out again.
+ * The directory in this process's memory. An instance has a bit position (slot) in sets of owners; taking its slot away forgets all that it
+ * held at once, and later calls clear the old bits a few sets at a time before the slot is given out again.
  */
 import type { Clock } from '../../shared/index.ts';
 import type { KvEvent, KvEventEnvelope, KvSnapshot, Tier } from '../events/event.ts';
 import { hexNumber } from '../identity/names.ts';
+import { BlockIndex, isKeyNumber } from './blockindex.ts';
 import { Expectations } from './expectations.ts';
 import { ChainWalk } from './match.ts';
+import { KIND, type Kind } from './owners.ts';
 import type { ApplyOutcome, Directory, DirectoryMatch, DirectoryStats } from './port.ts';
+import { ScriptCells } from './scriptcells.ts';
 import { Slots } from './slots.ts';
-import { BlockTable, KIND, type Kind } from './table.ts';
+import { WasmCells } from './wasmcells.ts';
 
 export interface MemoryDirectoryOptions {
   readonly clock: Clock;
-  /** Blocks known of at most; then some that were not used lately are forgotten. Default 1,000,000. */
+  /**
+   * Blocks known of at most, 1 to 2^26; then some that were not used lately are forgotten. Takes 23 bytes of memory for each at most, 18 of
+   * them from the start (the operating system gives them as they are used), and a little more beside. Default 1,000,000.
+   */
   readonly maxBlocks?: number;
   /** Instances known of at most, 1 to 16,384; one that is fenced gives way to a new one. Default 1024. */
   readonly maxInstances?: number;
   /** Expected (instance, block) pairs at most; those that end soonest are dropped first. Default 262,144. */
   readonly maxExpectations?: number;
+  /** What looks after the cells: the WebAssembly module, or its slower twin for where no module may be loaded. Default `wasm`. */
+  readonly kernel?: 'wasm' | 'typescript';
 }
 
 interface InstanceState {
@@ -36,8 +44,10 @@ interface InstanceState {
 
 /** Earlier incarnations remembered per instance, so that late words of theirs are known to be late. */
 const MAX_PAST = 8;
-/** Rows cleared per applied update while a sweep runs. */
-const SWEEP_ROWS = 64;
+/** Sets of owners cleared per applied update while a sweep runs. */
+const SWEEP_SETS = 64;
+/** Bytes for sets of owners, per block: one set of 256 instances for every 28 blocks. */
+const SET_BYTES_PER_BLOCK = 5;
 /** Tiers that are held by the instance itself; the others are shared and not of this directory. */
 const KIND_OF_TIER: Partial<Record<Tier, Kind>> = { hbm: KIND.hbm, host: KIND.host };
 
@@ -50,27 +60,36 @@ class MemoryDirectory implements Directory {
   readonly #maxInstances: number;
   readonly #instances = new Map<string, InstanceState>();
   readonly #atSlot: (InstanceState | null)[] = [];
-  readonly #slots = new Slots();
-  readonly #walk = new ChainWalk();
-  readonly #table: BlockTable;
+  readonly #slots: Slots;
+  readonly #walk: ChainWalk;
+  readonly #index: BlockIndex;
   readonly #expectations: Expectations;
-  /** Next row of the running sweep; -1 when none runs. */
-  #sweepRow = -1;
 
   constructor(options: MemoryDirectoryOptions) {
-    const { clock, maxBlocks = 1_000_000, maxInstances = 1024, maxExpectations = 262_144 } = options;
-    checkInteger('maxBlocks', maxBlocks, 2 ** 28);
+    const { clock, maxBlocks = 1_000_000, maxInstances = 1024, maxExpectations = 262_144, kernel = 'wasm' } = options;
+    checkInteger('maxBlocks', maxBlocks, 2 ** 26);
     checkInteger('maxInstances', maxInstances, 16_384);
     checkInteger('maxExpectations', maxExpectations, 2 ** 24);
     this.#clock = clock;
     this.#maxInstances = maxInstances;
-    this.#table = new BlockTable(maxBlocks, (row) => this.#forgetExpected(row));
-    this.#expectations = new Expectations({ maxPairs: maxExpectations, maxRows: maxBlocks }, (row, slot) => this.#clearExpected(row, slot));
+    const slotWords = slotWordsFor(maxInstances);
+    this.#slots = new Slots(slotWords);
+    this.#walk = new ChainWalk(slotWords);
+    this.#index = new BlockIndex({
+      cells: kernel === 'wasm' ? new WasmCells(maxBlocks) : new ScriptCells(maxBlocks),
+      slots: this.#slots,
+      slotWords,
+      maxSetBytes: maxBlocks * SET_BYTES_PER_BLOCK,
+      onAnswered: (key, slot) => this.#expectations.forget(key, slot),
+    });
+    this.#expectations = new Expectations(maxExpectations, (keys, slot) =>
+      this.#index.change(keys, { slot, kind: KIND.expected, holds: false }),
+    );
   }
 
   apply(instance: string, update: KvEventEnvelope | KvSnapshot): ApplyOutcome {
     this.#expectations.expire(this.#clock.now());
-    this.#sweep(SWEEP_ROWS);
+    this.#index.sweep(SWEEP_SETS);
     const state = this.#instances.get(instance) ?? this.#join(instance, update.incarnation);
     if (!state) return 'refused';
     if (state.past.includes(update.incarnation)) return 'stale';
@@ -80,11 +99,11 @@ class MemoryDirectory implements Directory {
 
   lookup(keys: ArrayLike<number>): DirectoryMatch[] {
     this.#expectations.expire(this.#clock.now());
-    const { live } = this.#slots;
+    const { live, wordsUsed } = this.#slots;
     const walk = this.#walk;
-    walk.walk(this.#table, live, keys);
+    this.#index.follow(keys, walk);
     const matches: DirectoryMatch[] = [];
-    for (let word = 0; word < live.length; word++) {
+    for (let word = 0; word < wordsUsed; word++) {
       for (let left = live[word] as number; left !== 0; ) {
         const bit = 31 - Math.clz32(left);
         left &= ~(1 << bit);
@@ -105,15 +124,10 @@ class MemoryDirectory implements Directory {
     this.#expectations.expire(now);
     const slot = this.#instances.get(instance)?.slot ?? -1;
     if (slot < 0 || !(ttlMs > 0)) return;
-    const rows: number[] = [];
-    for (let index = 0; index < Math.min(keys.length, this.#expectations.maxPairs); index++) {
-      const key = keys[index] as number;
-      if (!isKeyNumber(key)) break;
-      const row = this.#table.add(key);
-      this.#table.set(row, KIND.expected, slot);
-      rows.push(row);
-    }
-    if (rows.length > 0) this.#expectations.add(rows, slot, now + ttlMs);
+    const expected = keyNumbersOf(keys, this.#expectations.maxPairs);
+    if (expected.length === 0) return;
+    this.#index.change(expected, { slot, kind: KIND.expected, holds: true });
+    this.#expectations.add(expected, slot, now + ttlMs);
   }
 
   fence(instance: string): void {
@@ -127,9 +141,9 @@ class MemoryDirectory implements Directory {
     this.#expectations.expire(this.#clock.now());
     return {
       instances: this.#instances.size,
-      blocks: this.#table.size,
+      blocks: this.#index.size,
       expectations: this.#expectations.size,
-      evicted: this.#table.evicted,
+      evicted: this.#index.evicted,
     };
   }
 
@@ -157,19 +171,13 @@ class MemoryDirectory implements Directory {
     if (event.type === 'cleared') return;
     const kind = KIND_OF_TIER[event.tier];
     if (kind === undefined) return;
+    const keys = new Float64Array(event.keys.length);
+    let count = 0;
     for (const hex of event.keys) {
       const key = hexNumber(hex);
-      if (!isKeyNumber(key)) continue;
-      const row = event.type === 'stored' ? this.#table.add(key) : this.#table.find(key);
-      if (row < 0) continue;
-      if (event.type === 'stored') this.#table.set(row, kind, slot);
-      else this.#table.unset(row, kind, slot);
-      if (this.#table.has(row, KIND.expected, slot)) {
-        this.#table.unset(row, KIND.expected, slot);
-        this.#expectations.forget(row, slot);
-      }
-      this.#table.removeIfEmpty(row);
+      if (isKeyNumber(key)) keys[count++] = key;
     }
+    this.#index.change(keys.subarray(0, count), { slot, kind, holds: event.type === 'stored' });
   }
 
   #join(name: string, incarnation: string): InstanceState | null {
@@ -195,6 +203,7 @@ class MemoryDirectory implements Directory {
     if (state.slot < 0) return;
     this.#atSlot[state.slot] = null;
     this.#slots.retire(state.slot);
+    this.#expectations.forgetSlot(state.slot);
     state.slot = -1;
   }
 
@@ -202,57 +211,26 @@ class MemoryDirectory implements Directory {
   #giveSlot(state: InstanceState): void {
     this.#retireSlot(state);
     let slot = this.#slots.take();
-    if (slot < 0) {
-      this.#makeSlots();
+    // There are more slots than instances, so some that are dead can be cleared: those of the running sweep, else of the next.
+    for (let sweeps = 0; slot < 0 && sweeps < 2; sweeps++) {
+      this.#index.sweep(Number.POSITIVE_INFINITY);
       slot = this.#slots.take();
     }
     state.slot = slot;
     this.#atSlot[slot] = state;
   }
-
-  /** Clears dead slots if they are many, else doubles the number of slots, so that neither happens often. */
-  #makeSlots(): void {
-    if (this.#slots.dead * 4 < this.#slots.words * 32) {
-      this.#slots.widen();
-      this.#table.widen(this.#slots.words);
-      return;
-    }
-    if (this.#sweepRow >= 0) this.#sweep(Number.POSITIVE_INFINITY);
-    this.#sweep(Number.POSITIVE_INFINITY);
-  }
-
-  /** Goes on with the sweep of dead slots, or starts one, by at most `rows` rows. */
-  #sweep(rows: number): void {
-    if (this.#sweepRow < 0) {
-      if (this.#slots.dead === 0 || !this.#slots.startSweep()) return;
-      this.#sweepRow = 0;
-    }
-    const end = Math.min(this.#table.rows, this.#sweepRow + rows);
-    for (; this.#sweepRow < end; this.#sweepRow++) this.#table.scrub(this.#sweepRow, this.#slots.sweeping);
-    if (this.#sweepRow < this.#table.rows) return;
-    this.#slots.endSweep();
-    this.#sweepRow = -1;
-  }
-
-  #clearExpected(row: number, slot: number): void {
-    this.#table.unset(row, KIND.expected, slot);
-    this.#table.removeIfEmpty(row);
-  }
-
-  /** A row goes: its expectations go with it. */
-  #forgetExpected(row: number): void {
-    for (let word = 0; word < this.#table.words; word++) {
-      for (let left = this.#table.bits(row, KIND.expected, word); left !== 0; ) {
-        const bit = 31 - Math.clz32(left);
-        left &= ~(1 << bit);
-        this.#expectations.forget(row, word * 32 + bit);
-      }
-    }
-  }
 }
 
-function isKeyNumber(key: number): boolean {
-  return Number.isSafeInteger(key) && key >= 0;
+/** Words of 32 slots: more slots than instances by a fourth, so that dead ones can wait for a sweep. */
+function slotWordsFor(maxInstances: number): number {
+  return Math.ceil((maxInstances + Math.max(32, maxInstances / 4)) / 32);
+}
+
+/** The first `most` of `keys`, up to a number that is no key. */
+function keyNumbersOf(keys: ArrayLike<number>, most: number): Float64Array {
+  const numbers = Float64Array.from({ length: Math.min(keys.length, most) }, (_, index) => keys[index] as number);
+  const wrong = numbers.findIndex((key) => !isKeyNumber(key));
+  return wrong < 0 ? numbers : numbers.subarray(0, wrong);
 }
 
 function checkInteger(name: string, value: number, most: number): void {

@@ -1,15 +1,23 @@
 /**
  * Bit positions for instances. Taking one away from an instance is O(1): the position leaves the live ones at once, and is given out
- * again only after a sweep has cleared its bit in every row.
+ * again only after a sweep has cleared its bit in every set.
  *
  * A position is in one of four sets: free, live, retired (waits for the next sweep to start), sweeping.
  */
 export class Slots {
-  #live = new Uint32Array(1);
-  #sweeping = new Uint32Array(1);
-  #free: number[] = downFrom(31, 0);
+  readonly #live: Uint32Array;
+  readonly #sweeping: Uint32Array;
+  readonly #free: number[];
   #retired: number[] = [];
   #swept: number[] = [];
+  #wordsUsed = 0;
+
+  /** @param words of 32 positions each. */
+  constructor(words: number) {
+    this.#live = new Uint32Array(words);
+    this.#sweeping = new Uint32Array(words);
+    this.#free = Array.from({ length: words * 32 }, (_, index) => words * 32 - 1 - index);
+  }
 
   /** Live positions, one bit each. */
   get live(): Uint32Array {
@@ -21,19 +29,16 @@ export class Slots {
     return this.#sweeping;
   }
 
-  get words(): number {
-    return this.#live.length;
+  /** Words of `live` that can hold a bit; the lowest free position is taken first. */
+  get wordsUsed(): number {
+    return this.#wordsUsed;
   }
 
-  /** Positions that are neither free nor live. */
-  get dead(): number {
-    return this.#retired.length + this.#swept.length;
-  }
-
-  /** A free position, now live; -1 when a sweep or `widen` must come first. */
+  /** A free position, now live; -1 when a sweep must come first. */
   take(): number {
     const slot = this.#free.pop();
     if (slot === undefined) return -1;
+    this.#wordsUsed = Math.max(this.#wordsUsed, (slot >>> 5) + 1);
     this.#live[slot >>> 5] = (this.#live[slot >>> 5] as number) | (1 << (slot & 31));
     return slot;
   }
@@ -43,7 +48,7 @@ export class Slots {
     this.#retired.push(slot);
   }
 
-  /** A sweep over all rows starts: it clears what was retired until now. False when there is nothing to clear. */
+  /** A sweep over all sets starts: it clears what was retired until now. False when there is nothing to clear. */
   startSweep(): boolean {
     this.#swept = this.#retired;
     this.#retired = [];
@@ -51,28 +56,10 @@ export class Slots {
     return this.#swept.length > 0;
   }
 
-  /** Every row was cleared since `startSweep`. */
+  /** Every set was cleared since `startSweep`. */
   endSweep(): void {
     this.#free.push(...this.#swept);
     this.#swept = [];
     this.#sweeping.fill(0);
   }
-
-  /** Twice as many positions. */
-  widen(): void {
-    const words = this.words * 2;
-    this.#free.push(...downFrom(words * 32 - 1, this.words * 32));
-    this.#live = widened(this.#live, words);
-    this.#sweeping = widened(this.#sweeping, words);
-  }
-}
-
-function downFrom(high: number, low: number): number[] {
-  return Array.from({ length: high - low + 1 }, (_, index) => high - index);
-}
-
-function widened(bits: Uint32Array, words: number): Uint32Array<ArrayBuffer> {
-  const wide = new Uint32Array(words);
-  wide.set(bits);
-  return wide;
 }

@@ -1,24 +1,20 @@
 /**
- * Block key → row → who holds it, in flat arrays: one bit per instance slot and kind. A hash table of Int32 points at rows; the rows
- * carry key, bits and a mark of use. Full, the table forgets the oldest row that was not used again since the last time around ("clock").
- *
- * Keys are numbers from 0 to 2^53 - 1 whose low bits are well mixed (`keyNumber`). Row numbers stay valid until the row is removed.
+ * The structure that the directory had before the block index, for the index bench: block key → row → one bit per instance slot and kind.
+ * Without its eviction and its sweep, which the bench does not ask for.
  */
 
 /** What a bit of a row says of an instance. */
 export const KIND = { hbm: 0, host: 1, expected: 2 } as const;
-export type Kind = (typeof KIND)[keyof typeof KIND];
+type Kind = (typeof KIND)[keyof typeof KIND];
 const KINDS = 3;
 
 const FIRST_ROWS = 1024;
 
-export class BlockTable {
-  readonly #maxRows: number;
-  readonly #onRemove: (row: number) => void;
+export class Rows {
   /** Words of 32 instance slots per row and kind. */
-  #words = 1;
+  readonly #words: number;
   #keys = new Float64Array(FIRST_ROWS);
-  #bits = new Uint32Array(FIRST_ROWS * KINDS);
+  #bits: Uint32Array;
   /** 0 = free, 1 = taken, 2 = taken and used since the hand last came by. */
   #state = new Uint8Array(FIRST_ROWS);
   /** Row + 1 by hash; 0 = empty. Twice as long as the rows, or more. */
@@ -26,31 +22,15 @@ export class BlockTable {
   #free: number[] = [];
   /** Rows from here on were never used. */
   #unused = 0;
-  #hand = 0;
   #size = 0;
-  #evicted = 0;
 
-  /** @param onRemove called before a row is removed, while its bits still stand. */
-  constructor(maxRows: number, onRemove: (row: number) => void) {
-    this.#maxRows = maxRows;
-    this.#onRemove = onRemove;
+  constructor(words: number) {
+    this.#words = words;
+    this.#bits = new Uint32Array(FIRST_ROWS * KINDS * words);
   }
 
   get size(): number {
     return this.#size;
-  }
-
-  get evicted(): number {
-    return this.#evicted;
-  }
-
-  /** Rows to walk over when every row must be seen; some may be free. */
-  get rows(): number {
-    return this.#unused;
-  }
-
-  get words(): number {
-    return this.#words;
   }
 
   /** Row of `key`, or -1. */
@@ -73,7 +53,6 @@ export class BlockTable {
   add(key: number): number {
     const found = this.use(key);
     if (found >= 0) return found;
-    if (this.#size >= this.#maxRows) this.#evict();
     const row = this.#free.pop() ?? this.#newRow();
     this.#keys[row] = key;
     this.#state[row] = 1;
@@ -87,10 +66,6 @@ export class BlockTable {
     return this.#bits[(row * KINDS + kind) * this.#words + word] as number;
   }
 
-  has(row: number, kind: Kind, slot: number): boolean {
-    return ((this.bits(row, kind, slot >>> 5) >>> (slot & 31)) & 1) === 1;
-  }
-
   set(row: number, kind: Kind, slot: number): void {
     const at = (row * KINDS + kind) * this.#words + (slot >>> 5);
     this.#bits[at] = (this.#bits[at] as number) | (1 << (slot & 31));
@@ -101,33 +76,11 @@ export class BlockTable {
     this.#bits[at] = (this.#bits[at] as number) & ~(1 << (slot & 31));
   }
 
-  /** Clears the slots of `dead` (one word per 32 slots) in a row, which goes when nothing is left. Free rows are passed over. */
-  scrub(row: number, dead: Uint32Array): void {
-    if (this.#state[row] === 0) return;
-    const from = row * KINDS * this.#words;
-    for (let word = 0; word < this.#words; word++) {
-      const live = ~(dead[word] as number);
-      for (let at = from + word; at < from + KINDS * this.#words; at += this.#words) this.#bits[at] = (this.#bits[at] as number) & live;
-    }
-    this.removeIfEmpty(row);
-  }
-
   removeIfEmpty(row: number): void {
     if (this.#state[row] === 0) return;
     const from = row * KINDS * this.#words;
     for (let at = from; at < from + KINDS * this.#words; at++) if (this.#bits[at] !== 0) return;
     this.#remove(row);
-  }
-
-  /** Makes room for `words` * 32 slots. */
-  widen(words: number): void {
-    const old = this.#bits;
-    const oldWords = this.#words;
-    this.#words = words;
-    this.#bits = new Uint32Array(this.#keys.length * KINDS * words);
-    for (let group = 0; group < this.#unused * KINDS; group++) {
-      this.#bits.set(old.subarray(group * oldWords, (group + 1) * oldWords), group * words);
-    }
   }
 
   #newRow(): number {
@@ -144,19 +97,6 @@ export class BlockTable {
     for (let row = 0; row < this.#unused; row++) if (this.#state[row] !== 0) this.#point(row);
   }
 
-  #evict(): void {
-    for (;;) {
-      const row = this.#hand;
-      this.#hand = (this.#hand + 1) % this.#unused;
-      if (this.#state[row] === 1) {
-        this.#evicted += 1;
-        this.#remove(row);
-        return;
-      }
-      if (this.#state[row] === 2) this.#state[row] = 1;
-    }
-  }
-
   #point(row: number): void {
     const mask = this.#index.length - 1;
     let at = hash(this.#keys[row] as number) & mask;
@@ -165,7 +105,6 @@ export class BlockTable {
   }
 
   #remove(row: number): void {
-    this.#onRemove(row);
     this.#unpoint(row);
     this.#bits.fill(0, row * KINDS * this.#words, (row + 1) * KINDS * this.#words);
     this.#state[row] = 0;
@@ -198,4 +137,88 @@ function hash(key: number): number {
 function grown<T extends Float64Array | Uint8Array | Uint32Array>(old: T, next: T): T {
   next.set(old);
   return next;
+}
+
+/** How far each slot reaches along a chain, 32 slots at a time: a slot's bit falls out of a running AND at the first block it lacks. */
+class Reach {
+  /** Leading blocks per slot, once its bit fell out. */
+  readonly depths: Int32Array;
+  readonly #in: Int32Array;
+
+  constructor(words: number) {
+    this.depths = new Int32Array(words * 32);
+    this.#in = new Int32Array(words);
+  }
+
+  start(live: Uint32Array): void {
+    this.#in.set(live);
+  }
+
+  /** Keeps those of 32 slots that hold the block at `depth`, and returns which are still in. */
+  keep(word: number, holders: number, depth: number): number {
+    const before = this.#in[word] as number;
+    const after = before & holders;
+    if (after === before) return after;
+    this.#in[word] = after;
+    for (let fallen = before & ~holders; fallen !== 0; ) {
+      const bit = 31 - Math.clz32(fallen);
+      this.depths[word * 32 + bit] = depth;
+      fallen &= ~(1 << bit);
+    }
+    return after;
+  }
+}
+
+/** Walks chains of keys through the table. What it found stands until the next walk. */
+export class RowsWalk {
+  #words = 0;
+  hbm = new Reach(0);
+  host = new Reach(0);
+  held = new Reach(0);
+  expected = new Reach(0);
+
+  /** Finds the depths of the slots in `live`; those of other slots mean nothing. */
+  walk(table: Rows, live: Uint32Array, keys: ArrayLike<number>): void {
+    this.#start(live);
+    let depth = 0;
+    for (; depth < keys.length; depth++) {
+      const row = table.use(keys[depth] as number);
+      if (row < 0 || !this.#step(table, row, depth)) break;
+    }
+    for (let word = 0; word < this.#words; word++) {
+      this.hbm.keep(word, 0, depth);
+      this.host.keep(word, 0, depth);
+      this.held.keep(word, 0, depth);
+      this.expected.keep(word, 0, depth);
+    }
+  }
+
+  #start(live: Uint32Array): void {
+    if (this.#words !== live.length) {
+      this.#words = live.length;
+      this.hbm = new Reach(live.length);
+      this.host = new Reach(live.length);
+      this.held = new Reach(live.length);
+      this.expected = new Reach(live.length);
+    }
+    this.hbm.start(live);
+    this.host.start(live);
+    this.held.start(live);
+    this.expected.start(live);
+  }
+
+  /** Takes one more block. False when no slot is left. */
+  #step(table: Rows, row: number, depth: number): boolean {
+    let left = 0;
+    for (let word = 0; word < this.#words; word++) {
+      const hbm = table.bits(row, KIND.hbm, word);
+      const host = table.bits(row, KIND.host, word);
+      const held = hbm | host;
+      this.hbm.keep(word, hbm, depth);
+      this.host.keep(word, host, depth);
+      this.held.keep(word, held, depth);
+      left |= this.expected.keep(word, held | table.bits(row, KIND.expected, word), depth);
+    }
+    return left !== 0;
+  }
 }

@@ -29,7 +29,9 @@ const unpacked = join(folder, 'unpacked');
 const root = join(folder, 'root');
 
 function run(command: string, args: readonly string[]): string {
-  return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] } });
+  // Where chroot and ip are is not on everybody's PATH.
+  const env = { PATH: `${process.env['PATH']}:/usr/sbin:/sbin` };
+  return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env });
 }
 
 function build(args: readonly string[]): string {
@@ -107,7 +109,15 @@ function contained(words: readonly string[]): string {
 
 function canContain(): boolean {
   try {
-    run('unshare', ['--mount', '--pid', '--net', '--fork', 'sh', '-c', 'mount --make-rprivate / && ip link set lo up']);
+    run('unshare', [
+      '--mount',
+      '--pid',
+      '--net',
+      '--fork',
+      'sh',
+      '-c',
+      'command -v chroot && mount --make-rprivate / && ip link set lo up',
+    ]);
     return true;
   } catch {
     return false; // not root, or in a container that may not

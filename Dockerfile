@@ -9,6 +9,7 @@ RUN node scripts/image/main.ts --root /image
 
 FROM scratch
 COPY --from=build /image /
+COPY --from=build --chown=65532:65532 /image/home/sluice /home/sluice
 # Nothing in it is written to: runs with a read-only root, and /tmp and /home/sluice as volumes.
 ENV PATH=/usr/local/bin:/usr/bin:/bin HOME=/home/sluice USER=sluice NODE_ENV=production
 LABEL org.opencontainers.image.title=sluice org.opencontainers.image.licenses=Apache-2.0

@@ -157,5 +157,3 @@ export const VALUES = z.strictObject({
   fullnameOverride: name('Beginning of the names of objects instead of the names of release and chart.'),
   global: z.looseObject({}).default({}).describe('Helm gives it to charts that are part of others; nothing here reads it.'),
 });
-
-export type Values = z.output<typeof VALUES>;

@@ -46,6 +46,11 @@ const TEXT = { type: 'string' } as const;
 
 class Wrong extends Error {}
 
+/** Whether it is about the command line, and no fault of ours. */
+function isTold(error: Error): boolean {
+  return error instanceof Wrong || ('code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'));
+}
+
 function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`.padStart(9);
 }
@@ -53,8 +58,7 @@ function megabytes(bytes: number): string {
 try {
   process.exitCode = main(process.argv.slice(2));
 } catch (error) {
-  const told = error instanceof Wrong || (error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'));
-  if (!told) throw error;
+  if (!(error instanceof Error) || !isTold(error)) throw error;
   process.stderr.write(`image: ${error.message}\n${USAGE}`);
   process.exitCode = USAGE_ERROR;
 }

@@ -38,7 +38,7 @@ export function cgroupFolders(name: string): readonly string[] {
 }
 
 async function keep(name: string, folder: string): Promise<void> {
-  const [program = '', ...words] = [...guard(), 'unshare', ...FLAGS, 'sh', '-c', FIRST, 'sh', folder];
+  const [program, ...words] = [...guard(), 'unshare', ...FLAGS, 'sh', '-c', FIRST, 'sh', folder];
   const holder = spawn(program, words, { stdio: ['ignore', 'ignore', 'inherit'] });
   const ended = new Promise<void>((resolve) => {
     holder.on('exit', () => resolve());

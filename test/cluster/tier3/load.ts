@@ -75,7 +75,8 @@ export class Load {
       while (same < text.length && text[same] === expected[same]) same += 1;
       return `${id} said something else from character ${same} of ${expected.length} on`;
     } catch (error) {
-      return error instanceof Error ? `${error.message} ${String(error.cause ?? '')}` : String(error);
+      const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : '';
+      return `${String(error)}${cause}`;
     }
   }
 }

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { testedTier, testsChart } from './test/cluster/binaries.ts';
 
-/** Tests against a real API server: those of the tier that was asked for, else of tier 1 where its programs are on this machine. */
+/** Tests against a real API server: those of the tier that was asked for, else of tier 1 where its programs are on this machine. Tier 3 is a suite of its own. */
 const tier = testedTier(process.env);
 
 /** Gets servers that tests talk to, such as Redis, where the machine lacks them. */
@@ -16,7 +16,12 @@ const PROJECTS = [
   { name: 'contract', include: ['test/contract/**/*.test.ts'], timeoutMs: 20_000, globalSetup: SERVERS },
   { name: 'simulation', include: ['test/simulation/**/*.test.ts'], timeoutMs: 60_000 },
   { name: 'integration', include: ['test/integration/**/*.test.ts'], timeoutMs: 120_000, globalSetup: SERVERS },
-  ...(tier === null ? [] : [{ name: 'cluster', include: clusterTests(tier), timeoutMs: 60_000, globalSetup: ['test/cluster/shared.ts'] }]),
+  ...(tier === null || tier === 3
+    ? []
+    : [{ name: 'cluster', include: clusterTests(tier), timeoutMs: 60_000, globalSetup: ['test/cluster/shared.ts'] }]),
+  ...(tier === 3
+    ? [{ name: 'node', include: ['test/cluster/tier3/*.test.ts'], timeoutMs: 600_000, globalSetup: ['test/cluster/tier3/shared.ts'] }]
+    : []),
   // Engines that must be installed first, some of them gigabytes: `npm run test:engines`.
   ...(process.env['SLUICE_TEST_ENGINES'] === '1' ? [{ name: 'engines', include: ['test/engines/**/*.test.ts'], timeoutMs: 120_000 }] : []),
 ];
@@ -27,7 +32,7 @@ function clusterTests(tier: number): string[] {
 }
 
 /** Their tests start processes that want the whole machine. */
-const ONE_FILE_AT_A_TIME = ['integration', 'cluster', 'engines'];
+const ONE_FILE_AT_A_TIME = ['integration', 'cluster', 'node', 'engines'];
 
 /** A project without files would make vitest complain; one whose folder is missing is left out instead. */
 function holdsTests(pattern: string): boolean {

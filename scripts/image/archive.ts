@@ -12,6 +12,8 @@ export interface ImageOptions {
   /** `name:tag`; a name without a registry is what Docker makes of it, one of docker.io/library. */
   readonly tag: string;
   readonly version: string;
+  /** What it runs when it is told nothing. Default `sluice`. */
+  readonly entrypoint?: readonly string[];
 }
 
 export interface Image {
@@ -24,14 +26,14 @@ const OCI = 'application/vnd.oci.image';
 /** Time is not known here: the same sources give the same image whenever it is built. */
 const CREATED = '1970-01-01T00:00:00Z';
 
-export function writeImage(file: string, layers: readonly Layer[], { tag, version }: ImageOptions): Image {
+export function writeImage(file: string, layers: readonly Layer[], { tag, version, entrypoint }: ImageOptions): Image {
   const work = mkdtempSync(join(dirname(file), '.image-'));
   try {
     const written = layers.map(({ name, entries }, index) => {
       const path = join(work, `layer-${index}`);
       return { name, path, ...writeTar(path, entries) };
     });
-    const config = json(configOf(written, version));
+    const config = json(configOf(written, version, entrypoint));
     const manifest = json(manifestOf(config, written));
     const descriptor = { ...describe(`${OCI}.manifest.v1+json`, manifest), annotations: annotationsOf(tag), platform: PLATFORM };
     const index = json({ schemaVersion: 2, mediaType: `${OCI}.index.v1+json`, manifests: [descriptor] });
@@ -60,14 +62,18 @@ export function writeImage(file: string, layers: readonly Layer[], { tag, versio
 
 const PLATFORM = { architecture: 'amd64', os: 'linux' } as const;
 
-function configOf(layers: readonly (Written & { readonly name: string })[], version: string): object {
+function configOf(
+  layers: readonly (Written & { readonly name: string })[],
+  version: string,
+  entrypoint = ['sluice'] as readonly string[],
+): object {
   return {
     created: CREATED,
     ...PLATFORM,
     config: {
       User: `${USER}:${USER}`,
       Env: Object.entries(ENVIRONMENT).map(([name, value]) => `${name}=${value}`),
-      Entrypoint: ['sluice'],
+      Entrypoint: entrypoint,
       Cmd: ['--help'],
       WorkingDir: '/tmp',
       Labels: {

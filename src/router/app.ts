@@ -43,7 +43,8 @@ function serve(parts: RouterParts, kind: RequestKind, request: Request, response
     if (failure?.code === 'client_closed') return;
     try {
       if (failure || body === null) throw failure ?? new SluiceError('internal', 'no body');
-      if (parts.stopping()) throw new SluiceError('unavailable', 'the router is shutting down', { retryAfterSeconds: 1 });
+      // Its client could not know yet. It is told now to come back on another connection, which another router takes.
+      if (parts.stopping()) response.setHeader('connection', 'close');
       const { model } = parts.registry;
       const parsed = parseRequest(kind, body, model);
       const salt = saltOf(request.headers, parts.config.saltHeader);

@@ -34,7 +34,7 @@ export interface RouterOptions {
 export interface RunningRouter {
   readonly url: string;
   readonly adminUrl: string;
-  /** Takes no new requests, waits for those under way at most `graceMs`, then ends them and closes. */
+  /** Takes no new connections; serves one more request on each that is open, waits for those under way at most `graceMs`, then ends them and closes. */
   stop(graceMs: number): Promise<void>;
 }
 
@@ -68,6 +68,7 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
       adminUrl: urlOf(listen.adminHost, adminPort),
       stop: async (graceMs) => {
         state.stopping = true;
+        publicServer.close();
         await onIdle(graceMs);
         for (const flight of parts.context.watchman.all) flight.abandon();
         parts.prober.close();

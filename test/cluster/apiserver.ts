@@ -12,9 +12,23 @@ import { Admin, call, type Login, writeKubeconfig } from './admin.ts';
 import { type Program, requireProgram, type Tier } from './binaries.ts';
 import { type RunningProgram, startProgram } from './program.ts';
 
+/** Where a control plane runs that is not on this machine's loopback. */
+export interface Place {
+  /** Command that runs the one behind it there. */
+  readonly enter: readonly string[];
+  /** Of the API server, for pods and for us. */
+  readonly address: string;
+  readonly port: number;
+  /** Addresses of Services. */
+  readonly serviceRange: string;
+  /** Is there and is removed by others. */
+  readonly folder: string;
+}
+
 export interface ClusterOptions {
-  /** Default 1. In tier 2 Deployments get pods and pods get nodes; nothing runs them. */
+  /** Default 1. From 2 on Deployments get pods and pods get nodes; what runs them is in tier3/. */
   readonly tier?: Tier;
+  readonly place?: Place;
   /** More flags of kube-apiserver, `--watch-cache=false`. */
   readonly flags?: readonly string[];
 }
@@ -63,9 +77,9 @@ interface Ports {
 }
 
 class ControlPlane implements TestCluster {
-  readonly folder = mkdtempSync(join(tmpdir(), 'sluice-cluster-'));
+  readonly folder: string;
   readonly server: string;
-  readonly kubeconfig = join(this.folder, 'admin.kubeconfig');
+  readonly kubeconfig: string;
   readonly #options: ClusterOptions;
   readonly #ports: Ports;
   readonly #token = randomBytes(16).toString('hex');
@@ -75,13 +89,24 @@ class ControlPlane implements TestCluster {
   private constructor(options: ClusterOptions, ports: Ports) {
     this.#options = options;
     this.#ports = ports;
-    this.server = `https://127.0.0.1:${ports.api}`;
-    process.once('exit', this.#removeFolder);
+    this.folder = options.place?.folder ?? mkdtempSync(join(tmpdir(), 'sluice-cluster-'));
+    this.kubeconfig = join(this.folder, 'admin.kubeconfig');
+    this.server = `https://${this.#address}:${ports.api}`;
+    if (!options.place) process.once('exit', this.#removeFolder);
   }
 
   static async create(options: ClusterOptions): Promise<ControlPlane> {
-    const [api, etcd, etcdPeer] = await Promise.all([freePort(), freePort(), freePort()]);
+    // Namespaces of their own have all ports free.
+    const [api, etcd, etcdPeer] = await Promise.all([options.place?.port ?? freePort(), freePort(), freePort()]);
     return new ControlPlane(options, { api, etcd, etcdPeer });
+  }
+
+  get #address(): string {
+    return this.#options.place?.address ?? '127.0.0.1';
+  }
+
+  get #controlled(): boolean {
+    return (this.#options.tier ?? 1) > 1;
   }
 
   get etcd(): RunningProgram {
@@ -96,7 +121,7 @@ class ControlPlane implements TestCluster {
     this.#writeKeys();
     this.#startEtcd();
     await this.#startApiServer();
-    if (this.#options.tier === 2) await this.#startControllers();
+    if (this.#controlled) await this.#startControllers();
   }
 
   async restart(): Promise<void> {
@@ -106,6 +131,7 @@ class ControlPlane implements TestCluster {
 
   async stop(): Promise<void> {
     await Promise.all([...this.#programs.values()].map((program) => program.kill()));
+    if (this.#options.place) return;
     this.#removeFolder();
     process.off('exit', this.#removeFolder);
   }
@@ -131,7 +157,8 @@ class ControlPlane implements TestCluster {
   }
 
   #start(name: Program, args: readonly string[]): RunningProgram {
-    const program = startProgram(requireProgram(name, process.env), args, join(this.folder, `${name}.log`));
+    const log = join(this.folder, `${name}.log`);
+    const program = startProgram(requireProgram(name, process.env), args, log, this.#options.place?.enter);
     this.#programs.set(name, program);
     return program;
   }
@@ -157,20 +184,20 @@ class ControlPlane implements TestCluster {
     const program = this.#start('kube-apiserver', [
       `--etcd-servers=http://127.0.0.1:${this.#ports.etcd}`,
       // Loopback can not be told to others as an address of the API server, so there is nothing to reconcile.
-      '--endpoint-reconciler-type=none',
-      '--bind-address=127.0.0.1',
-      '--advertise-address=127.0.0.1',
+      ...(this.#options.place ? [] : ['--endpoint-reconciler-type=none']),
+      `--bind-address=${this.#address}`,
+      `--advertise-address=${this.#address}`,
       `--secure-port=${this.#ports.api}`,
       `--cert-dir=${file('pki')}`,
       `--service-account-key-file=${file('sa.pub')}`,
       `--service-account-signing-key-file=${file('sa.key')}`,
       '--service-account-issuer=https://kubernetes.default.svc',
-      '--service-cluster-ip-range=10.0.0.0/24',
+      `--service-cluster-ip-range=${this.#options.place?.serviceRange ?? '10.0.0.0/24'}`,
       '--allow-privileged=true',
       '--authorization-mode=Node,RBAC',
       `--token-auth-file=${file('tokens.csv')}`,
       // Without the controller that makes ServiceAccounts no pod would be admitted.
-      ...(this.#options.tier === 2 ? [] : ['--disable-admission-plugins=ServiceAccount']),
+      ...(this.#controlled ? [] : ['--disable-admission-plugins=ServiceAccount']),
       ...(this.#options.flags ?? []),
     ]);
     await this.#until(program, async () => existsSync(file('pki/apiserver.crt')) && (await this.#isReady()));

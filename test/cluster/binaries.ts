@@ -10,17 +10,24 @@ import { delimiter, join } from 'node:path';
 export const KUBERNETES_VERSION = '1.35.4';
 
 /** Built from the module of Kubernetes itself. */
-export type KubernetesProgram = 'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler' | 'kubectl';
-export type Program = KubernetesProgram | 'etcd' | 'helm';
-/** Renders and installs the chart; its tests are left out where it is missing. */
-export const HELM_VERSION = '3.22.0';
+export type KubernetesProgram = 'kube-apiserver' | 'kube-controller-manager' | 'kube-scheduler' | 'kubectl' | 'kubelet' | 'kube-proxy';
+/** Built from modules of their own. Helm renders and installs the chart; its tests are left out where it is missing. */
+export type ModuleProgram = 'helm' | 'coredns' | 'kube-router';
+/** `pause` is what holds the namespaces of a pod. */
+export type Program = KubernetesProgram | ModuleProgram | 'etcd' | 'pause';
 
-export type Tier = 1 | 2;
+export const MODULE_VERSIONS: Readonly<Record<ModuleProgram, string>> = { helm: '3.22.0', coredns: '1.15.0', 'kube-router': '2.1.0' };
 
-/** Tier 1 stores and validates objects; tier 2 also runs the controllers and the scheduler of Kubernetes. */
+export type Tier = 1 | 2 | 3;
+
+/** Tier 1 stores and validates objects; tier 2 also runs the controllers and the scheduler of Kubernetes; tier 3 a node with containers. */
 export const TIERS: Readonly<Record<Tier, readonly Program[]>> = {
   1: ['etcd', 'kube-apiserver'],
   2: ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubectl'],
+  3: [
+    ...(['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler'] as const),
+    ...(['kubelet', 'kube-proxy', 'coredns', 'kube-router', 'pause', 'helm'] as const),
+  ],
 };
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -40,6 +47,7 @@ export function findProgram(program: Program, env: Environment): string | null {
 
 /** The tier whose tests run: `SLUICE_TEST_CLUSTER`, which `npm run test:cluster` sets, else 1 where its programs are here, else none. */
 export function testedTier(env: Environment): Tier | null {
+  if (env['SLUICE_TEST_CLUSTER'] === '3') return 3;
   if (env['SLUICE_TEST_CLUSTER'] === '2') return 2;
   return env['SLUICE_TEST_CLUSTER'] === '1' || missingPrograms(1, env).length === 0 ? 1 : null;
 }

@@ -5,11 +5,29 @@
 import { spawn } from 'node:child_process';
 import { accessSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { lineRing } from '../../src/shared/index.ts';
-import { cacheFolder, type Environment, HELM_VERSION, KUBERNETES_VERSION, type KubernetesProgram, type Program } from './binaries.ts';
+import {
+  cacheFolder,
+  type Environment,
+  KUBERNETES_VERSION,
+  type KubernetesProgram,
+  MODULE_VERSIONS,
+  type ModuleProgram,
+  type Program,
+} from './binaries.ts';
 
 /** Order of the build: the first one compiles nearly everything that the others share. */
-const BUILD_ORDER: readonly KubernetesProgram[] = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubectl'];
+const BUILD_ORDER: readonly KubernetesProgram[] = [
+  ...(['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubectl'] as const),
+  ...(['kubelet', 'kube-proxy'] as const),
+];
+const PACKAGES: Readonly<Record<ModuleProgram, string>> = {
+  helm: 'helm.sh/helm/v3/cmd/helm',
+  coredns: 'github.com/coredns/coredns',
+  'kube-router': 'github.com/cloudnativelabs/kube-router/v2/cmd/kube-router',
+};
+const PAUSE = fileURLToPath(new URL('tier3/pause.go', import.meta.url));
 /** Where Go's own installer puts it, for shells that do not name it on PATH. */
 const GO_DEFAULT_FOLDER = '/usr/local/go/bin';
 
@@ -24,7 +42,9 @@ export async function obtain(programs: readonly Program[], options: BuildOptions
   mkdirSync(cacheFolder(options.env), { recursive: true });
   const wanted = BUILD_ORDER.filter((program) => programs.includes(program));
   if (programs.includes('etcd')) reasons.push(...(await attempt('etcd', () => unpackEtcd(options))));
-  if (programs.includes('helm')) reasons.push(...(await attempt('helm', () => installHelm(options))));
+  for (const program of ['helm', 'coredns', 'kube-router'] as const)
+    if (programs.includes(program)) reasons.push(...(await attempt(program, () => installModule(program, options))));
+  if (programs.includes('pause')) reasons.push(...(await attempt('pause', () => buildPause(options))));
   if (wanted.length === 0) return reasons;
   const build = join(cacheFolder(options.env), 'build');
   const prepared = await attempt(wanted.join(', '), () => prepareModule(build, options));
@@ -91,23 +111,39 @@ async function buildProgram(program: KubernetesProgram, folder: string, options:
   }
 }
 
-/** Helm is a module that needs nothing replaced. It takes a cluster that it cannot ask for the one that it was built for. */
-async function installHelm(options: BuildOptions): Promise<void> {
-  const cache = cacheFolder(options.env);
-  const folder = mkdtempSync(join(cache, 'helm-build-'));
-  options.say(`building helm ${HELM_VERSION} (once, about 1 minute of 2 cores)`);
+/** A program whose module needs nothing replaced. */
+async function installModule(program: ModuleProgram, options: BuildOptions): Promise<void> {
+  const [cache, version] = [cacheFolder(options.env), MODULE_VERSIONS[program]];
+  const folder = mkdtempSync(join(cache, `${program}-build-`));
+  options.say(`building ${program} ${version} (once, about 1 minute of 2 cores)`);
+  const linker = ['-s -w', ...(program === 'helm' ? helmVariables() : [])].join(' ');
+  try {
+    const env = { ...options.env, GOBIN: folder };
+    await go(['install', '-trimpath', '-ldflags', linker, `${PACKAGES[program]}@v${version}`], folder, { ...options, env });
+    renameSync(join(folder, program), join(cache, program));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Helm takes a cluster that it cannot ask for the one that it was built for. */
+function helmVariables(): readonly string[] {
   const [major, minor] = KUBERNETES_VERSION.split('.');
   const cluster = ['chartutil', 'lint/rules'].flatMap((name) => {
     const variable = `helm.sh/helm/v3/pkg/${name}.k8sVersion`;
     return [`-X ${variable}Major=${major}`, `-X ${variable}Minor=${minor}`];
   });
-  const linker = ['-s -w', `-X helm.sh/helm/v3/internal/version.version=v${HELM_VERSION}`, ...cluster].join(' ');
+  return [`-X helm.sh/helm/v3/internal/version.version=v${MODULE_VERSIONS.helm}`, ...cluster];
+}
+
+async function buildPause(options: BuildOptions): Promise<void> {
+  const cache = cacheFolder(options.env);
+  const partial = join(cache, `pause.${process.pid}`);
   try {
-    const env = { ...options.env, GOBIN: folder };
-    await go(['install', '-trimpath', '-ldflags', linker, `helm.sh/helm/v3/cmd/helm@v${HELM_VERSION}`], folder, { ...options, env });
-    renameSync(join(folder, 'helm'), join(cache, 'helm'));
+    await go(['build', '-trimpath', '-ldflags', '-s -w', '-o', partial, PAUSE], cache, options);
+    renameSync(partial, join(cache, 'pause'));
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(partial, { force: true });
   }
 }
 

@@ -1,10 +1,11 @@
-/** `npm run test:cluster -- [--tier 1|2] [--get] [vitest arguments]`: gets the programs of a control plane, then tests against them. */
+/** `npm run test:cluster -- [--tier 1|2|3] [--get] [vitest arguments]`: gets the programs of a cluster, then tests against them. */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { createProgress } from '../bench/progress.ts';
 import { type Environment, findProgram, missingPrograms, type Program, TIERS, type Tier } from './binaries.ts';
 import { obtain } from './build.ts';
+import { prepareMachine } from './tier3/packages.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -15,6 +16,8 @@ export interface Request {
   readonly rest: readonly string[];
 }
 
+const TIER_NAMES: Readonly<Record<string, Tier>> = { '1': 1, '2': 2, '3': 3 };
+
 /** Reads the command line; throws with the usage when it is wrong. */
 export function readArguments(args: readonly string[]): Request {
   const at = args.findIndex((word) => word === '--tier' || word.startsWith('--tier='));
@@ -22,34 +25,47 @@ export function readArguments(args: readonly string[]): Request {
   const taken = at === -1 ? 0 : word === '--tier' ? 2 : 1;
   const value = taken === 0 ? '1' : taken === 2 ? args[at + 1] : word.slice('--tier='.length);
   const others = taken === 0 ? args : args.toSpliced(at, taken);
-  if (value !== '1' && value !== '2')
-    throw new Error(`--tier is ${value || 'empty'}, expected 1 (etcd and API server) or 2 (with controllers and scheduler)`);
-  return { tier: value === '1' ? 1 : 2, getOnly: others.includes('--get'), rest: others.filter((other) => other !== '--get') };
+  const tier = TIER_NAMES[value ?? ''];
+  if (tier === undefined)
+    throw new Error(
+      `--tier is ${value || 'empty'}, expected 1 (etcd and API server), 2 (with controllers and scheduler) or 3 (with a node)`,
+    );
+  return { tier, getOnly: others.includes('--get'), rest: others.filter((other) => other !== '--get') };
 }
 
 async function main(args: readonly string[], env: Environment): Promise<number> {
   const { tier, getOnly, rest } = readArguments(args);
-  const needed = missingPrograms(tier, env);
-  const missing: readonly Program[] = [...needed, ...(findProgram('helm', env) === null ? (['helm'] as const) : [])];
-  if (missing.length > 0) {
-    const progress = createProgress(process.stderr, performance.now(), () => performance.now());
-    progress.note(`not on this machine: ${missing.join(', ')}`);
-    const reasons = await obtain(missing, { env, say: (line) => progress.step(line) });
-    for (const reason of reasons) progress.note(`cannot be had: ${reason}`);
-    progress.end();
-    // Without Helm all but the chart is tested, and that is said.
-    if (missingPrograms(tier, env).length > 0) return 1;
-  }
+  const programs = new Set<Program>([...TIERS[tier], 'helm']);
+  if (!(await get(tier, [...programs], env))) return 1;
   if (getOnly) {
-    for (const program of [...TIERS[tier], 'helm'] as const)
-      process.stdout.write(`${program.padEnd(24)} ${findProgram(program, env) ?? 'missing'}\n`);
+    for (const program of programs) process.stdout.write(`${program.padEnd(24)} ${findProgram(program, env) ?? 'missing'}\n`);
     return 0;
   }
   return runTests(tier, rest);
 }
 
+/** Whether all is here now without which the tests of `tier` cannot run. What cannot be had is said. */
+async function get(tier: Tier, programs: readonly Program[], env: Environment): Promise<boolean> {
+  const progress = createProgress(process.stderr, performance.now(), () => performance.now());
+  const say = (line: string) => progress.step(line);
+  try {
+    const obstacle = tier === 3 ? prepareMachine(env, say) : null;
+    if (obstacle !== null) {
+      progress.note(obstacle);
+      return false;
+    }
+    const missing = programs.filter((program) => findProgram(program, env) === null);
+    if (missing.length > 0) progress.note(`not on this machine: ${missing.join(', ')}`);
+    for (const reason of await obtain(missing, { env, say })) progress.note(`cannot be had: ${reason}`);
+    // Without Helm all but the chart is tested, and that is said.
+    return missingPrograms(tier, env).length === 0;
+  } finally {
+    progress.end();
+  }
+}
+
 function runTests(tier: Tier, rest: readonly string[]): Promise<number> {
-  const command = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'cluster', ...rest];
+  const command = ['node_modules/vitest/vitest.mjs', 'run', '--project', tier === 3 ? 'node' : 'cluster', ...rest];
   const child = spawn(process.execPath, command, {
     cwd: ROOT,
     stdio: 'inherit',

@@ -17,13 +17,16 @@ export interface RunningProgram {
 const alive = new Set<RunningProgram>();
 let hooked = false;
 
-/** Output is appended to `logFile`, so that a restart keeps what was said before. */
-export function startProgram(path: string, args: readonly string[], logFile: string): RunningProgram {
+/**
+ * Output is appended to `logFile`, so that a restart keeps what was said before.
+ * @param within a command that runs the one behind it elsewhere, such as `nsenter`. Signals other than SIGKILL stay with it.
+ */
+export function startProgram(path: string, args: readonly string[], logFile: string, within: readonly string[] = []): RunningProgram {
   hookExit();
   const name = path.slice(path.lastIndexOf('/') + 1);
   const log = openSync(logFile, 'a');
   // The kernel kills it when we die without a word; a program that was only asked to end could outlive its test.
-  const [program = '', ...words] = [...guard(), path, ...args];
+  const [program = '', ...words] = [...guard(), ...(within.length === 0 ? [] : [...within, ...guard()]), path, ...args];
   const child = spawn(program, words, { stdio: ['ignore', log, log] });
   closeSync(log);
   let running = child.pid !== undefined;

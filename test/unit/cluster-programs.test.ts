@@ -74,11 +74,12 @@ describe('arguments of test:cluster', () => {
   it.each([
     [[], { tier: 1, getOnly: false, rest: [] }],
     [['--tier', '2'], { tier: 2, getOnly: false, rest: [] }],
+    [['--tier', '3'], { tier: 3, getOnly: false, rest: [] }],
     [['lease', '--tier=2', '-t', 'x', '--get'], { tier: 2, getOnly: true, rest: ['lease', '-t', 'x'] }],
   ])('%j', (args, request) => expect(readArguments(args)).toEqual(request));
 
   it.each([
-    [['--tier', '3'], 'is 3'],
+    [['--tier', '4'], 'is 4'],
     [['--tier'], 'is empty'],
     [['--tier='], 'is empty'],
   ])('%j is refused', (args, message) => expect(() => readArguments(args)).toThrow(`--tier ${message}, expected 1`));

@@ -51,7 +51,8 @@ async function routerOf(name: string): Promise<string | null> {
 function startProxy(): Promise<Server> {
   const server = createServer();
   server.on('connect', (request, socket) => {
-    const [name = '', port] = (request.url ?? '').split(':');
+    const [host = '', port] = (request.url ?? '').split(':');
+    const name = host.replace(`.${watched}.svc`, '');
     socket.on('error', () => socket.destroy());
     const forward = async () => {
       const address = await routerOf(name);

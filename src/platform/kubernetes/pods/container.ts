@@ -15,6 +15,11 @@ export const PORTS = { instance: 8000, router: 8080, routerAdmin: 8081 } as cons
 const PERIOD_SECONDS = 2;
 const TIMEOUT_SECONDS = 2;
 export const MISSES = 5;
+/**
+ * One that is killed loses its streams, so a minute of silence must pass: on a node that has too much to do all are slow at the same time.
+ * Routers use no instance that is silent, and one that is not ready gets nothing, long before that.
+ */
+const ALIVE = { periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 } as const;
 /** Seconds until a container must be ready: a simulated engine has nothing to load, vLLM may fetch and load hundreds of gigabytes. */
 export const START_SECONDS: Readonly<Record<InstanceSpec['engine'] | 'router', number>> = {
   sim: 60,
@@ -31,8 +36,9 @@ export interface ProbePaths {
 }
 
 export function probes(paths: ProbePaths, startSeconds: number): Partial<Container> {
+  const at = (path: string): Pick<Probe, 'httpGet'> => ({ httpGet: { path, port: 'http' } });
   const probe = (path: string, failureThreshold: number): Probe => ({
-    httpGet: { path, port: 'http' },
+    ...at(path),
     periodSeconds: PERIOD_SECONDS,
     timeoutSeconds: TIMEOUT_SECONDS,
     failureThreshold,
@@ -40,7 +46,7 @@ export function probes(paths: ProbePaths, startSeconds: number): Partial<Contain
   return {
     startupProbe: probe(paths.alive, Math.ceil(startSeconds / PERIOD_SECONDS)),
     readinessProbe: probe(paths.ready, paths.misses),
-    livenessProbe: probe(paths.alive, MISSES),
+    livenessProbe: { ...at(paths.alive), ...ALIVE },
   };
 }
 

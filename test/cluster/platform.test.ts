@@ -124,7 +124,9 @@ describe('the Kubernetes platform', () => {
   });
 
   it('brings instances and a router up that serve requests together', async () => {
-    await Promise.all([apply(start('prefill-0', spec('prefill'))), apply(start('decode-0', spec('decode')))]);
+    // One after the other: lists are in the order in which pods were made.
+    await apply(start('prefill-0', spec('prefill')));
+    await apply(start('decode-0', spec('decode')));
     const config = JSON.stringify({});
     const router = { host: '127.0.0.1', port: 0, image: IMAGE, modelName: 'simulated', config, graceMs: 1_000 };
     await apply({ type: 'startRouter', name: 'router-0', spec: router, revision: 'r2', reason: 'a test' });

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
-import { testedTier, testsChart } from './test/cluster/binaries.ts';
+import { asksForTier, testedTier, testsChart } from './test/cluster/binaries.ts';
 
 /** Tests against a real API server: those of the tier that was asked for, else of tier 1 where its programs are on this machine. Tier 3 is a suite of its own. */
 const tier = testedTier(process.env);
@@ -28,7 +28,9 @@ const PROJECTS = [
 
 function clusterTests(tier: number): string[] {
   const chart = testsChart(process.env) ? ['test/cluster/chart/*.test.ts'] : [];
-  return ['test/cluster/*.test.ts', ...chart, ...(tier === 2 ? ['test/cluster/tier2/**/*.test.ts'] : [])];
+  // Minutes of an operator that is killed again and again: only for those who ask for a tier.
+  const faults = asksForTier(process.env) ? ['test/cluster/faults/*.test.ts'] : [];
+  return ['test/cluster/*.test.ts', ...chart, ...faults, ...(tier === 2 ? ['test/cluster/tier2/**/*.test.ts'] : [])];
 }
 
 /** Their tests start processes that want the whole machine. */

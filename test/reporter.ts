@@ -1,5 +1,5 @@
 import type { Reporter, TestModule } from 'vitest/node';
-import { testedTier, testsChart } from './cluster/binaries.ts';
+import { asksForTier, testedTier, testsChart } from './cluster/binaries.ts';
 import { findServer } from './servers/programs.ts';
 
 /** Prints one plain closing line, `N passed, N failed, N skipped`, so that scripts and people need not read a coloured summary. */
@@ -25,6 +25,8 @@ export default class ClosingLine implements Reporter {
       process.stdout.write(
         'left out: the Helm chart; helm is not on this machine. npm run test:cluster -- --get builds it (needs Go 1.25)\n',
       );
+    if (testedTier(process.env) !== null && !asksForTier(process.env))
+      process.stdout.write('left out: the operator under faults, 3 minutes. npm run test:cluster -- --tier 1 test/cluster/faults\n');
     if (findServer('redis-server') === null)
       process.stdout.write('left out: tests against a real Redis, which is not on this machine. Debian: apt-get install redis-server\n');
     if (testedTier(process.env) !== 3)

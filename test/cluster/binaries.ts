@@ -52,6 +52,11 @@ export function testedTier(env: Environment): Tier | null {
   return env['SLUICE_TEST_CLUSTER'] === '1' || missingPrograms(1, env).length === 0 ? 1 : null;
 }
 
+/** Whether somebody wants all tests of a tier, those that take minutes too. */
+export function asksForTier(env: Environment): boolean {
+  return env['SLUICE_TEST_CLUSTER'] !== undefined;
+}
+
 /** Whether the chart is tested: with the rest of the cluster, where Helm is here. */
 export function testsChart(env: Environment): boolean {
   return testedTier(env) !== null && findProgram('helm', env) !== null;

@@ -4,13 +4,13 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { readKubeconfig, writeKubeconfig } from './admin.ts';
-import { startCluster, type TestCluster } from './apiserver.ts';
-import { type Asked, Audit } from './audit.ts';
-import { until } from './bed.ts';
-import { ChaosBed, isStaying } from './chaosbed.ts';
-import { IMAGE, installCrds, OperatorProcess, SLOW_MS } from './operatorbed.ts';
-import { Relay } from './relay.ts';
+import { readKubeconfig, writeKubeconfig } from '../admin.ts';
+import { startCluster, type TestCluster } from '../apiserver.ts';
+import { type Asked, Audit } from '../audit.ts';
+import { until } from '../bed.ts';
+import { ChaosBed, isStaying } from '../chaosbed.ts';
+import { IMAGE, installCrds, OperatorProcess, SLOW_MS } from '../operatorbed.ts';
+import { Relay } from '../relay.ts';
 
 /** As the operator has it: `DEFAULT_TIMING` of the election. */
 const LEASE_MS = 15_000;

@@ -3,10 +3,10 @@
  * many, or fewer that can take requests than the deployment promises; in the end all is as wanted.
  */
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { Admin } from './admin.ts';
-import { type Bounds, ChaosBed, describePod } from './chaosbed.ts';
-import type { Fate, Mortal } from './mortal.ts';
-import { installCrds } from './operatorbed.ts';
+import { Admin } from '../admin.ts';
+import { type Bounds, ChaosBed, describePod } from '../chaosbed.ts';
+import type { Fate, Mortal } from '../mortal.ts';
+import { installCrds } from '../operatorbed.ts';
 
 type Spec = Readonly<Record<string, unknown>>;
 

@@ -37,6 +37,8 @@ export class Prober {
   #lastError = 'no probe has ended yet';
   #cancel: Cancel | null = null;
   #closed = false;
+  #underWay = false;
+  readonly #idle = Promise.withResolvers<void>();
   #count = 0;
   #dueAt = 0;
   #againAt = 0;
@@ -56,13 +58,17 @@ export class Prober {
     return this.#lastError;
   }
 
-  close(): void {
+  /** No more probes. Resolves when the one that is under way has ended: cut off between its legs, it would leave a lease behind. */
+  close(): Promise<void> {
     this.#closed = true;
     this.#cancel?.();
+    if (!this.#underWay) this.#idle.resolve();
+    return this.#idle.promise;
   }
 
   #probe(): void {
     const { context, model, newId, unproven } = this.#options;
+    this.#underWay = true;
     this.#unprovenBefore = unproven();
     // A different prompt each time: a cached one would not show that prefill works.
     const text = `${this.#count++} ${TEXT}`;
@@ -97,7 +103,8 @@ export class Prober {
       this.#failures += 1;
       this.#lastError = error;
     }
-    if (this.#closed) return;
+    this.#underWay = false;
+    if (this.#closed) return this.#idle.resolve();
     this.#dueAt = clock.now() + (this.ready ? WHILE_READY_MS : WHILE_NOT_READY_MS);
     this.#againAt = clock.now() + UNPROVEN_MS;
     this.#look();

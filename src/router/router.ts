@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Tokenizer, TokenizerSource } from '../engines/index.ts';
 import { memoryDirectory } from '../kv/index.ts';
-import { type Clock, createServer } from '../shared/index.ts';
+import { type Clock, createServer, sleep } from '../shared/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { createAdminApp } from './admin.ts';
 import { Admission } from './admission/admission.ts';
@@ -50,6 +50,8 @@ const RECORDS = 4096;
 const KEEP_ALIVE_MS = 65_000;
 const HEADERS_TIMEOUT_MS = 20_000;
 const BODY_TIMEOUT_MS = 120_000;
+/** How long the end of a router waits for its last probe. */
+const PROBE_END_MS = 2_000;
 
 /** @throws what listen throws: EADDRINUSE when a port is taken. */
 export async function startRouter(options: RouterOptions, listen: ListenOptions): Promise<RunningRouter> {
@@ -69,15 +71,18 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
       stop: async (graceMs) => {
         state.stopping = true;
         publicServer.close();
+        const { clock } = options;
+        const probed = Promise.race([parts.prober.close(), sleep(clock, PROBE_END_MS)]);
         await onIdle(graceMs);
+        for (const flight of parts.context.watchman.all) if (!flight.record.synthetic) flight.abandon();
+        await probed;
         for (const flight of parts.context.watchman.all) flight.abandon();
-        parts.prober.close();
         parts.registry.close();
         await Promise.all([closed(publicServer), closed(adminServer)]);
       },
     };
   } catch (error) {
-    parts.prober.close();
+    void parts.prober.close();
     parts.registry.close();
     publicServer.close();
     throw error;

@@ -114,11 +114,14 @@ describe('the list of instances', () => {
     });
     const gate = bed.engine(drained.id ?? '').gate;
     const before = gate.seen.length;
-    for (let count = 0; count < 6; count += 1) await ask({ prompt: `${count} ${LONG_PROMPT}` });
+    const asked: string[] = [];
+    for (let count = 0; count < 6; count += 1) asked.push(await ask({ prompt: `${count} ${LONG_PROMPT}` }));
     expect(gate.seen.length).toBe(before);
     expect(await running).toMatchObject({ done: true, broken: false });
     const { requests } = (await bed.admin('GET', '/admin/requests?limit=50')) as { requests: readonly RequestRecord[] };
     expect(requests.every(({ resumes }) => resumes === 0)).toBe(true);
+    const decisions = requests.filter(({ id }) => asked.includes(id)).map(({ attempts }) => attempts[0]?.decision);
+    expect(decisions.map((decision) => decision?.aside)).toEqual(asked.map(() => [{ instance: drained.id, why: 'it drains' }]));
   });
 
   it('forgets what is not in it and meets what is new, also under an old name', async () => {

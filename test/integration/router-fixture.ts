@@ -162,12 +162,18 @@ export class Bed {
 
   /** Nothing is held in the router, and no engine has a request or a lease. */
   async nothingLeft(): Promise<void> {
-    await until(async () => {
-      const left = this.#stopping === null ? await this.admin('GET', '/admin/leftovers') : {};
-      const loads = this.engines.map(({ core }) => core.load());
-      const busy = loads.some(({ running, waiting, leases }) => running + waiting + leases > 0);
+    let left: object = {};
+    const onEngines = () =>
+      this.engines.map(({ id, core }) => {
+        const { running, waiting, leases } = core.load();
+        return { id, running, waiting, leases };
+      });
+    const isClean = async () => {
+      left = this.#stopping === null ? await this.admin('GET', '/admin/leftovers') : {};
+      const busy = onEngines().some(({ running, waiting, leases }) => running + waiting + leases > 0);
       return Object.values(left).every((count) => count === 0) && !busy;
-    });
+    };
+    await until(isClean, () => `an end without leftovers (${JSON.stringify({ left, engines: onEngines() })})`);
   }
 
   /** Begins the router's end; later calls wait for the first. */
@@ -266,9 +272,11 @@ export function stream(url: string, path: string, body: object, onEvent: (count:
       response.on('data', (chunk: string) => {
         raw += chunk;
         const count = raw.split('\n\n').length - 1;
-        if (count <= counted) return;
-        counted = count;
-        onEvent(count);
+        // Several may come at once: no count is left out, so that a test may wait for one.
+        while (counted < count) {
+          counted += 1;
+          onEvent(counted);
+        }
       });
       response.on('error', () => undefined); // a broken body is what `complete` tells
       response.on('close', () => {

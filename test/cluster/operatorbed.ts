@@ -81,7 +81,7 @@ export class OperatorBed {
   /** Starts an operator in this process. */
   async operate(): Promise<void> {
     const log = createLogger({ name: 'operator', level: 'info', format: 'json', destination: { write: (line) => this.#log.push(line) } });
-    const own = { operatorPeers: OPERATORS, identity: 'test', clock: systemClock, log };
+    const own = { operatorPeers: OPERATORS, identity: 'test', leads: () => true, clock: systemClock, log };
     const options = { client: this.client.client, namespace: this.namespace, image: IMAGE, ...own };
     const onRound = ({ key }: { readonly key: string }) => this.#rounds.set(key, this.rounds(key) + 1);
     this.#operator = new Operator({ ...options, onRound });

@@ -53,7 +53,10 @@ describe('on a real node', () => {
     const words = ['--kubeconfig', kubeconfig, '-n', tenant.namespace, 'port-forward', `service/${name}`, ':80'];
     const forward = spawn(requireProgram('kubectl', process.env), words, { stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
-    for (const stream of [forward.stdout, forward.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (said += text));
+    const hear = (text: string) => {
+      said += text;
+    };
+    for (const stream of [forward.stdout, forward.stderr]) stream.setEncoding('utf8').on('data', hear);
     const port = () => /^Forwarding from 127\.0\.0\.1:(\d+)/m.exec(said)?.[1];
     try {
       await until(

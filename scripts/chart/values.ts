@@ -116,7 +116,9 @@ export const VALUES = z.strictObject({
           enabled: z
             .boolean()
             .default(false)
-            .describe('Whether operators, routers and instances are scraped; needs the CRDs of prometheus-operator.'),
+            .describe(
+              'Whether operators, routers and instances are scraped; needs the CRDs of prometheus-operator, and a NetworkPolicy of yours that lets Prometheus at instances.',
+            ),
           interval: z
             .string()
             .regex(/^\d+(?:s|m)$/)

@@ -78,7 +78,7 @@ Runs one router: OpenAI's HTTP API in front of prefill and decode instances. Whi
 listener (PUT /admin/instances); \`sluice up\` and \`sluice start\` do that.
 
   --model NAME        model that requests ask for
-  --host ADDRESS      address to listen on (default 127.0.0.1)
+  --host ADDRESS      address to listen on (default 127.0.0.1); :: is every one
   --port N            default 0: any free port
   --admin-host ADDR   address of the admin listener (default 127.0.0.1); who reaches it can tell the router of instances
   --admin-port N      port of the admin listener (default 0: any free port)

@@ -39,6 +39,7 @@ export interface RunningRouter {
 }
 
 export interface ListenOptions {
+  /** `::` is every address; where the machine has no IPv6, every one of IPv4. */
   readonly host: string;
   readonly port: number;
   /** Whoever reaches it may tell the router of instances and read what requests were made. */
@@ -154,9 +155,11 @@ function traced({ traceId }: { readonly traceId: string | null }): { traceId?: s
 }
 
 function opened(server: Server, host: string, port: number): Promise<number> {
+  // Node looks whether there is IPv6 only when it is given no address.
+  const where = host === '::' ? {} : { host };
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host, port, backlog: 4096 }, () => {
+    server.listen({ ...where, port, backlog: 4096 }, () => {
       server.removeListener('error', reject);
       resolve((server.address() as AddressInfo).port);
     });

@@ -4,6 +4,7 @@ import { type DeploymentObject, SERVING_DEPLOYMENTS } from '../../src/controller
 import { connect, KubernetesClient, LABELS, Reflector } from '../../src/platform/kubernetes/index.ts';
 import { startCluster, type TestCluster } from '../cluster/apiserver.ts';
 import { type Asked, Audit } from '../cluster/audit.ts';
+import { isSettled } from '../cluster/bed.ts';
 import { LightKubelet } from '../cluster/lightkubelet.ts';
 import { installCrds, OperatorProcess } from '../cluster/operatorbed.ts';
 
@@ -139,8 +140,3 @@ interface Parts {
 
 const WITHIN_MS = 1_800_000;
 const POLL_MS = 50;
-
-function isSettled({ metadata, status }: DeploymentObject): boolean {
-  const is = (type: string, word: string) => status?.conditions?.some((one) => one.type === type && one.status === word) ?? false;
-  return status?.observedGeneration === metadata.generation && is('Ready', 'True') && is('Reconciling', 'False');
-}

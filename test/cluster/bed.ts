@@ -37,6 +37,21 @@ export async function openClient(kubeconfig: string, fieldManager: string): Prom
   };
 }
 
+/** The part of a ServingDeployment that tells whether it is settled. */
+interface Settling {
+  readonly metadata: { readonly generation?: number };
+  readonly status?: {
+    readonly observedGeneration?: number | undefined;
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[] | undefined;
+  };
+}
+
+/** The newest spec is served and nothing changes any more. */
+export function isSettled({ metadata, status }: Settling): boolean {
+  const is = (type: string, word: string) => status?.conditions?.some((one) => one.type === type && one.status === word) === true;
+  return status?.observedGeneration === metadata.generation && is('Ready', 'True') && is('Reconciling', 'False');
+}
+
 const POLL_MS = 20;
 
 /** Resolves when `holds` does; throws after `withinMs` with what `describe` says then. */

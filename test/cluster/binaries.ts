@@ -26,7 +26,7 @@ export const TIERS: Readonly<Record<Tier, readonly Program[]>> = {
   2: ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubectl'],
   3: [
     ...(['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler'] as const),
-    ...(['kubelet', 'kube-proxy', 'coredns', 'kube-router', 'pause', 'helm'] as const),
+    ...(['kubectl', 'kubelet', 'kube-proxy', 'coredns', 'kube-router', 'pause', 'helm'] as const),
   ],
 };
 

@@ -1,7 +1,7 @@
 /** A deployment under operators that die: what is wanted of it, what there is, and every moment at which there was too much or too little. */
 import { LABELS, type Pod } from '../../src/platform/kubernetes/index.ts';
 import { Admin } from './admin.ts';
-import { until } from './bed.ts';
+import { isSettled, until } from './bed.ts';
 import { LightKubelet } from './lightkubelet.ts';
 import type { Listed } from './lightpod.ts';
 import { type Fate, Mortal } from './mortal.ts';
@@ -71,9 +71,7 @@ export class ChaosBed {
   }
 
   async isSettled(name: string): Promise<boolean> {
-    const { status, metadata }: Stored = await this.admin.demand('GET', this.#path(name));
-    const is = (type: string, word: string) => status?.conditions?.some((one) => one.type === type && one.status === word);
-    return status?.observedGeneration === metadata.generation && is('Ready', 'True') === true && is('Reconciling', 'False') === true;
+    return isSettled(await this.admin.demand<Stored>('GET', this.#path(name)));
   }
 
   /** Until it is settled, which is true, or `over` holds. */

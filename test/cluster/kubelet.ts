@@ -7,7 +7,8 @@
  * What differs from a real one
  * - A pod has one container; there are no images, namespaces, limits, security contexts; volumes are emptyDirs, and their paths are
  *   replaced in arguments and environment.
- * - Pod addresses are loopback addresses of Linux (127.x.y.z), so that every pod has all ports for itself without any set-up.
+ * - Pod addresses are loopback addresses of Linux (127.x.y.z), so that every pod has all ports for itself without any set-up; `::` as an
+ *   argument, every address of the pod, is that one.
  * - `speed` makes periods of probes and pauses after crashes shorter.
  */
 import { randomInt, randomUUID } from 'node:crypto';

@@ -33,12 +33,14 @@ export function commandOf(pod: Pod, container: ContainerSpec, place: Place): Com
     const raw = valueFrom?.fieldRef ? fieldOf(pod, valueFrom.fieldRef.fieldPath, place) : (value ?? '');
     env[name] = expand(raw, env);
   }
-  const words = [...(container.command ?? []), ...(container.args ?? [])].map((word) => inFolder(expand(word, env), folders));
+  // Every address of a pod is its own here: loopback is everybody's.
+  const located = (word: string) => (word === '::' ? place.podIp : inFolder(word, folders));
+  const words = [...(container.command ?? []), ...(container.args ?? [])].map((word) => located(expand(word, env)));
   const [program, ...args] = words;
   if (program === undefined) throw new Error(`container ${container.name} names no command, and no image is looked into here`);
   const real = place.programs[program] ?? [program];
-  const located = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, inFolder(value, folders)]));
-  return { program: real[0] ?? program, args: [...real.slice(1), ...args], env: { PATH: process.env['PATH'] ?? '', ...located } };
+  const variables = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, inFolder(value, folders)]));
+  return { program: real[0] ?? program, args: [...real.slice(1), ...args], env: { PATH: process.env['PATH'] ?? '', ...variables } };
 }
 
 /** Folders on this machine by the path that the container sees. There is no file system of its own: paths are put in their place. */

@@ -108,7 +108,7 @@ describe('manifests/operator/rbac.yaml', () => {
     const lines: string[] = [];
     const log = createLogger({ name: 'operator', level: 'warn', format: 'json', destination: { write: (line) => lines.push(line) } });
     // Of other namespaces tests leave deployments behind.
-    const own = { operatorPeers: OPERATORS, identity: 'rights', clock: systemClock, log };
+    const own = { operatorPeers: OPERATORS, identity: 'rights', leads: () => true, clock: systemClock, log };
     const operator = new Operator({ client, namespace: bed.namespace, image: IMAGE, ...own });
     const election = new Election({ client, namespace: SYSTEM, name: 'sluice-operator', identity: 'rights', lead: () => operator.start() });
     await election.start();

@@ -41,7 +41,8 @@ export class Mortal {
     const lines: string[] = [];
     const log = createLogger({ name: 'operator', level: 'info', format: 'json', destination: { write: (line) => lines.push(line) } });
     const client = new KubernetesClient({ transport: mortal, fieldManager: FIELD_MANAGER });
-    const operator = new Operator({ client, namespace, image, identity: 'mortal', operatorPeers: OPERATORS, clock: systemClock, log });
+    const own = { identity: 'mortal', operatorPeers: OPERATORS, leads: () => true, clock: systemClock, log };
+    const operator = new Operator({ client, namespace, image, ...own });
     const one = new Mortal(operator, mortal, lines);
     await operator.start();
     return one;

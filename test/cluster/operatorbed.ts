@@ -8,7 +8,7 @@ import type { Pod } from '../../src/platform/kubernetes/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { createLogger } from '../../src/telemetry/index.ts';
 import { Admin } from './admin.ts';
-import { type Bed, openClient, until } from './bed.ts';
+import { type Bed, isSettled, openClient, until } from './bed.ts';
 import { ProcessKubelet } from './kubelet.ts';
 import { guard } from './program.ts';
 
@@ -81,7 +81,7 @@ export class OperatorBed {
   /** Starts an operator in this process. */
   async operate(): Promise<void> {
     const log = createLogger({ name: 'operator', level: 'info', format: 'json', destination: { write: (line) => this.#log.push(line) } });
-    const own = { operatorPeers: OPERATORS, identity: 'test', clock: systemClock, log };
+    const own = { operatorPeers: OPERATORS, identity: 'test', leads: () => true, clock: systemClock, log };
     const options = { client: this.client.client, namespace: this.namespace, image: IMAGE, ...own };
     const onRound = ({ key }: { readonly key: string }) => this.#rounds.set(key, this.rounds(key) + 1);
     this.#operator = new Operator({ ...options, onRound });
@@ -171,9 +171,7 @@ export class OperatorBed {
     await until(
       async () => {
         last = await this.deployment(name);
-        const { status, metadata } = last;
-        const is = (type: string, word: string) => status?.conditions?.some((one) => one.type === type && one.status === word);
-        return status?.observedGeneration === metadata.generation && is('Ready', 'True') === true && is('Reconciling', 'False') === true;
+        return isSettled(last);
       },
       () => `${JSON.stringify(last?.status, null, 1)}\n${this.log()}`,
       withinMs,

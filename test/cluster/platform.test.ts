@@ -51,7 +51,7 @@ afterAll(async () => {
 });
 
 function open(): PodFleet {
-  return new PodFleet({ client: bed.client, scope: { namespace }, clock: systemClock });
+  return new PodFleet({ client: bed.client, scope: { namespace }, clock: systemClock, leads: () => true });
 }
 
 const uids = new Map<string, string>();

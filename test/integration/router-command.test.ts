@@ -66,6 +66,15 @@ describe('sluice router', () => {
     expect(await ended).toMatchObject({ code: 0, stdout: '' });
   });
 
+  it('listens on every address when it is told ::, loopback among them, and its admin only where it is told', async () => {
+    const { hello } = start(['--model', MODEL, '--host', '::', '--admin-host', '127.3.2.1']);
+    const { url, adminUrl } = await hello;
+    const [port, adminPort] = [new URL(url).port, new URL(adminUrl).port];
+    for (const address of ['127.0.0.1', '127.3.2.1']) expect((await fetch(`http://${address}:${port}/healthz`)).status).toBe(200);
+    expect((await fetch(`http://127.3.2.1:${adminPort}/admin/instances`)).status).toBe(200);
+    await expect(fetch(`http://127.0.0.1:${adminPort}/admin/instances`)).rejects.toThrow();
+  });
+
   it('gives up on what takes longer than its grace', async () => {
     const engine = await startEngine('mixed-0', 'mixed');
     engines.push(engine);

@@ -38,8 +38,8 @@ export interface OperatorOptions {
   readonly identity: string;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Whether this process still leads. Default: always. */
-  readonly leads?: () => boolean;
+  /** Whether this process still leads. */
+  readonly leads: () => boolean;
   /** Told of every round. */
   readonly onRound?: (round: { readonly key: string; readonly ms: number; readonly failed: boolean }) => void;
 }
@@ -79,7 +79,7 @@ export class Operator {
     this.#budgets = this.#reflector(DISRUPTION_BUDGETS, MANAGED);
     this.#policies = this.#reflector(NETWORK_POLICIES, MANAGED);
     const notice = (said: ReflectorNotice) => this.#notice('pods', said);
-    this.#fleet = new PodFleet({ client, scope, clock, notice, ...(options.leads === undefined ? {} : { leads: options.leads }) });
+    this.#fleet = new PodFleet({ client, scope, clock, leads: options.leads, notice });
     const reporter = { controller: 'serving.sluice.dev/operator', instance: identity };
     const onDropped = (_: unknown, why: string) => log.debug({ why }, 'an event was not told');
     this.#events = new EventRecorder({ client, reporter, clock, onDropped });

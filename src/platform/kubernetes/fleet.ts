@@ -36,7 +36,7 @@ export interface FleetOptions {
   readonly random?: () => number;
   readonly notice?: (notice: ReflectorNotice) => void;
   /** Whether this process may still change anything. What goes to the API server has a guard of its own; what routers are told has this one. */
-  readonly leads?: () => boolean;
+  readonly leads: () => boolean;
   /** Longest time that a pod may take to answer, in ms. Default 2,000. */
   readonly answerMs?: number;
 }
@@ -63,7 +63,7 @@ export class PodFleet {
   #unsubscribe = () => {};
 
   constructor(options: FleetOptions) {
-    const { client, scope, clock, random = Math.random, notice, leads = () => true, answerMs = ANSWER_MS } = options;
+    const { client, scope, clock, random = Math.random, notice, leads, answerMs = ANSWER_MS } = options;
     this.client = client;
     this.clock = clock;
     this.answerMs = answerMs;

@@ -1,6 +1,9 @@
 /** Chart, image, operator, routers and real engines on a real node, as a user has them. */
+import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { Admin } from '../admin.ts';
+import { until } from '../bed.ts';
+import { requireProgram } from '../binaries.ts';
 import { Release, SYSTEM } from './release.ts';
 import { sample, Tenant } from './tenant.ts';
 
@@ -44,6 +47,27 @@ describe('on a real node', () => {
     expect(attempt?.decision.chosen).toMatchObject({ prefill: 'prefill-0', decode: expect.stringMatching(/^decode-\d$/) });
     expect(attempt?.decode?.report?.handOff).toMatchObject({ failed: null });
     expect(attempt?.decode?.report?.handOff?.blocks).toBeGreaterThan(0);
+  });
+
+  it('kubectl port-forward reaches a router, as the documentation says', async () => {
+    const words = ['--kubeconfig', kubeconfig, '-n', tenant.namespace, 'port-forward', `service/${name}`, ':80'];
+    const forward = spawn(requireProgram('kubectl', process.env), words, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let said = '';
+    const hear = (text: string) => {
+      said += text;
+    };
+    for (const stream of [forward.stdout, forward.stderr]) stream.setEncoding('utf8').on('data', hear);
+    const port = () => /^Forwarding from 127\.0\.0\.1:(\d+)/m.exec(said)?.[1];
+    try {
+      await until(
+        () => port() !== undefined,
+        () => said,
+      );
+      const response = await fetch(`http://127.0.0.1:${port()}/v1/models`).catch((error: unknown) => String(error));
+      expect(response, said).toMatchObject({ status: 200 });
+    } finally {
+      forward.kill('SIGKILL');
+    }
   });
 
   it('helm test gets an answer from a real engine', async () => {

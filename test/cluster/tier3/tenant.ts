@@ -6,7 +6,7 @@ import { type DeploymentObject, SERVING_DEPLOYMENTS } from '../../../src/control
 import { LABELS, PODS, type Pod, SERVICES } from '../../../src/platform/kubernetes/index.ts';
 import type { RequestRecord } from '../../../src/router/index.ts';
 import type { Admin } from '../admin.ts';
-import { type Bed, openClient, until } from '../bed.ts';
+import { type Bed, isSettled, openClient, until } from '../bed.ts';
 import { describePods, type PodList } from './pods.ts';
 import { RESTRICTED } from './release.ts';
 
@@ -113,10 +113,7 @@ export class Tenant {
       async () => {
         last = await this.get(name);
         pods = await this.pods(name);
-        const { status, metadata } = last;
-        const is = (type: string, word: string) => status?.conditions?.some((one) => one.type === type && one.status === word) === true;
-        const still = pods.every((pod) => pod.metadata.deletionTimestamp === undefined);
-        return status?.observedGeneration === metadata.generation && is('Ready', 'True') && is('Reconciling', 'False') && still;
+        return isSettled(last) && pods.every(({ metadata }) => metadata.deletionTimestamp === undefined);
       },
       () => `${JSON.stringify(last?.status, null, 1)}\n${describePods({ items: pods })}`,
       SETTLED_WITHIN_MS,
@@ -149,12 +146,8 @@ export class Tenant {
   /** Requests under way by pod of an instance, over all routers. */
   async inFlight(name: string): Promise<ReadonlyMap<string, number>> {
     const counts = new Map<string, number>();
-    for (const { status } of await this.pods(name, 'router')) {
-      const response = await fetch(`http://${status?.podIP}:${ADMIN_PORT}/admin/instances`).catch(() => null);
-      if (!response?.ok) continue; // it is only coming or going
-      const { instances } = (await response.json()) as {
-        readonly instances: readonly { readonly id: string; readonly inFlight: number }[];
-      };
+    for (const body of await this.#askRouters(name, 'instances')) {
+      const { instances }: { readonly instances: readonly { readonly id: string; readonly inFlight: number }[] } = JSON.parse(body);
       for (const { id, inFlight } of instances) counts.set(`${name}-${id}`, (counts.get(`${name}-${id}`) ?? 0) + inFlight);
     }
     return counts;
@@ -162,11 +155,22 @@ export class Tenant {
 
   /** What the router that had the request tells of it; null when none knows it (any more). */
   async record(name: string, id: string): Promise<RequestRecord | null> {
-    for (const { status } of await this.pods(name, 'router')) {
-      const response = await fetch(`http://${status?.podIP}:${ADMIN_PORT}/admin/requests/${id}`);
-      if (response.ok) return (await response.json()) as RequestRecord;
-    }
-    return null;
+    const [body] = await this.#askRouters(name, `requests/${id}`);
+    return body === undefined ? null : JSON.parse(body);
+  }
+
+  /**
+   * Good answers of the admin ports. Through the API server, because network policies let the operator alone in; what the node itself
+   * sends they do not keep out.
+   */
+  async #askRouters(name: string, what: string): Promise<readonly string[]> {
+    const answers = (await this.pods(name, 'router')).map(({ metadata }) =>
+      this.#admin.request('GET', `/api/v1/namespaces/${this.namespace}/pods/${metadata.name}:${ADMIN_PORT}/proxy/admin/${what}`),
+    );
+    const all = await Promise.all(answers);
+    // One that only comes or goes does not answer; that none does is no answer at all.
+    if (all.length > 0 && all.every(({ status }) => status >= 500)) throw new Error(`no router answers: ${all[0]?.body}`);
+    return all.filter(({ status }) => status === 200).map(({ body }) => body);
   }
 }
 

@@ -8,7 +8,7 @@ export type Container = PodSpec['containers'][number];
 type Probe = NonNullable<Container['livenessProbe']>;
 type Volume = NonNullable<PodSpec['volumes']>[number];
 
-/** The same in every pod; all listen on the pod's address. */
+/** The same in every pod; all listen on the pod's address, routers on every one. */
 export const PORTS = { instance: 8000, router: 8080, routerAdmin: 8081 } as const;
 
 /** As the process platform probes: see process/health.ts. */

@@ -138,7 +138,7 @@ describe('the pod of a router', () => {
 
   it('starts it with the arguments that a process gets', () => {
     const [container] = routerPod(OWNER, routerStep).spec?.containers ?? [];
-    const at = { host: '<host>', port: 8080, adminHost: '<host>', adminPort: 8081 };
+    const at = { host: '::', port: 8080, adminHost: '<host>', adminPort: 8081 };
     expect(withoutAddress(container?.args ?? [])).toEqual(routerArguments(ROUTER, at));
   });
 });

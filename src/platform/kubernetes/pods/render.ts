@@ -82,7 +82,8 @@ export function instancePod(owner: PodOwner, { name, spec, revision, family }: S
 export function routerPod(owner: PodOwner, { name, spec, revision }: Step & { type: 'startRouter' }): Draft<Pod> {
   if (spec.image === null) throw new RangeError(`spec of ${name} names no image, expected that of the operator`);
   const { volumes, volumeMounts } = folders('router');
-  const at = { host: ADDRESS, port: PORTS.router, adminHost: ADDRESS, adminPort: PORTS.routerAdmin };
+  // On loopback too, which is where `kubectl port-forward` asks.
+  const at = { host: '::', port: PORTS.router, adminHost: ADDRESS, adminPort: PORTS.routerAdmin };
   const container: Container = {
     name: CONTAINERS.router,
     image: spec.image,

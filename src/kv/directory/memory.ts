@@ -82,8 +82,8 @@ class MemoryDirectory implements Directory {
       maxSetBytes: maxBlocks * SET_BYTES_PER_BLOCK,
       onAnswered: (key, slot) => this.#expectations.forget(key, slot),
     });
-    this.#expectations = new Expectations(maxExpectations, (keys, slot) =>
-      this.#index.change(keys, { slot, kind: KIND.expected, holds: false }),
+    this.#expectations = new Expectations(maxExpectations, (keys, slot, holds) =>
+      this.#index.change(keys, { slot, kind: KIND.expected, holds }),
     );
   }
 
@@ -125,9 +125,7 @@ class MemoryDirectory implements Directory {
     const slot = this.#instances.get(instance)?.slot ?? -1;
     if (slot < 0 || !(ttlMs > 0)) return;
     const expected = keyNumbersOf(keys, this.#expectations.maxPairs);
-    if (expected.length === 0) return;
-    this.#index.change(expected, { slot, kind: KIND.expected, holds: true });
-    this.#expectations.add(expected, slot, now + ttlMs);
+    if (expected.length > 0) this.#expectations.add(expected, slot, now + ttlMs);
   }
 
   fence(instance: string): void {

@@ -285,7 +285,7 @@ export function sharedDirectoryContract(name: string, open: OpenEmpty): void {
       ['instance', (to) => to.join(life('a b'), 1), 'instance: expected 1 to 200 letters, digits or ._:@-, got "a b"'],
       ['incarnation', (to) => to.renew(life('a', ''), 1), 'incarnation: expected 1 to 200 letters'],
       ['ttlMs', (to) => to.join(life('a'), 0), 'ttlMs: expected an integer from 1 to 3600000, got 0'],
-      ['ttlMs', (to) => to.renew(life('a'), Number.NaN), 'ttlMs'],
+      ['ttlMs', (to) => to.renew(life('a'), Number.NaN), 'ttlMs: expected an integer from 1 to 3600000, got NaN'],
       ['keys', (to) => to.lookup([]), 'keys: expected 1 to 4096 of them, got 0'],
       ['key', (to) => to.lookup([chain(1, 1)[0] ?? '', 'X']), 'keys[1]: expected 32 lower-case hex digits, got "X"'],
       [

@@ -11,6 +11,7 @@ import { ChainWalk } from './match.ts';
 import { KIND, type Kind } from './owners.ts';
 import type { ApplyOutcome, Directory, DirectoryMatch, DirectoryStats } from './port.ts';
 import { ScriptCells } from './scriptcells.ts';
+import { checkInteger } from './shared/bounds.ts';
 import { Slots } from './slots.ts';
 import { WasmCells } from './wasmcells.ts';
 
@@ -229,9 +230,4 @@ function keyNumbersOf(keys: ArrayLike<number>, most: number): Float64Array {
   const numbers = Float64Array.from({ length: Math.min(keys.length, most) }, (_, index) => keys[index] as number);
   const wrong = numbers.findIndex((key) => !isKeyNumber(key));
   return wrong < 0 ? numbers : numbers.subarray(0, wrong);
-}
-
-function checkInteger(name: string, value: number, most: number): void {
-  if (!Number.isInteger(value) || value < 1 || value > most)
-    throw new RangeError(`${name}: expected an integer from 1 to ${most}, got ${value}`);
 }

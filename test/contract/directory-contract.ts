@@ -134,6 +134,9 @@ export function sharedDirectoryContract(name: string, open: OpenEmpty): void {
       expect(await directory.renew(life('a'), LONG_MS)).toBe('unknown');
       expect(await directory.lease(life('a'), chain(1, 1), LONG_MS)).toEqual({ outcome: 'unknown' });
       expect(await directory.stats()).toEqual([]);
+      await directory.join(life('a'), LONG_MS);
+      expect(await directory.renew(life('a', '2'), LONG_MS), 'another incarnation').toBe('unknown');
+      expect(await publish(life('a', '2'), 1, chain(1, 1))).toBe('unknown');
     });
 
     it('forgets an earlier incarnation when a later one joins, for good', async () => {

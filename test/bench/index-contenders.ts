@@ -6,7 +6,7 @@ import { KIND } from '../../src/kv/directory/owners.ts';
 import { ScriptCells } from '../../src/kv/directory/scriptcells.ts';
 import { Slots } from '../../src/kv/directory/slots.ts';
 import { WasmCells } from '../../src/kv/directory/wasmcells.ts';
-import { KIND as ROW_KIND, Rows, RowsWalk } from './index-rows.ts';
+import { Rows, RowsWalk } from './index-rows.ts';
 
 export const INSTANCES = 256;
 export const CHAIN_BLOCKS = 512;
@@ -68,12 +68,12 @@ function rows(): IndexUnderTest {
   const live = new Uint32Array(WORDS).fill(0xffff_ffff);
   return {
     add: (keys, slot) => {
-      for (const key of keys) table.set(table.add(key), ROW_KIND.hbm, slot);
+      for (const key of keys) table.set(table.add(key), KIND.hbm, slot);
     },
     remove: (keys, slot) => {
       for (const key of keys) {
         const row = table.find(key);
-        table.unset(row, ROW_KIND.hbm, slot);
+        table.unset(row, KIND.hbm, slot);
         table.removeIfEmpty(row);
       }
     },

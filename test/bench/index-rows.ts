@@ -2,10 +2,9 @@
  * The structure that the directory had before the block index, for the index bench: block key → row → one bit per instance slot and kind.
  * Without its eviction and its sweep, which the bench does not ask for.
  */
+import { Reach } from '../../src/kv/directory/match.ts';
+import { KIND, type Kind } from '../../src/kv/directory/owners.ts';
 
-/** What a bit of a row says of an instance. */
-export const KIND = { hbm: 0, host: 1, expected: 2 } as const;
-type Kind = (typeof KIND)[keyof typeof KIND];
 const KINDS = 3;
 
 const FIRST_ROWS = 1024;
@@ -137,36 +136,6 @@ function hash(key: number): number {
 function grown<T extends Float64Array | Uint8Array | Uint32Array>(old: T, next: T): T {
   next.set(old);
   return next;
-}
-
-/** How far each slot reaches along a chain, 32 slots at a time: a slot's bit falls out of a running AND at the first block it lacks. */
-class Reach {
-  /** Leading blocks per slot, once its bit fell out. */
-  readonly depths: Int32Array;
-  readonly #in: Int32Array;
-
-  constructor(words: number) {
-    this.depths = new Int32Array(words * 32);
-    this.#in = new Int32Array(words);
-  }
-
-  start(live: Uint32Array): void {
-    this.#in.set(live);
-  }
-
-  /** Keeps those of 32 slots that hold the block at `depth`, and returns which are still in. */
-  keep(word: number, holders: number, depth: number): number {
-    const before = this.#in[word] as number;
-    const after = before & holders;
-    if (after === before) return after;
-    this.#in[word] = after;
-    for (let fallen = before & ~holders; fallen !== 0; ) {
-      const bit = 31 - Math.clz32(fallen);
-      this.depths[word * 32 + bit] = depth;
-      fallen &= ~(1 << bit);
-    }
-    return after;
-  }
 }
 
 /** Walks chains of keys through the table. What it found stands until the next walk. */

@@ -34,6 +34,7 @@ describe('options', () => {
     [{ budgetMs: 0 }, 'budgetMs: expected an integer from 1'],
     [{ maxPending: 1.5 }, 'maxPending: expected an integer from 1'],
     [{ blockTtlMs: 0 }, 'blockTtlMs'],
+    [{ maxInstances: 4097 }, 'maxInstances: expected an integer from 1 to 4096, got 4097'],
     [{ space: 'a{b' }, 'space: expected 1 to 200 letters, digits or ._:@-'],
   ])('refuses %j', (options, message) => {
     expect(() => open('redis://127.0.0.1:1', options)).toThrow(message);

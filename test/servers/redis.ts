@@ -1,5 +1,5 @@
 /** Real Redis servers: single, with replicas and a sentinel, as a cluster. Each in a folder of its own, ended by process id. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -72,11 +72,15 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     const pong = await Promise.race([admin.ping(), delay(UP_MS).then(() => null)]);
     if (pong === null) throw new Error(`redis-server did not answer within ${UP_MS} ms: ${program.lastWords()}`);
   };
+  const stop = async () => {
+    admin.disconnect();
+    await program.kill();
+    rmSync(folder, { recursive: true, force: true });
+  };
   try {
     await up();
   } catch (error) {
-    admin.disconnect();
-    await program.kill();
+    await stop();
     throw error;
   }
   return {
@@ -93,11 +97,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
       program = start();
       await up();
     },
-    async stop() {
-      admin.disconnect();
-      await program.kill();
-      rmSync(folder, { recursive: true, force: true });
-    },
+    stop,
   };
 }
 
@@ -176,9 +176,7 @@ export async function startSentinelSet(): Promise<SentinelSet> {
 
 /** A folder for what a server needs besides, for example certificates. */
 export function serverFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-server-'));
-  mkdirSync(folder, { recursive: true });
-  return folder;
+  return mkdtempSync(join(tmpdir(), 'sluice-server-'));
 }
 
 /** Asks again until it holds; throws when it does not within `limitMs`. */

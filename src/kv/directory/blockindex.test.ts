@@ -76,6 +76,13 @@ it.each(MADE)('follows chains longer than one call of the cells, over %s', (_, m
     ]),
   );
   expect(reach([-1])).toEqual(new Map());
+  // The hole is in the first call of the cells, and what comes after it fills more than one.
+  expect(reach([...keys.subarray(0, 500), ...chain(2, 1), ...keys.subarray(501)])).toEqual(
+    new Map([
+      [first, 500],
+      [second, 500],
+    ]),
+  );
 });
 
 it.each(MADE)('empties the cells of blocks that nobody holds any more, over %s', (_, make) => {
@@ -89,6 +96,41 @@ it.each(MADE)('empties the cells of blocks that nobody holds any more, over %s',
   for (let sweeps = 0; sweeps < 300; sweeps++) index.sweep(64);
   expect([index.size, cells.size]).toEqual([100, 100]);
   expect(reach(chain(1, 5000))).toEqual(new Map([[stays, 100]]));
+});
+
+it.each(MADE)('gives a slot out again only after every set was swept, in parts, over %s', (_, make) => {
+  const { index, slots, store, reach } = indexOf(make(10_000), { slotWords: 1, maxSetBytes: 0 });
+  for (let slot = 0; slot < 32; slot++) slots.take();
+  const gone = 31;
+  // 500 sets that hold the slot.
+  for (let number = 1; number <= 500; number++) for (let bit = 0; bit < 9; bit++) if ((number >>> bit) & 1) store(chain(number, 1), bit);
+  for (let number = 1; number <= 500; number++) store(chain(number, 1), gone);
+  slots.retire(gone);
+  let sweeps = 0;
+  let slot = -1;
+  for (; slot < 0 && sweeps < 1000; sweeps++) {
+    index.sweep(10);
+    slot = slots.take();
+  }
+  expect([slot, sweeps >= 50]).toEqual([gone, true]);
+  for (let number = 1; number <= 500; number++) {
+    const known = reach(chain(number, 1));
+    expect([known.size > 0, known.has(gone)]).toEqual([true, false]);
+  }
+});
+
+it.each(MADE)('lets few blocks go for one event that has no room for its sets, over %s', (_, make) => {
+  const { index, slots, store, reach } = indexOf(make(10_000), { slotWords: 1, maxSetBytes: 0 });
+  for (let slot = 0; slot < 32; slot++) slots.take();
+  // As many sets as there may be, of two blocks each.
+  for (let number = 1; number < 1024; number++) for (let bit = 0; bit < 10; bit++) if ((number >>> bit) & 1) store(chain(number, 2), bit);
+  expect([index.evicted, index.size]).toEqual([0, 2046]);
+  const firsts = Float64Array.from({ length: 1023 }, (__, index) => chain(index + 1, 1)[0] as number);
+  store(firsts, 20);
+  expect(index.evicted).toBeGreaterThan(0);
+  expect(index.evicted).toBeLessThanOrEqual(64);
+  for (const [at, key] of firsts.entries())
+    for (const slot of reach([key]).keys()) expect(slot === 20 || ((at + 1) >>> slot) & 1).toBeTruthy();
 });
 
 it.each(MADE)('tells of expectations that came true or went with their block, over %s', (_, make) => {

@@ -175,6 +175,7 @@ export function directoryContract(name: string, make: MakeDirectory): void {
       directory.expect('a', numbers(1, 3), 100);
       directory.apply('a', stored('a2', 1, []));
       expect(directory.lookup(numbers(1, 3))).toEqual([]);
+      expect(directory.stats().expectations).toBe(0);
     });
   });
 

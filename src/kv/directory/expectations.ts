@@ -19,17 +19,17 @@ interface Expectation {
  */
 export class Expectations {
   readonly #maxPairs: number;
-  readonly #clear: (keys: Float64Array, slot: number) => void;
+  readonly #mark: (keys: Float64Array, slot: number, expected: boolean) => void;
   /** Slot → key → end. */
   readonly #atSlot = new Map<number, Ends>();
   readonly #queue = new Deadlines<Expectation>();
   #queuedPairs = 0;
   #size = 0;
 
-  /** @param clear called with the blocks whose time at a slot is over, or that make room. */
-  constructor(maxPairs: number, clear: (keys: Float64Array, slot: number) => void) {
+  /** @param mark called with blocks that are expected at a slot from now on, and with those whose time is over or that make room. */
+  constructor(maxPairs: number, mark: (keys: Float64Array, slot: number, expected: boolean) => void) {
     this.#maxPairs = maxPairs;
-    this.#clear = clear;
+    this.#mark = mark;
   }
 
   get size(): number {
@@ -41,13 +41,15 @@ export class Expectations {
     return this.#maxPairs;
   }
 
-  /** Notes that `keys` are expected at `slot` until `endsAt`. */
+  /** `keys` are expected at `slot` until `endsAt`. */
   add(keys: Float64Array, slot: number, endsAt: number): void {
     while (this.#queuedPairs + keys.length > this.#maxPairs) {
       const soonest = this.#queue.takeNext();
       if (!soonest) break;
       this.#end(soonest, soonest.endsAt);
     }
+    // Not before: what made room may be the same blocks, expected until earlier.
+    this.#mark(keys, slot, true);
     let ends = this.#atSlot.get(slot);
     if (!ends) {
       ends = new Map();
@@ -90,6 +92,6 @@ export class Expectations {
       return endsAt !== undefined && endsAt <= until && ends.delete(key);
     });
     this.#size -= over.length;
-    if (over.length > 0) this.#clear(over, slot);
+    if (over.length > 0) this.#mark(over, slot, false);
   }
 }

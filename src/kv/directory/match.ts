@@ -1,7 +1,7 @@
 import { KIND, type OwnerSets } from './owners.ts';
 
 /** How far each slot reaches along a chain, 32 slots at a time: a slot's bit falls out of a running AND at the first block it lacks. */
-class Reach {
+export class Reach {
   /** Leading blocks per slot, once its bit fell out. */
   readonly depths: Int32Array;
   readonly #in: Int32Array;

@@ -36,6 +36,29 @@ it('drops the expectations that end soonest when there are too many', () => {
   expect(directory.stats().expectations).toBe(5);
 });
 
+it('expects a block until the latest of its ends', () => {
+  const clock = new FakeClock();
+  const directory = memoryDirectory({ clock });
+  directory.apply('a', { incarnation: '1', seq: 1, tiers: {} });
+  directory.expect('a', numbers(1, 2), 100);
+  directory.expect('a', numbers(1, 2), 10);
+  clock.advance(99);
+  expect(directory.lookup(numbers(1, 2))[0]?.expected).toBe(2);
+  clock.advance(1);
+  expect(directory.lookup(numbers(1, 2))).toEqual([]);
+});
+
+it('goes on expecting what is expected again when that takes the room of the first time', () => {
+  const clock = new FakeClock();
+  const directory = memoryDirectory({ clock, maxExpectations: 5 });
+  directory.apply('a', { incarnation: '1', seq: 1, tiers: {} });
+  directory.expect('a', numbers(1, 3), 50);
+  directory.expect('a', numbers(1, 3), 90);
+  expect([directory.lookup(numbers(1, 3))[0]?.expected, directory.stats().expectations]).toEqual([3, 3]);
+  clock.advance(90);
+  expect([directory.lookup(numbers(1, 3)), directory.stats().expectations]).toEqual([[], 0]);
+});
+
 it('lets expectations go with blocks that are forgotten', () => {
   const clock = new FakeClock();
   const directory = memoryDirectory({ clock, maxBlocks: 4 });

@@ -11,6 +11,7 @@ import { ChainWalk } from './match.ts';
 import { KIND, type Kind } from './owners.ts';
 import type { ApplyOutcome, Directory, DirectoryMatch, DirectoryStats } from './port.ts';
 import { ScriptCells } from './scriptcells.ts';
+import { checkInteger } from './shared/bounds.ts';
 import { Slots } from './slots.ts';
 import { WasmCells } from './wasmcells.ts';
 
@@ -82,8 +83,8 @@ class MemoryDirectory implements Directory {
       maxSetBytes: maxBlocks * SET_BYTES_PER_BLOCK,
       onAnswered: (key, slot) => this.#expectations.forget(key, slot),
     });
-    this.#expectations = new Expectations(maxExpectations, (keys, slot) =>
-      this.#index.change(keys, { slot, kind: KIND.expected, holds: false }),
+    this.#expectations = new Expectations(maxExpectations, (keys, slot, holds) =>
+      this.#index.change(keys, { slot, kind: KIND.expected, holds }),
     );
   }
 
@@ -125,9 +126,7 @@ class MemoryDirectory implements Directory {
     const slot = this.#instances.get(instance)?.slot ?? -1;
     if (slot < 0 || !(ttlMs > 0)) return;
     const expected = keyNumbersOf(keys, this.#expectations.maxPairs);
-    if (expected.length === 0) return;
-    this.#index.change(expected, { slot, kind: KIND.expected, holds: true });
-    this.#expectations.add(expected, slot, now + ttlMs);
+    if (expected.length > 0) this.#expectations.add(expected, slot, now + ttlMs);
   }
 
   fence(instance: string): void {
@@ -231,9 +230,4 @@ function keyNumbersOf(keys: ArrayLike<number>, most: number): Float64Array {
   const numbers = Float64Array.from({ length: Math.min(keys.length, most) }, (_, index) => keys[index] as number);
   const wrong = numbers.findIndex((key) => !isKeyNumber(key));
   return wrong < 0 ? numbers : numbers.subarray(0, wrong);
-}
-
-function checkInteger(name: string, value: number, most: number): void {
-  if (!Number.isInteger(value) || value < 1 || value > most)
-    throw new RangeError(`${name}: expected an integer from 1 to ${most}, got ${value}`);
 }

@@ -86,6 +86,18 @@ it('are no more than allowed, and room is made by giving one up', () => {
   expect(sets.bytes).toBe(bytes);
 });
 
+it.each([100_000, 123_456, 600_000])('take no more than %i bytes, and nearly as many', (maxBytes) => {
+  const sets = new OwnerSets(WORDS, maxBytes);
+  let last: number = NOBODY;
+  for (let step = 1; last >= 0; step++) {
+    const slot = 31 - Math.clz32(step & -step);
+    last = sets.changed(last, { slot, kind: KIND.hbm, holds: !sets.has(last, KIND.hbm, slot) }, ALL);
+    if (last >= 0) sets.count(last, 1);
+  }
+  expect(sets.bytes).toBeLessThanOrEqual(maxBytes);
+  expect(sets.bytes).toBeGreaterThan(maxBytes * 0.75);
+});
+
 it('copy nothing of instances that are gone', () => {
   const sets = new OwnerSets(WORDS, 0);
   const gone = sets.changed(NOBODY, { slot: 1, kind: KIND.hbm, holds: true }, ALL);

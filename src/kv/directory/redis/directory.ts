@@ -22,6 +22,7 @@ import {
   DEFAULT_BLOCK_TTL_MS,
   DEFAULT_MAX_INSTANCES,
   FENCE_MEMORY_MS,
+  MAX_INSTANCES,
   MAX_LEASES_PER_BLOCK,
   MAX_TTL_MS,
   TIERS,
@@ -59,7 +60,9 @@ export interface RedisDirectoryOptions {
   readonly budgetMs?: number;
   /** Calls that wait or are unanswered at one time; default 1024. */
   readonly maxPending?: number;
+  /** Default 1 h. */
   readonly blockTtlMs?: number;
+  /** Default 1024, at most 4096. */
   readonly maxInstances?: number;
   /** For one attempt to connect; default 2 s. */
   readonly connectMs?: number;
@@ -99,7 +102,7 @@ export function redisDirectory(options: RedisDirectoryOptions): RedisDirectory {
   const place = { shown: settings.shown, prefix: `${prefix}{${space}}:`, usesTls: settings.tls !== null };
   const { blockTtlMs = DEFAULT_BLOCK_TTL_MS, maxInstances = DEFAULT_MAX_INSTANCES } = options;
   checkTtl(blockTtlMs, 'blockTtlMs', 24 * 3_600_000);
-  checkInteger('maxInstances', maxInstances, 65_536);
+  checkInteger('maxInstances', maxInstances, MAX_INSTANCES);
   const connection = openConnection(settings, {
     connectMs,
     stallMs,

@@ -14,6 +14,11 @@ export class BlockLeases {
     this.#clock = clock;
   }
 
+  /** Blocks that are noted as leased. */
+  get size(): number {
+    return [...this.#byLife.values()].reduce((sum, blocks) => sum + blocks.size, 0);
+  }
+
   isLeased(life: Life, key: string): boolean {
     const ends = this.#byLife.get(nameOf(life))?.get(key);
     return ends !== undefined && [...ends.values()].some((until) => until > this.#clock.now());
@@ -58,6 +63,18 @@ export class BlockLeases {
     for (const key of lease.keys) if (blocks?.get(key)?.size === 0) blocks.delete(key);
     if (blocks?.size === 0) this.#byLife.delete(nameOf(lease));
     return wasAlive;
+  }
+
+  /** Lets go of leases that nobody released and whose time is over. */
+  dropEnded(): void {
+    const now = this.#clock.now();
+    for (const [name, blocks] of this.#byLife) {
+      for (const [key, ends] of blocks) {
+        for (const [id, until] of ends) if (until <= now) ends.delete(id);
+        if (ends.size === 0) blocks.delete(key);
+      }
+      if (blocks.size === 0) this.#byLife.delete(name);
+    }
   }
 
   /** The block is held no longer. */

@@ -20,6 +20,7 @@ import {
   DEFAULT_BLOCK_TTL_MS,
   DEFAULT_MAX_INSTANCES,
   FENCE_MEMORY_MS,
+  MAX_INSTANCES,
   TIERS,
 } from './bounds.ts';
 import { BlockEntries, type Epoch } from './entries.ts';
@@ -49,7 +50,7 @@ export interface MemorySharedDirectoryOptions {
   readonly clock: Clock;
   /** Default 1 h. */
   readonly blockTtlMs?: number;
-  /** Default 1024. */
+  /** Default 1024, at most 4096. */
   readonly maxInstances?: number;
   /** 16 hex digits. Default random. */
   readonly newLeaseId?: () => string;
@@ -84,7 +85,7 @@ class MemorySharedDirectory implements SharedDirectory {
     newLeaseId,
   }: MemorySharedDirectoryOptions) {
     checkTtl(blockTtlMs, 'blockTtlMs', 24 * 3_600_000);
-    checkInteger('maxInstances', maxInstances, 65_536);
+    checkInteger('maxInstances', maxInstances, MAX_INSTANCES);
     this.#clock = clock;
     this.#maxInstances = maxInstances;
     this.#newLeaseId = newLeaseId ?? (() => randomBytes(8).toString('hex'));
@@ -273,6 +274,7 @@ class MemorySharedDirectory implements SharedDirectory {
       }
       if (state.forgetAt <= now) this.#instances.delete(name);
     }
+    this.#leases.dropEnded();
   }
 }
 

@@ -4,7 +4,6 @@
 -- ARGV: 1 instance's name, 2 incarnation, 3 ttl ms, 4 most instances, 5 ms that a fenced incarnation is remembered
 -- Returns: 'joined'; 'fenced': this incarnation was fenced or followed by another; 'refused': too many instances
 --@include life.lua
-local PAST = 16
 local now = now_ms()
 local life = redis.call('HMGET', KEYS[1], 'incarnation', 'epoch', 'past')
 local past = life[3] or ''
@@ -21,24 +20,15 @@ for i = 1, #fields, 2 do
   if epoch == life[2] then
     -- replaced below
   elseif tonumber(string.match(fields[i + 1], '^%d+')) <= now then
-    redis.call('HDEL', KEYS[2], epoch)
-    redis.call('HDEL', KEYS[3], epoch .. '0', epoch .. '1', epoch .. '2', epoch .. '3', epoch .. 'b')
+    end_epoch(KEYS[2], KEYS[3], epoch)
   else
     living = living + 1
   end
 end
 if living >= tonumber(ARGV[4]) then return 'refused' end
 
-if life[2] then
-  redis.call('HDEL', KEYS[2], life[2])
-  redis.call('HDEL', KEYS[3], life[2] .. '0', life[2] .. '1', life[2] .. '2', life[2] .. '3', life[2] .. 'b')
-end
-if life[1] and life[1] ~= ARGV[2] and not is_past(past, life[1]) then past = life[1] .. '\n' .. past end
-local kept, lines = {}, 0
-for line in string.gmatch(past, '[^\n]+') do
-  lines = lines + 1
-  if lines <= PAST then kept[lines] = line .. '\n' end
-end
+if life[2] then end_epoch(KEYS[2], KEYS[3], life[2]) end
+if life[1] and life[1] ~= ARGV[2] and not is_past(past, life[1]) then past = with_past(life[1], past) end
 
 -- Times of the server, each used once: no epoch comes again, not even when Redis has lost all it knew.
 local number = math.max(now, last + 1)
@@ -49,7 +39,7 @@ for i = 6, 1, -1 do
 end
 local epoch = table.concat(bytes)
 local til = now + tonumber(ARGV[3])
-redis.call('HSET', KEYS[1], 'incarnation', ARGV[2], 'epoch', epoch, 'until', til, 'seq', 0, 'past', table.concat(kept))
+redis.call('HSET', KEYS[1], 'incarnation', ARGV[2], 'epoch', epoch, 'until', til, 'seq', 0, 'past', past)
 redis.call('HSET', KEYS[2], epoch, til .. '\n' .. ARGV[2] .. '\n' .. ARGV[1])
 local keep = tonumber(ARGV[3]) + tonumber(ARGV[5])
 extend(KEYS[1], keep)

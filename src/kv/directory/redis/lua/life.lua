@@ -17,6 +17,23 @@ local function life_of(key, incarnation, now)
   return life[2], tonumber(life[4])
 end
 
+-- Takes a life out, and with it the meaning of all its records.
+local function end_epoch(lives, counts, epoch)
+  redis.call('HDEL', lives, epoch)
+  redis.call('HDEL', counts, epoch .. '0', epoch .. '1', epoch .. '2', epoch .. '3', epoch .. 'b')
+end
+
+-- The fenced incarnations and one more, newest first.
+local PAST = 16
+local function with_past(incarnation, past)
+  local kept, lines = { incarnation .. '\n' }, 1
+  for line in string.gmatch(past, '[^\n]+') do
+    lines = lines + 1
+    if lines <= PAST then kept[lines] = line .. '\n' end
+  end
+  return table.concat(kept)
+end
+
 local function extend(key, ms)
   if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms) end
 end

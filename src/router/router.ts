@@ -1,6 +1,6 @@
 /** Puts a router together and runs its two listeners. */
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Server as NetServer } from 'node:net';
 import type { Tokenizer, TokenizerSource } from '../engines/index.ts';
 import { memoryDirectory } from '../kv/index.ts';
 import { type Clock, createServer, sleep } from '../shared/index.ts';
@@ -51,6 +51,8 @@ const RECORDS = 4096;
 const KEEP_ALIVE_MS = 65_000;
 const HEADERS_TIMEOUT_MS = 20_000;
 const BODY_TIMEOUT_MS = 120_000;
+/** How long connections that clients hold stay open at least: each is told with its next answer to come back on another. */
+const LEAVE_MS = 1_000;
 /** How long the end of a router waits for its last probe. */
 const PROBE_END_MS = 2_000;
 
@@ -71,10 +73,12 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
       adminUrl: urlOf(listen.adminHost, adminPort),
       stop: async (graceMs) => {
         state.stopping = true;
-        publicServer.close();
         const { clock } = options;
         const probed = Promise.race([parts.prober.close(), sleep(clock, PROBE_END_MS)]);
-        await onIdle(graceMs);
+        const leaveMs = Math.min(graceMs, LEAVE_MS);
+        await Promise.race([leftByAll(publicServer), sleep(clock, leaveMs)]);
+        await onIdle(graceMs - leaveMs);
+        publicServer.closeIdleConnections();
         for (const flight of parts.context.watchman.all) if (!flight.record.synthetic) flight.abandon();
         await probed;
         for (const flight of parts.context.watchman.all) flight.abandon();
@@ -163,6 +167,13 @@ function opened(server: Server, host: string, port: number): Promise<number> {
       server.removeListener('error', reject);
       resolve((server.address() as AddressInfo).port);
     });
+  });
+}
+
+/** It takes no new connections. Not by its own `close`, which cuts those that are idle, though a request may be on its way over one. */
+function leftByAll(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    NetServer.prototype.close.call(server, () => resolve());
   });
 }
 

@@ -1,4 +1,5 @@
 /** The admin listener, readiness, metrics, draining and the end of a router. */
+import { Agent, request } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { explainRecord, type RequestRecord } from '../../src/router/index.ts';
 import { type Bed, connected, type Json, LONG_PROMPT, MODEL, startBed, startEngine, stream, until } from './router-fixture.ts';
@@ -217,6 +218,28 @@ describe('the end', () => {
     await bed.stop(0);
     await expect(fetch(`${bed.router.url}/healthz`)).rejects.toThrow();
     await until(() => bed.engines.every(({ core }) => core.load().running === 0));
+  });
+
+  it('serves what comes once more over a connection that a client holds, and tells it to come back on another', async () => {
+    await bed.ready();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const payload = JSON.stringify({ model: MODEL, prompt: 'held', max_tokens: 2, temperature: 0 });
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) };
+    const post = () =>
+      new Promise<{ status: number | undefined; connection: string | undefined; reused: boolean }>((resolve, reject) => {
+        const outgoing = request(`${bed.router.url}/v1/completions`, { method: 'POST', agent, headers }, (response) => {
+          const { statusCode: status, headers: answered } = response;
+          response.resume().on('end', () => resolve({ status, connection: answered.connection, reused: outgoing.reusedSocket }));
+        });
+        outgoing.on('error', reject);
+        outgoing.end(payload);
+      });
+    expect(await post()).toEqual({ status: 200, connection: 'keep-alive', reused: false });
+    const ended = bed.stop(10_000);
+    expect(await post()).toEqual({ status: 200, connection: 'close', reused: true });
+    await expect(post()).rejects.toThrow('ECONNREFUSED');
+    await ended;
+    agent.destroy();
   });
 
   it('ends what takes too long with an error', async () => {

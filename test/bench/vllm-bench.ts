@@ -18,6 +18,7 @@ import { type Front, OURS, ourFront, startVllmRouter, VLLM_ROUTER_VERSION } from
 import { type Counted, countedBetween, readCounters } from './vllm-counters.ts';
 import { BLOCK_TOKENS, type Pools, VllmDeployment } from './vllm-deployment.ts';
 import { replay, saturate } from './vllm-replay.ts';
+import { describeTails, type Run } from './vllm-tails.ts';
 import { DIVISOR, freshPlan, readWorkloads, type Workload } from './vllm-workload.ts';
 
 const DEFAULT_SECONDS = 40;
@@ -54,11 +55,13 @@ export async function benchVllm(options: BenchOptions, children: Children, progr
     for (const workload of readWorkloads()) workloads.push({ ...workload, ...(await findRate(stand, fronts, workload)) });
     const samples: Sample[] = [];
     const faults = new Set<string>();
+    const runs: Run[] = [];
     for (let repeat = 0; repeat < options.runs; repeat += 1) {
       for (const workload of workloads) {
         for (const front of rotate(fronts, repeat)) {
           progress.step(`run ${repeat + 1}/${options.runs}: ${workload.name}, ${front.name}`);
-          const { figures, failures } = await measure(stand, front, workload, seconds);
+          const { figures, failures, ttftMs } = await measure(stand, front, workload, seconds);
+          runs.push({ workload: workload.name, contender: front.name, ttftMs });
           for (const [metric, value] of Object.entries(figures)) {
             samples.push({ repeat, contender: front.name, metric: `${workload.name}.${metric}`, value });
           }
@@ -66,7 +69,13 @@ export async function benchVllm(options: BenchOptions, children: Children, progr
         }
       }
     }
-    return reportOf({ options, samples, workloads, seconds, notes: [...missing.map((reason) => `left out ${reason}`), ...faults] });
+    return reportOf({
+      options,
+      samples,
+      workloads,
+      seconds,
+      notes: [...describeTails(runs, OURS), ...missing.map((reason) => `left out ${reason}`), ...faults],
+    });
   } finally {
     progress.step('stopping');
     await stand.deployment.stop();
@@ -127,6 +136,7 @@ function saturated(front: Front, workload: Workload, seconds: number): ReturnTyp
 interface Measured {
   readonly figures: Readonly<Record<string, number>>;
   readonly failures: readonly string[];
+  readonly ttftMs: readonly number[];
 }
 
 async function measure({ deployment }: Stand, front: Front, workload: Paced, seconds: number): Promise<Measured> {
@@ -145,6 +155,7 @@ async function measure({ deployment }: Stand, front: Front, workload: Paced, sec
       throughput: (answersOf(outcomes).length * 1000) / wallMs,
     },
     failures: failuresOf(whole),
+    ttftMs: answersOf(played.map(({ outcome }) => outcome)).map(({ ttftMs }) => ttftMs),
   };
 }
 

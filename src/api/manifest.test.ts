@@ -78,6 +78,7 @@ describe('a sound manifest', () => {
           deadlines: { prefillMs: 30_000, pullMs: 5_000, firstTokenMs: 60_000, idleMs: 30_000, totalMs: 600_000 },
           saltHeader: null,
         },
+        rollout: { paused: false },
       },
     });
   });

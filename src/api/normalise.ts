@@ -36,6 +36,7 @@ export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymen
         leaseMs: ms(spec.kv.lease),
       },
       router: router(spec.router),
+      rollout: { paused: spec.rollout.paused },
     },
   };
 }

@@ -34,6 +34,10 @@ export interface ServingDeploymentSpec {
     readonly leaseMs: number;
   };
   readonly router: RouterSettings;
+  readonly rollout: {
+    /** Nothing that serves is replaced, and changes other than those of sizes wait. */
+    readonly paused: boolean;
+  };
 }
 
 /** Number format of weights and KV; `auto` = as the model says. */

@@ -155,6 +155,8 @@ export interface RouterSettings {
     readonly idleMs: number;
     readonly totalMs: number;
   };
+  /** Served by other routers, whose requests are passed on. */
+  readonly models: readonly { readonly name: string; readonly url: string }[];
   /** Request header whose value salts the KV key chain, lower case; null = all clients share KV. */
   readonly saltHeader: string | null;
 }

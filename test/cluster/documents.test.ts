@@ -80,6 +80,15 @@ describe.runIf(kubectl !== null)('the documents', { timeout: 400_000 }, () => {
     await bed.remove('llama-cpp-cpu');
   });
 
+  it('have several models and an autoscaler', async () => {
+    const models = await ok('kubectl apply -f manifests/samples/kubernetes/several-models.yaml');
+    expect(models).toMatch(/models created[\s\S]*simulated-8b created/);
+    expect(await ok('kubectl apply -f manifests/samples/kubernetes/autoscaled.yaml')).toContain(
+      'horizontalpodautoscaler.autoscaling/autoscaled-decode created',
+    );
+    for (const name of ['models', 'simulated-8b', 'autoscaled']) await bed.remove(name);
+  });
+
   it('change it and go back', async () => {
     writeFileSync(join(folder, 'chat.yaml'), SIM);
     expect(await run('sluice rollout diff -f chat.yaml')).toMatchObject({ code: 1, out: expect.stringContaining('is not there yet') });

@@ -160,7 +160,16 @@ const SAMPLED: Readonly<Record<string, string>> = {
 
 describe('manifests/samples', () => {
   it('holds one of every kind that is promised', () => {
-    const names = ['llama-cpp-cpu', 'quickstart', 'simulated', 'vllm-cpu', 'vllm-gpu', 'vllm-h200', 'kubernetes/autoscaled'];
+    const names = [
+      'llama-cpp-cpu',
+      'quickstart',
+      'simulated',
+      'vllm-cpu',
+      'vllm-gpu',
+      'vllm-h200',
+      'kubernetes/autoscaled',
+      'kubernetes/several-models',
+    ];
     expect(samples).toEqual(expect.arrayContaining(names.map((name) => `samples/${name}.yaml`)));
   });
 

@@ -41,6 +41,8 @@ export const COMMANDS_RUN: Readonly<Record<string, RunBy>> = {
     'kubectl wait --for=condition=Ready sd/chat',
     'kubectl get pods -A -l app.kubernetes.io/component=operator',
     'kubectl apply -f chat.yaml',
+    'kubectl apply -f manifests/samples/kubernetes/several-models.yaml',
+    'kubectl apply -f manifests/samples/kubernetes/autoscaled.yaml',
     'sluice rollout diff -f chat.yaml',
     'sluice rollout status chat',
     'sluice rollout status NAME',

@@ -4,7 +4,7 @@ import type { CheckedSpec } from './finding.ts';
 import { formatPath } from './manifest-error.ts';
 
 const SOUND: CheckedSpec = {
-  model: { source: 'builtin:tiny' },
+  model: { name: 'm', source: 'builtin:tiny' },
   engine: { type: 'llamacpp', args: ['--threads=1'], env: {}, contextTokens: 8_192 },
   decode: {},
   kv: { lease: '30s' },

@@ -79,7 +79,16 @@ const timeRules: readonly Rule<CheckedSpec>[] = [
   },
 ];
 
-export const specRules: readonly Rule<CheckedSpec>[] = [...engineRules, ...targetRules, ...timeRules];
+const modelRules: readonly Rule<CheckedSpec>[] = [
+  {
+    field: 'router.models',
+    expected: 'models of other routers, but {model.name} is served here: remove it from the list',
+    cel: '!has(self.router.models) || !self.router.models.exists(other, other.name == self.model.name)',
+    holds: ({ model, router }) => !(router.models ?? []).some(({ name }) => name === model.name),
+  },
+];
+
+export const specRules: readonly Rule<CheckedSpec>[] = [...engineRules, ...targetRules, ...timeRules, ...modelRules];
 
 /** What a kube-apiserver checks of a spec. */
 export const specCelRules: readonly CelRule[] = [...specRules.map(celRule), ...argumentRules];

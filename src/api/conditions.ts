@@ -15,6 +15,32 @@ export const CONDITIONS = {
 
 export type ConditionType = keyof typeof CONDITIONS;
 
+/** Every reason that a condition may have, with the conditions that have it: what docs/troubleshooting.md explains, by test. */
+export const REASONS = {
+  Serving: ['Ready', 'RouterReady'],
+  InstancesReady: ['PrefillReady', 'DecodeReady'],
+  InstancesStarting: ['Ready', 'PrefillReady', 'DecodeReady'],
+  InstancesFailing: ['Ready', 'PrefillReady', 'DecodeReady'],
+  InstancesBlocked: ['Ready', 'PrefillReady', 'DecodeReady'],
+  RouterMissing: ['Ready', 'RouterReady'],
+  RouterStarting: ['Ready', 'RouterReady'],
+  RouterFailing: ['Ready', 'RouterReady'],
+  RouterBlocked: ['Ready', 'RouterReady'],
+  NoRequestYet: ['Ready', 'RouterReady'],
+  InvalidSpec: ['Ready', 'Stalled', 'Reconciling'],
+  ObjectsRefused: ['Ready', 'Stalled'],
+  KeepsFailing: ['Stalled'],
+  StartRefused: ['Stalled'],
+  NothingKeepsFailing: ['Stalled'],
+  Starting: ['Reconciling'],
+  Rolling: ['Reconciling'],
+  Draining: ['Reconciling'],
+  Paused: ['Reconciling'],
+  Settled: ['Reconciling'],
+} as const satisfies Readonly<Record<string, readonly ConditionType[]>>;
+
+export type ConditionReason = keyof typeof REASONS;
+
 /** Whether a condition is as it is when everything runs as wanted and nothing changes. */
 export function isSettled({ type, status }: { readonly type: ConditionType; readonly status: boolean }): boolean {
   return status === CONDITIONS[type].settled;

@@ -6,7 +6,7 @@ import { brokenRules } from './rule.ts';
 
 const ENGINE = { type: 'llamacpp', args: [], env: {}, contextTokens: 8_192 } as const;
 const SOUND: CheckedSpec = {
-  model: { source: 'builtin:tiny' },
+  model: { name: 'm', source: 'builtin:tiny' },
   engine: ENGINE,
   decode: {},
   kv: { lease: '30s' },
@@ -60,7 +60,7 @@ describe('engineRules', () => {
     ['vllm', 'org/name/more', false],
     ['vllm', '.../qwen', false],
   ] as const)('for %s takes the source %s: %s', (type, source, taken) => {
-    expect(paths({ ...SOUND, engine: { ...ENGINE, type }, model: { source } })).toEqual(taken ? [] : ['model.source']);
+    expect(paths({ ...SOUND, engine: { ...ENGINE, type }, model: { name: 'm', source } })).toEqual(taken ? [] : ['model.source']);
   });
 
   it.each([
@@ -86,7 +86,7 @@ describe('engineRules', () => {
   it('wants a context that the built-in model has', () => {
     const engine = { ...ENGINE, type: 'vllm', contextTokens: 8_193 } as const;
     expect(paths({ ...VLLM, engine })).toEqual(['engine.contextTokens']);
-    expect(paths({ ...VLLM, engine, model: { source: 'org/name' } })).toEqual([]);
+    expect(paths({ ...VLLM, engine, model: { name: 'm', source: 'org/name' } })).toEqual([]);
   });
 
   it('says what to do', () => {

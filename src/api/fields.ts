@@ -84,6 +84,10 @@ export function quantity({ min, max }: Range) {
   });
 }
 
+export function flag() {
+  return z.boolean({ error: 'true or false' }).meta(formOf('true or false', ''));
+}
+
 export function oneOf<const Values extends readonly [string, ...string[]]>(values: Values) {
   return z.enum(values, { error: `one of ${values.join(', ')}` });
 }

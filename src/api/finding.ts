@@ -18,7 +18,7 @@ export type CheckedTargets = { readonly [name in 'p50' | 'p95' | 'p99']?: string
 
 /** The part of a parsed spec that the checks read. */
 export interface CheckedSpec {
-  readonly model: { readonly source: string };
+  readonly model: { readonly name: string; readonly source: string };
   readonly engine: CheckedEngine;
   readonly slo?: { readonly ttft?: CheckedTargets | undefined; readonly tpot?: CheckedTargets | undefined } | undefined;
   readonly prefill?: CheckedRole | undefined;
@@ -26,6 +26,7 @@ export interface CheckedSpec {
   readonly kv: { readonly blockTokens?: number | undefined; readonly lease: string };
   readonly router: {
     readonly limits: { readonly queueTimeout: string };
+    readonly models?: readonly { readonly name: string }[] | undefined;
     readonly deadlines: Readonly<Record<'prefill' | 'pull' | 'firstToken' | 'idle' | 'total', string>>;
   };
 }

@@ -1,5 +1,6 @@
-export { type ConditionType, isSettled } from './conditions.ts';
-export { type ManifestFile, type ManifestResult, parseManifestFiles, parseManifests } from './manifest.ts';
+export { type ConditionReason, type ConditionType, isSettled, REASONS } from './conditions.ts';
+export { type Difference, differences } from './difference.ts';
+export { type ManifestFile, type ManifestResult, parseManifestFiles, parseManifests, type ReadManifest } from './manifest.ts';
 export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
 export { type ResourceResult, readResource } from './resource.ts';
 export { GROUP, KIND, type ServingDeploymentManifest, VERSION } from './schema.ts';
@@ -18,3 +19,4 @@ export type {
 } from './servingdeployment.ts';
 export { POOL_KIND, type ServingPoolStatus } from './servingpool.ts';
 export { type ServingDeploymentStatus, servingDeploymentStatus } from './status.ts';
+export { durationMs } from './units.ts';

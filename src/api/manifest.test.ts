@@ -76,8 +76,10 @@ describe('a sound manifest', () => {
           service: { type: 'ClusterIP', port: 80 },
           limits: { inFlight: 2_048, queue: 1_024, queueTimeoutMs: 10_000, bodyBytes: 10_485_760 },
           deadlines: { prefillMs: 30_000, pullMs: 5_000, firstTokenMs: 60_000, idleMs: 30_000, totalMs: 600_000 },
+          models: [],
           saltHeader: null,
         },
+        rollout: { paused: false },
       },
     });
   });

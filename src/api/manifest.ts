@@ -6,7 +6,7 @@ import { LineCounter, parseAllDocuments } from 'yaml';
 import { type IssueFinding, issueFindings } from './issue.ts';
 import { formatPath, type ManifestError } from './manifest-error.ts';
 import { normalise } from './normalise.ts';
-import { API_VERSION, KIND, servingDeploymentSchema } from './schema.ts';
+import { API_VERSION, KIND, type ServingDeploymentManifest, servingDeploymentSchema } from './schema.ts';
 import type { ServingDeployment } from './servingdeployment.ts';
 import { ManifestSource } from './source.ts';
 
@@ -24,12 +24,17 @@ export interface ManifestFile {
   readonly text: string;
 }
 
+export interface ReadManifest {
+  readonly deployment: ServingDeployment;
+  /** As it is written, with every default. */
+  readonly spec: ServingDeploymentManifest['spec'];
+}
+
 export type ManifestResult =
-  | { readonly ok: true; readonly deployments: ServingDeployment[] }
+  | { readonly ok: true; readonly deployments: ServingDeployment[]; readonly manifests: readonly ReadManifest[] }
   | { readonly ok: false; readonly errors: ManifestError[] };
 
-interface Located {
-  readonly deployment: ServingDeployment;
+interface Located extends ReadManifest {
   readonly file: string;
   readonly line: number;
   readonly column: number;
@@ -48,7 +53,8 @@ export function parseManifestFiles(files: readonly ManifestFile[]): ManifestResu
   const located = parsed.flatMap((file) => file.located);
   const errors = [...parsed.flatMap((file) => file.errors), ...duplicates(located)];
   if (errors.length > 0) return { ok: false, errors: errors.slice(0, MAX_ERRORS) };
-  return { ok: true, deployments: located.map(({ deployment }) => deployment) };
+  const manifests = located.map(({ deployment, spec }) => ({ deployment, spec }));
+  return { ok: true, deployments: manifests.map(({ deployment }) => deployment), manifests };
 }
 
 function parseFile({ fileName, text }: ManifestFile): Parsed {
@@ -98,7 +104,7 @@ function parseDocuments(fileName: string, text: string): Parsed | null {
     else if (document.contents !== null && source.place([]).value !== 'empty') {
       filled += 1;
       const result = check(document.toJS({ maxAliasCount: MAX_ALIASES }));
-      if ('deployment' in result) located.push({ deployment: result.deployment, file: fileName, ...source.place(['metadata', 'name']) });
+      if ('deployment' in result) located.push({ ...result, file: fileName, ...source.place(['metadata', 'name']) });
       else errors.push(...result.findings.map((finding) => locate(finding, fileName, source)));
     }
   }
@@ -106,9 +112,9 @@ function parseDocuments(fileName: string, text: string): Parsed | null {
   return filled === 0 ? null : { located, errors };
 }
 
-function check(value: unknown): { deployment: ServingDeployment } | { findings: IssueFinding[] } {
+function check(value: unknown): ReadManifest | { findings: IssueFinding[] } {
   const result = servingDeploymentSchema.safeParse(value);
-  if (result.success) return { deployment: normalise(result.data) };
+  if (result.success) return { deployment: normalise(result.data), spec: result.data.spec };
   const all = result.error.issues.flatMap(issueFindings);
   // A document of another kind has other fields: to list them all as unknown would hide the one thing that is wrong.
   const header = isHeaderWrong(value) ? all.filter(({ path }) => path.length === 0 || path[0] === 'apiVersion' || path[0] === 'kind') : all;

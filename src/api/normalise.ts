@@ -36,6 +36,7 @@ export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymen
         leaseMs: ms(spec.kv.lease),
       },
       router: router(spec.router),
+      rollout: { paused: spec.rollout.paused },
     },
   };
 }
@@ -95,7 +96,7 @@ function percentiles({ p50, p95, p99 }: Targets): Percentiles {
   return { p50: target(p50), p95: target(p95), p99: target(p99) };
 }
 
-function router({ host, port, replicas, service, limits, deadlines, saltHeader }: Spec['router']): RouterSettings {
+function router({ host, port, replicas, service, limits, deadlines, models, saltHeader }: Spec['router']): RouterSettings {
   return {
     host,
     port,
@@ -114,6 +115,7 @@ function router({ host, port, replicas, service, limits, deadlines, saltHeader }
       idleMs: ms(deadlines.idle),
       totalMs: ms(deadlines.total),
     },
+    models: models ?? [],
     saltHeader: saltHeader?.toLowerCase() ?? null,
   };
 }

@@ -28,6 +28,7 @@ describe('the schema', () => {
       'kv',
       'router',
       'network',
+      'rollout',
     ]);
   });
 

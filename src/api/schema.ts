@@ -10,6 +10,7 @@ import { model } from './blocks/model.ts';
 import { anyText, deploymentName, labelValue, metadataKey } from './blocks/names.ts';
 import { network } from './blocks/network.ts';
 import { pool } from './blocks/pool.ts';
+import { rollout } from './blocks/rollout.ts';
 import { router } from './blocks/router.ts';
 import { slo } from './blocks/slo.ts';
 import { crossCheck, specCelRules } from './checks.ts';
@@ -37,6 +38,7 @@ const spec = block({
   kv: kv.prefault({}).describe('The KV tier.'),
   router: router.prefault({}).describe('The router in front of the pools.'),
   network: network.prefault({}).describe('Who may reach the pods.'),
+  rollout: rollout.prefault({}).describe('How a change of the spec comes about.'),
 });
 
 export const servingDeploymentSchema = block({

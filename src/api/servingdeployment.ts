@@ -34,6 +34,10 @@ export interface ServingDeploymentSpec {
     readonly leaseMs: number;
   };
   readonly router: RouterSettings;
+  readonly rollout: {
+    /** Nothing that serves is replaced, and changes other than those of sizes wait. */
+    readonly paused: boolean;
+  };
 }
 
 /** Number format of weights and KV; `auto` = as the model says. */
@@ -151,6 +155,8 @@ export interface RouterSettings {
     readonly idleMs: number;
     readonly totalMs: number;
   };
+  /** Served by other routers, whose requests are passed on. */
+  readonly models: readonly { readonly name: string; readonly url: string }[];
   /** Request header whose value salts the KV key chain, lower case; null = all clients share KV. */
   readonly saltHeader: string | null;
 }

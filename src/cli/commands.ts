@@ -37,6 +37,11 @@ export const COMMANDS: readonly Command[] = [
     run: async (argv, context) => (await import('./operator.ts')).operatorCommand(argv, context),
   },
   {
+    name: 'rollout',
+    summary: 'status, diff, undo, pause and resume of a roll on Kubernetes',
+    run: async (argv, context) => (await import('./rollout.ts')).rolloutCommand(argv, context),
+  },
+  {
     name: 'engines',
     summary: 'which engines are here, and install vLLM for the CPU',
     run: async (argv, context) => (await import('./engines.ts')).enginesCommand(argv, context),

@@ -2,13 +2,16 @@
 import { createHash } from 'node:crypto';
 import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { formatManifestErrors, parseManifestFiles, type ServingDeployment } from '../api/index.ts';
+import { formatManifestErrors, parseManifestFiles, type ReadManifest, type ServingDeployment } from '../api/index.ts';
 import type { Cancel, Clock } from '../shared/index.ts';
 
 export type Manifests = {
   /** Of the contents; equal hashes mean that nothing changed. */
   readonly hash: string;
-} & ({ readonly ok: true; readonly deployments: readonly ServingDeployment[] } | { readonly ok: false; readonly text: string });
+} & (
+  | { readonly ok: true; readonly deployments: readonly ServingDeployment[]; readonly manifests: readonly ReadManifest[] }
+  | { readonly ok: false; readonly text: string }
+);
 
 /** `text` of a refusal is ready to print: one line per error, with file and line. */
 export function readManifests(files: readonly string[]): Manifests {
@@ -29,7 +32,7 @@ export function readManifests(files: readonly string[]): Manifests {
   if (unreadable.length > 0) return { hash: digest, ok: false, text: unreadable.join('\n') };
   const result = parseManifestFiles(contents);
   if (!result.ok) return { hash: digest, ok: false, text: formatManifestErrors(result.errors) };
-  return { hash: digest, ok: true, deployments: result.deployments };
+  return { hash: digest, ok: true, deployments: result.deployments, manifests: result.manifests };
 }
 
 function readFailure(error: unknown): string {

@@ -1,7 +1,7 @@
 /** What a run tells while it changes: one line per step worth knowing, and the state in one phrase. */
 import type { Round, Status } from '../controller/index.ts';
 import type { Step } from '../platform/index.ts';
-import type { Paint, Terminal } from './terminal.ts';
+import { type Paint, PLAIN, type Terminal } from './terminal.ts';
 
 /** Null for a step that only follows from others. */
 export function stepLine(step: Step, paint: Paint): string | null {
@@ -85,6 +85,3 @@ export class Narrator {
     this.#terminal.print(this.#terminal.paint.red(text));
   }
 }
-
-const same = (text: string) => text;
-const PLAIN: Paint = { bold: same, dim: same, green: same, red: same, yellow: same, cyan: same };

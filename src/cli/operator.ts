@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { FIELD_MANAGER, Operator, type OperatorPeers, SERVING_DEPLOYMENTS, SERVING_POOLS } from '../controller/operator/index.ts';
 import {
+  CONTROLLER_REVISIONS,
   connect,
   Election,
   type ElectionNotice,
@@ -126,6 +127,7 @@ async function demandAccess(client: KubernetesClient, namespace: string | null):
   await client.list(SERVING_DEPLOYMENTS, scope);
   await client.list(SERVING_POOLS, scope);
   await client.list(NETWORK_POLICIES, scope);
+  await client.list(CONTROLLER_REVISIONS, scope);
   await client.list(PODS, { ...scope, labelSelector: 'app.kubernetes.io/managed-by=sluice' });
 }
 

@@ -8,7 +8,7 @@
  */
 
 import type { ServingDeployment } from '../api/index.ts';
-import { desiredOf, type Loop, type Round, type Status, startLoop } from '../controller/index.ts';
+import { desiredOf, heldBack, type Loop, type Round, type Status, startLoop } from '../controller/index.ts';
 import { type Observed, ProcessPlatform } from '../platform/index.ts';
 import { systemClock } from '../shared/index.ts';
 import type { Context } from './context.ts';
@@ -59,6 +59,7 @@ export function startRun({ deployment, context, onRound, onLine }: RunOptions): 
   const { spec, metadata } = deployment;
   let loop: Loop | null = null;
   let last: Round | null = null;
+  let taken = deployment;
   let stateFile: { path: string; url: string } | null = null;
   let closing: Promise<{ files: number }> | null = null;
 
@@ -114,7 +115,11 @@ export function startRun({ deployment, context, onRound, onLine }: RunOptions): 
       return last?.status ?? null;
     },
     ready: () => readiness,
-    update: (next) => loop?.want(desiredOf(next)),
+    update(next) {
+      const { paused } = next.spec.rollout;
+      if (!paused) taken = next;
+      loop?.want(desiredOf(paused ? heldBack(taken, next) : next));
+    },
     processes: () => platform.processes(),
     close() {
       closing ??= close();

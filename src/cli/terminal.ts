@@ -18,6 +18,8 @@ function painter(colours: boolean): Paint {
   };
 }
 
+export const PLAIN: Paint = painter(false);
+
 export interface Terminal {
   readonly paint: Paint;
   /** Whether a person sits in front of it: then `live` rewrites one line, else it prints a line whenever `milestone` changes ('' = nothing). */

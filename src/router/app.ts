@@ -46,12 +46,18 @@ function serve(parts: RouterParts, kind: RequestKind, request: Request, response
       // Its client could not know yet. It is told now to come back on another connection, which another router takes.
       if (parts.stopping()) response.setHeader('connection', 'close');
       const { model } = parts.registry;
+      const elsewhere = parts.forwarder.destination({ headers: request.headers, body, served: model });
+      if (elsewhere !== null) {
+        parts.underWay.begin();
+        const { headers, path } = request;
+        return parts.forwarder.pass(elsewhere, { id, path, headers, body, response }, () => parts.underWay.end());
+      }
       const parsed = parseRequest(kind, body, model);
       const salt = saltOf(request.headers, parts.config.saltHeader);
       const { headers } = request;
       const options = { id, model, tenant: tenantOf(headers, salt), salt, trace: traceOf(headers), probe: false };
       const flight = new Flight(parts.context, parsed, new HttpClient(response, id), options);
-      parts.underWay.clients += 1;
+      parts.underWay.begin();
       flight.start();
     } catch (thrown) {
       response.setHeader('x-request-id', id);
@@ -67,7 +73,7 @@ function sendError(response: Response, error: SluiceError): void {
   response.status(error.status).json(errorBody(error));
 }
 
-function models({ registry, startedAt }: RouterParts): object {
+function models({ registry, forwarder, startedAt }: RouterParts): object {
   const [group] = registry.groups;
   const simulated = group?.info.simulated ?? false;
   return {
@@ -81,6 +87,7 @@ function models({ registry, startedAt }: RouterParts): object {
         simulated,
         max_model_len: group?.info.contextTokens ?? null,
       },
+      ...forwarder.names.map((id) => ({ id, object: 'model', created: Math.floor(startedAt / 1000), owned_by: 'sluice' })),
     ],
   };
 }

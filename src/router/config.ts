@@ -1,6 +1,13 @@
 /** What a router is told at its start, beside addresses. Pure. */
 import { SluiceError } from '../shared/index.ts';
 
+export interface ForwardedModel {
+  /** As requests ask for it. */
+  readonly name: string;
+  /** Of the router that has it: `http://host:port`. */
+  readonly url: string;
+}
+
 export interface RouterConfig {
   readonly limits: {
     /** Requests being served at one time. */
@@ -22,6 +29,8 @@ export interface RouterConfig {
     readonly idleMs: number;
     readonly totalMs: number;
   };
+  /** Models of other routers; a request for one is passed on. */
+  readonly models: readonly ForwardedModel[];
   /** Request header whose value salts the KV key chain, lower case; null = all clients share KV. */
   readonly saltHeader: string | null;
 }
@@ -29,6 +38,7 @@ export interface RouterConfig {
 export const DEFAULT_CONFIG: RouterConfig = {
   limits: { inFlight: 2048, queue: 4096, queueTimeoutMs: 30_000, bodyBytes: 10 * 2 ** 20 },
   deadlines: { prefillMs: 30_000, pullMs: 5_000, firstTokenMs: 60_000, idleMs: 30_000, totalMs: 600_000 },
+  models: [],
   saltHeader: null,
 };
 
@@ -50,7 +60,7 @@ const DEADLINES: Bounds<RouterConfig['deadlines']> = {
 const SALT_HEADER = /^(?!x-sluice-)[a-z0-9][-a-z0-9]{0,63}$/i;
 
 /**
- * Reads `--config`: a JSON object with any of `limits`, `deadlines` and `saltHeader`; what is left out keeps its default.
+ * Reads `--config`: a JSON object with any of `limits`, `deadlines`, `models` and `saltHeader`; what is left out keeps its default.
  * @throws SluiceError invalid_request naming the field, its value and what it must be
  */
 export function parseConfig(text: string): RouterConfig {
@@ -60,10 +70,11 @@ export function parseConfig(text: string): RouterConfig {
   } catch (cause) {
     throw new SluiceError('invalid_request', `must be JSON; got ${JSON.stringify(text.slice(0, 60))}`, { cause });
   }
-  const root = objectOf(value, 'config', ['limits', 'deadlines', 'saltHeader']);
+  const root = objectOf(value, 'config', ['limits', 'deadlines', 'models', 'saltHeader']);
   return {
     limits: numbersOf(root['limits'], 'limits', LIMITS, DEFAULT_CONFIG.limits),
     deadlines: numbersOf(root['deadlines'], 'deadlines', DEADLINES, DEFAULT_CONFIG.deadlines),
+    models: modelsOf(root['models']),
     saltHeader: saltHeaderOf(root['saltHeader']),
   };
 }
@@ -95,6 +106,27 @@ function numbersOf<T extends { readonly [K in keyof T]: number }>(value: unknown
     Object.assign(numbers, { [name]: number });
   }
   return numbers;
+}
+
+const MAX_MODELS = 32;
+
+function modelsOf(value: unknown): readonly ForwardedModel[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || value.length > MAX_MODELS) {
+    throw new SluiceError('invalid_request', `models must be a list of at most ${MAX_MODELS}`, { param: 'models' });
+  }
+  return value.map((one: unknown, index) => {
+    const path = `models[${index}]`;
+    const { name, url } = objectOf(one, path, ['name', 'url']);
+    if (typeof name !== 'string' || name === '') {
+      throw new SluiceError('invalid_request', `${path}.name must be the name of a model; got ${JSON.stringify(name)}`, { param: path });
+    }
+    if (typeof url !== 'string' || !URL.canParse(url) || new URL(url).protocol !== 'http:' || url.endsWith('/')) {
+      const message = `${path}.url must be an address such as http://chat.default.svc:80, without a path; got ${JSON.stringify(url)}`;
+      throw new SluiceError('invalid_request', message, { param: path });
+    }
+    return { name, url };
+  });
 }
 
 function saltHeaderOf(value: unknown): string | null {

@@ -4,6 +4,7 @@ import { memoryDirectory } from '../kv/index.ts';
 import { FakeClock } from '../shared/index.ts';
 import { Admission } from './admission/admission.ts';
 import { DEFAULT_CONFIG } from './config.ts';
+import { Forwarder } from './forward.ts';
 import { Registry } from './instances/registry.ts';
 import { RouterMetrics } from './metrics.ts';
 
@@ -11,7 +12,11 @@ it('has the metrics of docs/metrics.md, of the same types, and no other', async 
   const clock = new FakeClock();
   const made = { clock, random: () => 0, directory: memoryDirectory({ clock }), loadTokenizer: () => Promise.reject(new Error('none')) };
   const registry = new Registry('m', { ...made, onNotice: () => undefined });
-  const text = await new RouterMetrics(registry, new Admission(DEFAULT_CONFIG.limits, clock)).text();
+  const text = await new RouterMetrics({
+    registry,
+    admission: new Admission(DEFAULT_CONFIG.limits, clock),
+    forwarder: new Forwarder(DEFAULT_CONFIG, clock),
+  }).text();
   const exported = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => `${name} ${type}`);
   const document = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
   const documented = [...document.matchAll(/^\| `(sluice_router_\S+)` \| (\w+) \|/gm)].map(([, name, type]) => `${name} ${type}`);

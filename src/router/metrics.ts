@@ -1,11 +1,18 @@
 /** The router's metrics (docs/metrics.md). Counters are plain numbers on the request path; prom-client sees them when it is scraped. */
 import { MetricTable, type Observer } from '../telemetry/metrics/index.ts';
 import type { Admission } from './admission/admission.ts';
+import type { Forwarder } from './forward.ts';
 import type { Registry } from './instances/registry.ts';
 import type { RequestOutcome, RequestRecord } from './record/index.ts';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const TOKEN_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
+
+interface MeasuredParts {
+  readonly registry: Registry;
+  readonly admission: Admission;
+  readonly forwarder: Forwarder;
+}
 
 export class RouterMetrics {
   readonly #table: MetricTable;
@@ -20,7 +27,7 @@ export class RouterMetrics {
   #alone = 0;
   #outputTokens = 0;
 
-  constructor(registry: Registry, admission: Admission) {
+  constructor({ registry, admission, forwarder }: MeasuredParts) {
     const table = new MetricTable({ model_name: registry.model });
     this.#table = table;
     const histogram = (name: string, help: string, buckets: readonly number[]) =>
@@ -37,6 +44,10 @@ export class RouterMetrics {
     total('pairs', 'Requests prefilled on one instance and decoded on another.', () => this.#pairs);
     total('alone', 'Requests that one instance did alone.', () => this.#alone);
     total('output_tokens', 'Tokens generated for clients.', () => this.#outputTokens);
+    const forwarded = () => Object.entries(forwarder.outcomes).map(([outcome, value]) => ({ value, labels: { outcome } }));
+    table.total({ name: 'sluice_router_forwarded_total', help: 'Requests passed on to other routers, by outcome.' }, forwarded, [
+      'outcome',
+    ]);
     const gauge = (name: string, help: string, read: () => number) =>
       table.gauge({ name: `sluice_router_${name}`, help }, () => [{ value: read() }]);
     gauge('in_flight', 'Requests being served.', () => admission.inFlight);

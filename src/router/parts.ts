@@ -3,22 +3,29 @@ import type { Logger } from '../telemetry/index.ts';
 import type { Admission } from './admission/admission.ts';
 import type { RouterConfig } from './config.ts';
 import type { DispatchContext } from './dispatch/context.ts';
+import type { Forwarder } from './forward.ts';
 import type { Registry } from './instances/registry.ts';
 import type { RouterMetrics } from './metrics.ts';
 import type { Prober } from './prober.ts';
 import type { RecordRing } from './record/index.ts';
+
+export interface UnderWay {
+  begin(): void;
+  end(): void;
+}
 
 export interface RouterParts {
   readonly config: RouterConfig;
   readonly log: Logger;
   readonly registry: Registry;
   readonly admission: Admission;
+  readonly forwarder: Forwarder;
   readonly context: DispatchContext;
   readonly records: RecordRing;
   readonly metrics: RouterMetrics;
   readonly prober: Prober;
   /** Clients' requests that have not ended. */
-  readonly underWay: { clients: number };
+  readonly underWay: UnderWay;
   readonly newId: () => string;
   readonly stopping: () => boolean;
   /** Unix milliseconds. */

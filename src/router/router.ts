@@ -12,6 +12,7 @@ import type { RouterConfig } from './config.ts';
 import { Chooser } from './dispatch/choose.ts';
 import type { DispatchContext } from './dispatch/context.ts';
 import { Watchman } from './dispatch/deadlines.ts';
+import { Forwarder } from './forward.ts';
 import { Registry } from './instances/registry.ts';
 import { RouterMetrics } from './metrics.ts';
 import type { RouterParts } from './parts.ts';
@@ -83,6 +84,7 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
         await probed;
         for (const flight of parts.context.watchman.all) flight.abandon();
         parts.registry.close();
+        parts.forwarder.close();
         await Promise.all([closed(publicServer), closed(adminServer)]);
       },
     };
@@ -105,9 +107,19 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
   const registry = new Registry(model, { clock, random, directory, loadTokenizer, onNotice: notice });
   const admission = new Admission(config.limits, clock);
   const records = new RecordRing(RECORDS);
-  const metrics = new RouterMetrics(registry, admission);
-  const underWay = { clients: 0 };
+  const forwarder = new Forwarder(config, clock);
+  const metrics = new RouterMetrics({ registry, admission, forwarder });
+  let clients = 0;
   let idle: (() => void) | null = null;
+  const underWay = {
+    begin() {
+      clients += 1;
+    },
+    end() {
+      clients -= 1;
+      if (clients === 0) idle?.();
+    },
+  };
   const context: DispatchContext = {
     clock,
     directory,
@@ -120,11 +132,10 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     onEnd: (flight) => {
       const { record } = flight;
       if (record.synthetic) return;
-      underWay.clients -= 1;
       records.add(record);
       metrics.ended(record);
       if (record.outcome === 'failed') log.warn({ requestId: record.id, ...traced(record), error: record.error }, 'a request failed');
-      if (underWay.clients === 0) idle?.();
+      underWay.end();
     },
   };
   const prober = new Prober({ context, clock, model: () => registry.model, newId, onReady, unproven: () => registry.unproven });
@@ -133,6 +144,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     log,
     registry,
     admission,
+    forwarder,
     context,
     records,
     metrics,
@@ -144,7 +156,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
   };
   const onIdle = (graceMs: number) =>
     new Promise<void>((resolve) => {
-      if (underWay.clients === 0) return resolve();
+      if (clients === 0) return resolve();
       const cancel = clock.after(graceMs, resolve);
       idle = () => {
         cancel();

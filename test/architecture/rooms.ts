@@ -56,14 +56,15 @@ export const COMPOSITION_ROOT = 'cli';
 
 /** Deciding files: values in, a value out. A pattern that matches no file is an error, so that a renamed file does not slip out. */
 export const DECIDING: readonly RegExp[] = [
-  /^api\/(checks|conditions|enginechecks|ownarguments|normalise|fields|issue|resource|rule|suggestion|units)\.ts$/,
+  /^api\/(checks|conditions|difference|enginechecks|ownarguments|normalise|fields|issue|resource|rule|suggestion|units)\.ts$/,
   /^api\/(blocks|crd)\/.*\.ts$/,
   /^shared\/backoff\.ts$/,
   /^kv\/identity\/.*\.ts$/,
   /^kv\/directory\/redis\/(failure|replies|server|settings)\.ts$/,
   /^kv\/directory\/shared\/bounds\.ts$/,
-  /^controller\/[a-z]+\/(plan|status|resourcestatus|desired|leaving|routing|starting|world)\.ts$/,
-  /^controller\/operator\/(change|drafts|happenings|networkpolicies|report|scale|wanted)\.ts$/,
+  /^controller\/[a-z]+\/(changes|held|plan|status|resourcestatus|desired|leaving|routing|starting|world)\.ts$/,
+  /^controller\/operator\/(change|drafts|happenings|networkpolicies|report|revisions|scale|wanted)\.ts$/,
+  /^cli\/rollout\/(patch|tell|verdict)\.ts$/,
   /^engines\/llamacpp\/sampling\.ts$/,
   /^engines\/vllm\/events\/(decode|frames|msgpack|naming)\.ts$/,
   /^engines\/vllm\/metrics\/(costs|fit|parse|scrape|view)\.ts$/,

@@ -15,6 +15,7 @@ const SIZES = [1, 100, 1_000] as const;
 /** The operator looks at a deployment that needs nothing every 30 s. */
 const QUIET_MS = 35_000;
 const IDLE_SECONDS = 60;
+const EMPTY_MS = 10_000;
 
 export async function benchOperator(options: BenchOptions, progress: Progress): Promise<Report> {
   const samples: Sample[] = [];
@@ -25,11 +26,18 @@ export async function benchOperator(options: BenchOptions, progress: Progress): 
     progress.step(`run ${repeat + 1}/${options.runs}: starting an API server`);
     const scene = await OperatorScene.start();
     try {
-      await scene.operator.said('leads');
+      await scene.operator.said('rounds begin');
+      await measureEmpty(scene, { add, progress });
       let before = 0;
       for (const size of sizes) {
+        const { pid } = scene.operator;
+        const [cpuBefore, startMs] = [readCpu(pid), performance.now()];
         const applied = await scene.apply(size - before, (text) => progress.step(text));
+        const cpuMs = cpuMsBetween(cpuBefore, readCpu(pid));
         addApplied(add, size, applied);
+        add(`loaded.${size}.cpu`, cpuMs / (performance.now() - startMs));
+        add(`loaded.${size}.cpuMsPerDeployment`, cpuMs / (size - before));
+        add(`loaded.${size}.rss`, memoryMiB(pid, 'VmRSS'));
         before = size;
       }
       add('setUp.writesPerDeployment', writesOf(scene).length / before);
@@ -52,6 +60,16 @@ function addApplied(add: Add, size: number, { podsMs, settledMs }: Applied): voi
 
 function writesOf(scene: OperatorScene) {
   return scene.requests().filter(({ verb, resource }) => !['get', 'list', 'watch'].includes(verb) && resource !== 'leases');
+}
+
+/** Nothing to look after. */
+async function measureEmpty(scene: OperatorScene, { add, progress }: { add: Add; progress: Progress }): Promise<void> {
+  progress.step(`empty for ${EMPTY_MS / 1_000} s`);
+  const { pid } = scene.operator;
+  const [cpuBefore, startMs] = [readCpu(pid), performance.now()];
+  await delay(EMPTY_MS);
+  add('empty.cpu', cpuMsBetween(cpuBefore, readCpu(pid)) / (performance.now() - startMs));
+  add('empty.rss', memoryMiB(pid, 'VmRSS'));
 }
 
 async function measureIdle(scene: OperatorScene, forMs: number, { add, progress }: { add: Add; progress: Progress }): Promise<void> {
@@ -81,7 +99,7 @@ function memoryMiB(pid: number, field: string): number {
 }
 
 const UNITS: readonly (readonly [RegExp, string])[] = [
-  [/^applyTo/, 'ms'],
+  [/^applyTo|cpuMs/, 'ms'],
   [/\.cpu$/, 'cores'],
   [/\.rss/, 'MiB'],
   [/PerSecond$/, 'per s'],
@@ -101,6 +119,7 @@ function reportOf(samples: readonly Sample[], { runs, deployments }: BenchOption
     units: Object.fromEntries(samples.map(({ metric }) => [metric, unitOf(metric)])),
     notes: [
       `applyToPods.N: from the request for a deployment until the last of its ${PODS_EACH} pods is seen, those that make it N applied at the same time`,
+      'loaded.N: while the deployments that make it N come up; empty: with none',
       `idle: under ${deployments} settled deployments; targets: 300 MiB, 0.05 cores, no writes`,
       'API server, etcd, simulated kubelet and operator share the machine; nothing is pinned',
     ],

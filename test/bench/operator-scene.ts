@@ -1,5 +1,5 @@
 /** What the operator is measured on: a real API server, an operator process as users run it, and pods that are there without running. */
-
+import { readFileSync } from 'node:fs';
 import { type DeploymentObject, SERVING_DEPLOYMENTS } from '../../src/controller/operator/index.ts';
 import { connect, KubernetesClient, LABELS, Reflector } from '../../src/platform/kubernetes/index.ts';
 import { startCluster, type TestCluster } from '../cluster/apiserver.ts';
@@ -56,7 +56,7 @@ export class OperatorScene {
     };
     await cluster.admin.demand('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', { body });
     const place = ['--lease-namespace', NAMESPACE, '--operators-from', '127.0.0.0/8', '--health-port', '0'];
-    const operator = new OperatorProcess(['--kubeconfig', kubeconfig, '--image', 'sluice:bench', ...place]);
+    const operator = new OperatorProcess(['--kubeconfig', kubeconfig, '--image', 'sluice:bench', ...place], shippedOptions());
     const { transport } = await connect({ kind: 'kubeconfig', path: cluster.kubeconfig }, 'sluice-bench');
     return new OperatorScene({ cluster, audit, kubelet, operator, transport });
   }
@@ -128,6 +128,14 @@ export class OperatorScene {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
+}
+
+/** Of Node, as the operator is installed with. */
+function shippedOptions(): Readonly<Record<string, string>> {
+  const text = readFileSync(new URL('../../manifests/operator/deployment.yaml', import.meta.url), 'utf8');
+  const [, options] = /name: NODE_OPTIONS\n +value: (.+)/.exec(text) ?? [];
+  if (options === undefined) throw new Error('manifests/operator/deployment.yaml sets no NODE_OPTIONS');
+  return { NODE_OPTIONS: options };
 }
 
 interface Parts {

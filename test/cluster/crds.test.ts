@@ -7,8 +7,16 @@ import { Admin, type Answer } from './admin.ts';
 import { until } from './bed.ts';
 import { installCrds } from './operatorbed.ts';
 
+interface Rule {
+  readonly rule: string;
+  readonly message?: string;
+  readonly messageExpression?: string;
+}
+
 interface Schema {
+  readonly 'x-kubernetes-validations'?: readonly Rule[];
   readonly default?: unknown;
+  readonly additionalProperties?: Schema;
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly items?: Schema;
 }
@@ -36,6 +44,9 @@ const FOLDER = new URL('../../crds/', import.meta.url);
 const definitions: readonly Definition[] = readdirSync(FOLDER).map((file) => parse(readFileSync(new URL(file, FOLDER), 'utf8')));
 const CRDS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
 const cases = apiCases();
+const refusedCases = cases.filter(({ refused }) => refused !== null);
+/** What was answered to them. */
+const said: string[] = [];
 
 let admin: Admin;
 let namespace = '';
@@ -117,14 +128,40 @@ describe('the API server', () => {
     },
   );
 
-  it.each(cases.filter(({ refused }) => refused !== null).map((one) => [one.name, one] as const))('refuses %s', async (_, one) => {
+  it.each(refusedCases.map((one) => [one.name, one] as const))('refuses %s', async (_, one) => {
     const { status, body } = await judge(one);
+    said.push(JSON.parse(body).message);
     expect([400, 422], body).toContain(status);
     const { message }: { readonly message: string } = JSON.parse(body);
     expect(message).toContain(one.refused?.path);
     expect(message).toContain(one.refused?.says);
   });
+
+  it('has been shown at least 60 manifests that are wrong', () => {
+    expect(new Set(refusedCases.map(({ manifest }) => JSON.stringify(manifest))).size).toBeGreaterThanOrEqual(60);
+  });
+
+  it('has refused something by every rule of the definitions, those about changes of an object too', () => {
+    expect(said).toHaveLength(refusedCases.length);
+    const rules = definitions.flatMap(({ spec }) => spec.versions.flatMap(({ schema }) => rulesOf(schema.openAPIV3Schema)));
+    expect(rules.length).toBeGreaterThan(60);
+    expect(rules.filter(({ rule }) => rule.includes('oldSelf')).length).toBeGreaterThan(0);
+    const unbroken = rules.filter((rule) => !said.some((message) => wordsOf(rule).every((words) => message.includes(words))));
+    expect([...new Set(unbroken.map(({ message, messageExpression }) => message ?? messageExpression))]).toEqual([]);
+  });
 });
+
+function rulesOf({ properties, items, additionalProperties, ...schema }: Schema): readonly Rule[] {
+  const inner = [...Object.values(properties ?? {}), ...(items ? [items] : []), ...(additionalProperties ? [additionalProperties] : [])];
+  return [...(schema['x-kubernetes-validations'] ?? []), ...inner.flatMap(rulesOf)];
+}
+
+/** What a rule says, without what it puts in from the object. */
+function wordsOf({ message, messageExpression = '' }: Rule): readonly string[] {
+  if (message !== undefined) return [message];
+  const literals = [...messageExpression.matchAll(/(?:^|\+ )'((?:[^'\\]|\\.)*)'/g)];
+  return literals.map(([, text = '']) => text.replaceAll("\\'", "'").replaceAll('\\\\', '\\')).filter((text) => text.length > 2);
+}
 
 describe('a ServingPool', () => {
   const pool: Manifest = {

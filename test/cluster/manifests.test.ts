@@ -1,7 +1,7 @@
 /** manifests/ against a real API server: the operator does all its work with the rights that are given it there, and samples are taken. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
-import { parse, parseAllDocuments } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 import { Operator } from '../../src/controller/operator/index.ts';
 import { connect, Election, KubernetesClient, type Transport } from '../../src/platform/kubernetes/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
@@ -41,7 +41,6 @@ const PLURALS: Readonly<Record<string, string>> = {
 const rbac: readonly Manifest[] = parseAllDocuments(readFileSync(new URL('operator/rbac.yaml', MANIFESTS), 'utf8')).map((one) =>
   one.toJS(),
 );
-const samples = readdirSync(new URL('samples/', MANIFESTS)).filter((name) => name.endsWith('.yaml'));
 
 let bed: OperatorBed;
 beforeAll(async () => {
@@ -113,7 +112,7 @@ describe('manifests/operator/rbac.yaml', () => {
     const election = new Election({ client, namespace: SYSTEM, name: 'sluice-operator', identity: 'rights', lead: () => operator.start() });
     await election.start();
     try {
-      const sim = { model: { name: 'simulated' }, engine: { type: 'sim' } };
+      const sim = { model: { name: 'simulated' }, engine: { type: 'sim' }, rollout: { history: 2 } };
       // Somebody else's pod is in the way.
       const alien = {
         metadata: { name: 'rights-router-0' },
@@ -129,6 +128,8 @@ describe('manifests/operator/rbac.yaml', () => {
         () => `the pool of prefill is still there: ${lines.slice(-5).join('')}`,
         PATIENCE_MS,
       );
+      // Another revision than are kept, of which nothing is replaced.
+      await bed.put('rights', { ...sim, decode: { replicas: 1 }, network: { policies: 'None' }, slo: { ttft: { p99: '1s' } } });
       await bed.settled('rights', PATIENCE_MS);
       await until(
         () => used.has('create events.events.k8s.io') || denied.size > 0,
@@ -146,13 +147,40 @@ describe('manifests/operator/rbac.yaml', () => {
   });
 });
 
+/** With the path of the file, each in the order in which kubectl applies it. */
+const samples = ['samples/', 'samples/kubernetes/'].flatMap((folder) =>
+  readdirSync(new URL(folder, MANIFESTS))
+    .filter((name) => name.endsWith('.yaml'))
+    .map((name) => `${folder}${name}`),
+);
+const SAMPLED: Readonly<Record<string, string>> = {
+  ServingDeployment: 'servingdeployments',
+  HorizontalPodAutoscaler: 'horizontalpodautoscalers',
+};
+
 describe('manifests/samples', () => {
+  it('holds one of every kind that is promised', () => {
+    const names = [
+      'llama-cpp-cpu',
+      'quickstart',
+      'simulated',
+      'vllm-cpu',
+      'vllm-gpu',
+      'vllm-h200',
+      'kubernetes/autoscaled',
+      'kubernetes/several-models',
+    ];
+    expect(samples).toEqual(expect.arrayContaining(names.map((name) => `samples/${name}.yaml`)));
+  });
+
   it.each(samples)('%s is taken as it is', async (name) => {
     const namespace = await bed.admin.namespace('samples');
-    const { metadata, ...rest }: Manifest = parse(readFileSync(new URL(`samples/${name}`, MANIFESTS), 'utf8'));
-    const path = `/apis/serving.sluice.dev/v1alpha1/namespaces/${namespace}/servingdeployments/${metadata.name}?fieldManager=kubectl`;
-    const body = JSON.stringify({ metadata, ...rest });
-    const answer = await bed.admin.request('PATCH', path, { body, contentType: 'application/apply-patch+yaml' });
-    expect([answer.status, answer.status === 201 ? '' : answer.body]).toEqual([201, '']);
+    const documents = parseAllDocuments(readFileSync(new URL(name, MANIFESTS), 'utf8'), { merge: true });
+    for (const { apiVersion, kind, metadata, ...rest } of documents.map((one): Manifest => one.toJS())) {
+      const path = `/apis/${apiVersion}/namespaces/${namespace}/${SAMPLED[kind]}/${metadata.name}?fieldManager=kubectl&fieldValidation=Strict`;
+      const body = JSON.stringify({ apiVersion, kind, metadata, ...rest });
+      const answer = await bed.admin.request('PATCH', path, { body, contentType: 'application/apply-patch+yaml' });
+      expect([answer.status, answer.status === 201 ? '' : answer.body]).toEqual([201, '']);
+    }
   });
 });

@@ -8,6 +8,7 @@ const WANTED = {
   name: 'd',
   model: 'm',
   family: 'f',
+  paused: false,
   drainTimeoutMs: 1_000_000,
   pools: { mixed: { replicas: 1, spec: instanceSpec({ role: 'mixed' }), revision: 'v' } },
   router: {

@@ -13,6 +13,7 @@ interface Wanted {
   readonly router: number;
   /** Absent: one, with an address of its own. */
   readonly routers?: number;
+  readonly paused?: boolean;
 }
 
 function desired(wanted: Wanted): Desired {
@@ -25,6 +26,7 @@ function desired(wanted: Wanted): Desired {
     name: 'd',
     model: 'm',
     family: `f${wanted.family}`,
+    paused: wanted.paused ?? false,
     drainTimeoutMs: 1_000_000,
     pools:
       wanted.prefill === null
@@ -242,6 +244,94 @@ describe('several routers behind one address, as pods', () => {
         await expectExactly(platform, before);
       }),
       { numRuns: 200 },
+    );
+  });
+});
+
+describe('a paused roll', () => {
+  const podTimes = times.map((speed) => ({ ...speed, pods: true }));
+  /** Of what two states may differ in, all that makes a revision. */
+  const pairs = fc.tuple(pods, fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 1 }));
+  /** Longer than anything takes that has begun. */
+  const QUIET_TICKS = 40;
+
+  /** Ticks until nothing is planned for a while: what was begun has ended. */
+  async function comeToRest(platform: SimulatedPlatform, want: Desired, onTick: () => Promise<void>): Promise<void> {
+    let quiet = 0;
+    for (let ticks = 0; ticks < MAX_TICKS && quiet < QUIET_TICKS; ticks++) {
+      quiet = (await round(platform, want)) === 0 ? quiet + 1 : 0;
+      platform.tick(TICK_MS);
+      await onTick();
+    }
+    expect(quiet, JSON.stringify(status(want, await platform.observe()))).toBe(QUIET_TICKS);
+  }
+
+  it('replaces nothing that serves, and scales and restarts all the same', async () => {
+    await fc.assert(
+      fc.asyncProperty(podTimes, pairs, fc.integer({ min: 1, max: 4 }), async (speed, [before, version, router], decode) => {
+        const platform = new SimulatedPlatform(speed);
+        await settle(platform, desired(before));
+        const first = await platform.observe();
+        const held = { ...before, version, router, decode, paused: true };
+        await settle(platform, desired(held));
+        const now = await platform.observe();
+        const kept = first.instances.filter((one) =>
+          now.instances.some(({ name, revision }) => name === one.name && revision === one.revision),
+        );
+        expect(kept.length).toBe((before.prefill ?? 0) + Math.min(before.decode, decode));
+        expect(now.routers.map(({ name, revision }) => [name, revision])).toEqual(
+          first.routers.map(({ name, revision }) => [name, revision]),
+        );
+        expect(now.instances.length).toBe((before.prefill ?? 0) + decode);
+        expect(platform.lostRequests).toBe(0);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('in the middle: comes to rest with as many as wanted, never with fewer, and goes on when it is resumed', async () => {
+    await fc.assert(
+      fc.asyncProperty(podTimes, pairs, fc.integer({ min: 0, max: 25 }), async (speed, [before, version, router], ticks) => {
+        const platform = new SimulatedPlatform(speed);
+        await settle(platform, desired(before));
+        const after = { ...before, version, router };
+        const floor = async () => {
+          expect(await platform.serving('decode', 'mixed')).toBeGreaterThanOrEqual(before.decode);
+          expect(await platform.servingRouters()).toBeGreaterThanOrEqual(before.routers);
+        };
+        for (let tick = 0; tick < ticks; tick++) {
+          await round(platform, desired(after));
+          platform.tick(TICK_MS);
+        }
+        const paused = desired({ ...after, paused: true });
+        await comeToRest(platform, paused, floor);
+        const rest = await platform.observe();
+        expect(rest.instances.length).toBe((before.prefill ?? 0) + before.decode);
+        expect(rest.routers.length).toBe(before.routers);
+        expect(condition(status(paused, rest), 'Reconciling')?.status).toBe(false);
+        await settle(platform, desired(after), floor);
+        await expectExactly(platform, after);
+        expect(platform.lostRequests).toBe(0);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('comes to rest wherever it is, also while a family or the roles change, and ends when it is resumed', async () => {
+    await fc.assert(
+      fc.asyncProperty(podTimes, pods, pods, fc.integer({ min: 0, max: 25 }), async (speed, before, after, ticks) => {
+        const platform = new SimulatedPlatform(speed);
+        await settle(platform, desired(before));
+        for (let tick = 0; tick < ticks; tick++) {
+          await round(platform, desired(after));
+          platform.tick(TICK_MS);
+        }
+        await comeToRest(platform, desired({ ...after, paused: true }), async () => {});
+        await settle(platform, desired(after));
+        await expectExactly(platform, after);
+        expect(platform.lostRequests).toBe(0);
+      }),
+      { numRuns: 150 },
     );
   });
 });

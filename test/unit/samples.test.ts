@@ -7,7 +7,7 @@ const samples = readdirSync(FOLDER).filter((name) => name.endsWith('.yaml'));
 
 describe('manifests/samples', () => {
   it('holds the quickstart, and vLLM with and without accelerators', () => {
-    expect(samples).toEqual(expect.arrayContaining(['quickstart.yaml', 'vllm-cpu.yaml', 'vllm-gpu.yaml']));
+    expect(samples).toEqual(expect.arrayContaining(['quickstart.yaml', 'vllm-cpu.yaml', 'vllm-gpu.yaml', 'vllm-h200.yaml']));
   });
 
   it.each(samples)('%s is sound', (name) => {

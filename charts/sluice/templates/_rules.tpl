@@ -31,6 +31,10 @@
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
+# Revisions of specs, for undo and for what counts while a roll is paused.
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [get, list, watch, create, patch, delete]
 # What happened, for kubectl describe.
 - apiGroups: [events.k8s.io]
   resources: [events]

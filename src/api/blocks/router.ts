@@ -1,6 +1,8 @@
 /** `router`: the door of a deployment. */
+import { z } from 'zod';
 import { block, duration, oneOf, quantity, text, wholeNumber } from '../fields.ts';
 import { ruled } from '../rule.ts';
+import { printable } from './names.ts';
 
 const HOUR = 3_600_000;
 const MIB = 2 ** 20;
@@ -38,6 +40,30 @@ const service = block({
   port: wholeNumber({ min: 1, max: 65_535 }).default(80).describe('Port of the Service, 1 to 65,535.'),
 });
 
+const MAX_MODELS = 32;
+const otherModel = block({
+  name: printable(256).describe('Name under which clients ask for the model. 1 to 256 characters.'),
+  url: text({
+    expected: 'the address of a router, such as http://chat.default.svc:80, without a path',
+    pattern: /^http:\/\/(?:[A-Za-z0-9](?:[-A-Za-z0-9.]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?$/,
+    max: 300,
+  }).describe('Address of the router that serves it, as `status.url` has it: `http://host:port`. At most 300 characters.'),
+});
+const models = z
+  .array(otherModel, { error: 'a list of {name: …, url: …}' })
+  .max(MAX_MODELS, { error: `a list of at most ${MAX_MODELS} models` })
+  .superRefine((given, context) => {
+    const names = given.map(({ name }) => name);
+    for (const [index, name] of names.entries()) {
+      if (names.indexOf(name) < index) context.addIssue({ code: 'custom', path: [index], message: 'every model once: remove this one' });
+    }
+  })
+  .meta({
+    'x-kubernetes-list-type': 'map',
+    'x-kubernetes-list-map-keys': ['name'],
+    form: { name: 'list', bounds: `at most ${MAX_MODELS}` },
+  });
+
 const saltHeader = text({
   expected: `the name of an HTTP header, such as x-tenant-id, that does not start with ${OWN_HEADERS}`,
   pattern: /^[A-Za-z0-9][-A-Za-z0-9]{0,63}$/,
@@ -65,6 +91,11 @@ export const router = block({
   service: service.prefault({}).describe('The Service in front of the routers. Used on Kubernetes; the process platform ignores it.'),
   limits: limits.prefault({}).describe('Bounds of what one router takes on.'),
   deadlines: deadlines.prefault({}).describe('Longest time per stage of a request.'),
+  models: models
+    .optional()
+    .describe(
+      'Models of other routers that this one takes requests for too, at most 32: one address for several models. Requests are passed on as they came, once; the other router does the rest.',
+    ),
   saltHeader: ruled(saltHeader, [
     {
       field: '',

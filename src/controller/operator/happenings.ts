@@ -14,6 +14,9 @@ const REASONS = {
   stopRouter: 'StopRouter',
 } as const satisfies Partial<Record<Step['type'], string>>;
 
+/** Every reason that an event about a step may have. */
+export const STEP_REASONS: readonly string[] = [...Object.values(REASONS), 'StepRefused'];
+
 /** Lists that routers are told are left out: they change with everything else. */
 export function happenings(regarding: DeploymentObject, done: readonly Done[]): Happening[] {
   return done.flatMap(({ step, outcome }): Happening[] => {

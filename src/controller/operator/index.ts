@@ -1,4 +1,6 @@
 /** The face of the operator; apart from that of the controller, because what talks to Kubernetes is not loaded on one machine. */
+export { STEP_REASONS } from './happenings.ts';
 export type { OperatorPeers } from './networkpolicies.ts';
 export { Operator, type OperatorOptions, type OperatorState } from './operator.ts';
-export { type DeploymentObject, FIELD_MANAGER, type PoolObject, SERVING_DEPLOYMENTS, SERVING_POOLS } from './resources.ts';
+export { type DeploymentObject, FIELD_MANAGER, isOwnedBy, type PoolObject, SERVING_DEPLOYMENTS, SERVING_POOLS } from './resources.ts';
+export { byAge, isOf, specOf } from './revisions.ts';

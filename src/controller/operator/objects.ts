@@ -1,5 +1,7 @@
 /** Makes the objects of a deployment that are not pods as they should be: looks first, and writes only what differs. */
 import {
+  CONTROLLER_REVISIONS,
+  type ControllerRevision,
   DISRUPTION_BUDGETS,
   type Draft,
   type KubeObject,
@@ -12,8 +14,10 @@ import {
   type Service,
 } from '../../platform/kubernetes/index.ts';
 import { isApplied } from './change.ts';
+import type { RevisionHistory } from './history.ts';
 import type { Latest } from './latest.ts';
 import { type DeploymentObject, isOwnedBy, type PoolObject, SERVING_POOLS } from './resources.ts';
+import type { RevisionChange } from './revisions.ts';
 import { decideScale, keepScaler, NOTED } from './scale.ts';
 
 export interface OwnObjects {
@@ -21,6 +25,8 @@ export interface OwnObjects {
   readonly services: Latest<Service>;
   readonly budgets: Latest<PodDisruptionBudget>;
   readonly policies: Latest<NetworkPolicy>;
+  readonly revisions: Latest<ControllerRevision>;
+  readonly history: RevisionHistory;
 }
 
 export type Ensured<T> = { readonly object: T } | { readonly problem: string };
@@ -50,6 +56,26 @@ export class Objects {
 
   policy(owner: DeploymentObject, draft: Draft<NetworkPolicy>): Promise<Ensured<NetworkPolicy>> {
     return this.#ensure(NETWORK_POLICIES, this.#own.policies, owner, draft);
+  }
+
+  revisions(owner: DeploymentObject): ControllerRevision[] {
+    return this.#own.history.of(owner);
+  }
+
+  /** Records what is wanted, and forgets what is too old. @returns what is in the way */
+  async record(owner: DeploymentObject, { draft, surplus }: RevisionChange): Promise<string[]> {
+    const { namespace, name } = owner.metadata;
+    const problems: string[] = [];
+    if (draft !== null) {
+      const ensured = await this.#ensure(CONTROLLER_REVISIONS, this.#own.revisions, owner, draft);
+      if ('problem' in ensured) problems.push(ensured.problem);
+      else this.#own.history.note(`${namespace}/${name}`, keyOf(draft));
+    }
+    for (const { metadata } of surplus) {
+      const problem = await this.#remove(CONTROLLER_REVISIONS, this.#own.revisions, owner, metadata.name);
+      if (problem !== null) problems.push(problem);
+    }
+    return problems;
   }
 
   /** A policy that is not wanted goes, when it is ours. @returns what is in the way, or null */

@@ -1,5 +1,7 @@
 /** The controller of many ServingDeployments: watches that name what to look at, and a queue that looks at each, one round at a time. */
 import {
+  CONTROLLER_REVISIONS,
+  type ControllerRevision,
   DISRUPTION_BUDGETS,
   EventRecorder,
   type KubeObject,
@@ -21,6 +23,7 @@ import {
 } from '../../platform/kubernetes/index.ts';
 import type { Clock } from '../../shared/index.ts';
 import type { Logger } from '../../telemetry/index.ts';
+import { RevisionHistory } from './history.ts';
 import { Latest } from './latest.ts';
 import type { OperatorPeers } from './networkpolicies.ts';
 import { Reconciler } from './reconciler.ts';
@@ -64,6 +67,7 @@ export class Operator {
   readonly #services: Reflector<Service>;
   readonly #budgets: Reflector<PodDisruptionBudget>;
   readonly #policies: Reflector<NetworkPolicy>;
+  readonly #revisions: Reflector<ControllerRevision>;
   readonly #fleet: PodFleet;
   readonly #events: EventRecorder;
   readonly #queue: WorkQueue;
@@ -78,16 +82,20 @@ export class Operator {
     this.#services = this.#reflector(SERVICES, MANAGED);
     this.#budgets = this.#reflector(DISRUPTION_BUDGETS, MANAGED);
     this.#policies = this.#reflector(NETWORK_POLICIES, MANAGED);
+    this.#revisions = this.#reflector(CONTROLLER_REVISIONS, MANAGED);
     const notice = (said: ReflectorNotice) => this.#notice('pods', said);
     this.#fleet = new PodFleet({ client, scope, clock, leads: options.leads, notice });
     const reporter = { controller: 'serving.sluice.dev/operator', instance: identity };
     const onDropped = (_: unknown, why: string) => log.debug({ why }, 'an event was not told');
     this.#events = new EventRecorder({ client, reporter, clock, onDropped });
+    const revisions = new Latest(this.#revisions.store, clock);
     const own = {
       pools: new Latest(this.#pools.store, clock),
       services: new Latest(this.#services.store, clock),
       budgets: new Latest(this.#budgets.store, clock),
       policies: new Latest(this.#policies.store, clock),
+      revisions,
+      history: new RevisionHistory(this.#revisions.store, revisions),
     };
     const deployments = this.#deployments.store;
     const known = { deployments, own, fleet: this.#fleet, events: this.#events };
@@ -131,6 +139,7 @@ export class Operator {
       services: this.#services.state(),
       poddisruptionbudgets: this.#budgets.state(),
       networkpolicies: this.#policies.state(),
+      controllerrevisions: this.#revisions.state(),
       pods: this.#fleet.state(),
     };
     return { synced: this.#synced, watches, queue: this.#queue.depth(), deployments: this.#deployments.store.size };
@@ -149,7 +158,7 @@ export class Operator {
   }
 
   #reflectors() {
-    return [this.#deployments, this.#pools, this.#services, this.#budgets, this.#policies];
+    return [this.#deployments, this.#pools, this.#services, this.#budgets, this.#policies, this.#revisions];
   }
 
   #reflector<T extends KubeObject>(resource: Resource<T>, labelSelector: string | null): Reflector<T> {

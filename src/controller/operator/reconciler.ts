@@ -2,7 +2,7 @@
  * One round over one ServingDeployment on Kubernetes: its objects, then its pods, then its status. Everything is derived anew from what
  * the API server and the routers say; what is kept between rounds only saves writes.
  */
-import { isSettled } from '../../api/index.ts';
+import { differences, isSettled } from '../../api/index.ts';
 import type { Observed, Platform, Role } from '../../platform/index.ts';
 import type {
   EventRecorder,
@@ -26,8 +26,9 @@ import { happenings } from './happenings.ts';
 import { Latest } from './latest.ts';
 import { policyNames } from './networkpolicies.ts';
 import { Objects, type OwnObjects, type SizedPool } from './objects.ts';
-import { poolStatus, refusedStatus, withProblems, withScale } from './report.ts';
+import { poolStatus, refusedStatus, withHeld, withProblems, withScale } from './report.ts';
 import { type DeploymentObject, ownerReference, poolName, SERVING_DEPLOYMENTS } from './resources.ts';
+import { byAge, decideRevision, specOf } from './revisions.ts';
 import { overriddenText } from './scale.ts';
 import { type Surroundings, type Wanted, wantedOf, withSizes } from './wanted.ts';
 
@@ -85,13 +86,26 @@ export class Reconciler {
     }
     // What it owns goes with it; to mend anything now would be in the way.
     if (object.metadata.deletionTimestamp !== undefined) return { kind: 'done' };
-    const wanted = this.#wanted.get(object) ?? wantedOf(object, this.#options);
-    this.#wanted.set(object, wanted);
+    const written = this.#wanted.get(object) ?? wantedOf(object, this.#options);
+    this.#wanted.set(object, written);
+    const wanted = 'errors' in written ? written : this.#held(written);
     if ('errors' in wanted) {
       await this.#writeStatus(object, refusedStatus(wanted.errors, this.#context(object)));
       return { kind: 'done' };
     }
     return this.#round(wanted);
+  }
+
+  /** While a roll is paused: what was wanted before, with the sizes of now. */
+  #held(written: Wanted): ReturnType<typeof wantedOf> {
+    if (!written.spec.rollout.paused) return written;
+    const [newest] = byAge(this.#objects.revisions(written.object));
+    if (newest === undefined) return written;
+    const spec = specOf(newest, written.spec);
+    const waiting = differences(spec, written.spec, ['spec']).map(({ path }) => path);
+    if (waiting.length === 0) return written;
+    const held = wantedOf({ ...written.object, spec }, this.#options);
+    return 'errors' in held ? held : { ...held, object: written.object, waiting };
   }
 
   async #round(wanted: Wanted): Promise<RunOutcome> {
@@ -117,7 +131,8 @@ export class Reconciler {
     for (const happening of happenings(object, done)) this.#options.events.record(happening);
     const scale = this.#scaleTexts(wanted, pools);
     this.#tellScale(object, key, scale);
-    const now = withProblems(withScale(status(desired, observed, done), scale), problems);
+    const told = withHeld(withScale(status(desired, observed, done), scale), wanted.waiting);
+    const now = withProblems(told, problems);
     await this.#tendPools(object, desired, { pools, observed, status: now });
     // Last: who waits for the deployment finds everything else as its status says.
     await this.#writeStatus(object, resourceStatus({ ...now, url: serviceUrl(object, spec) }, this.#context(object)));
@@ -139,8 +154,9 @@ export class Reconciler {
   }
 
   /** The objects besides the pods, and how large each pool is to be. */
-  async #ensure({ object, desired, policies, ...drafts }: Wanted): Promise<Sized> {
-    const problems: string[] = [];
+  async #ensure({ object, spec, desired, policies, ...drafts }: Wanted): Promise<Sized> {
+    // Before anything is done about it: what was wanted is known whatever comes next.
+    const problems = await this.#objects.record(object, decideRevision(object, spec, this.#objects.revisions(object)));
     const pools: Partial<Record<Role, SizedPool>> = {};
     for (const role of ROLES) {
       const draft = drafts.pools[role];

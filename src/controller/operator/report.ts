@@ -6,6 +6,9 @@ import { resourceCondition, type StatusContext } from '../servingdeployment/reso
 import type { Condition, Status } from '../servingdeployment/status.ts';
 import { isKept, ofRole } from '../servingdeployment/world.ts';
 
+/** Fields that a message names. */
+const MAX_SHOWN = 8;
+
 /** The spec cannot be acted on: what runs is left as it is. */
 export function refusedStatus(errors: readonly string[], context: StatusContext): ServingDeploymentStatus {
   const message = `nothing is changed until this is mended: ${errors.join('; ')}`;
@@ -44,6 +47,19 @@ export function withScale(status: Status, texts: Partial<Record<Role, string>>):
   const conditions = status.conditions.map((one) => {
     const text = extra[one.type];
     return text === undefined ? one : { ...one, message: `${one.message}; ${text}` };
+  });
+  return { ...status, conditions };
+}
+
+/** Adds to a roll that is paused what waits for its end. @param waiting paths of fields */
+export function withHeld(status: Status, waiting: readonly string[]): Status {
+  if (waiting.length === 0) return status;
+  const shown = waiting.slice(0, MAX_SHOWN).join(', ') + (waiting.length > MAX_SHOWN ? ` and ${waiting.length - MAX_SHOWN} more` : '');
+  const text = `changes that wait while spec.rollout.paused is true: ${shown}`;
+  const conditions = status.conditions.map((one): Condition => {
+    if (one.type !== 'Reconciling') return one;
+    if (one.status) return { ...one, message: `${one.message}; ${text}` };
+    return { ...one, reason: 'Paused', message: one.reason === 'Paused' ? `${one.message}; ${text}` : text };
   });
   return { ...status, conditions };
 }

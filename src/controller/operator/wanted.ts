@@ -16,6 +16,8 @@ export interface Wanted {
   readonly pools: Partial<Record<Role, Draft<PoolObject>>>;
   readonly service: Draft<Service>;
   readonly budgets: readonly Draft<PodDisruptionBudget>[];
+  /** Paths of the fields that are written otherwise than this says, because the roll is paused. */
+  readonly waiting: readonly string[];
   /** Null = none, and those that are there go. */
   readonly policies: readonly Draft<NetworkPolicy>[] | null;
 }
@@ -47,6 +49,7 @@ export function wantedOf(
     deployment,
     spec,
     desired,
+    waiting: [],
     pools,
     service: serviceDraft(object, spec),
     budgets: budgetDrafts(object, desired),

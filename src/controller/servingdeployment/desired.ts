@@ -34,6 +34,8 @@ export interface Desired {
   /** A role that is absent is not wanted. */
   readonly pools: Partial<Record<Role, DesiredPool>>;
   readonly router: DesiredRouter;
+  /** Nothing that serves is replaced. */
+  readonly paused: boolean;
   /** Milliseconds after which a draining instance is stopped although requests are still on it. */
   readonly drainTimeoutMs: number;
 }
@@ -69,6 +71,7 @@ export function desiredOf({ metadata, spec }: ServingDeployment, target: Target 
       target.kind === 'pods'
         ? { replicas: wanted, address: 'shared', spec: router, revision: revisionOf({ image: target.image, config }) }
         : { replicas: 1, address: 'own', spec: router, revision: revisionOf({ host, port, config }) },
+    paused: spec.rollout.paused,
     drainTimeoutMs: spec.router.deadlines.totalMs,
   };
 }

@@ -27,17 +27,19 @@ export function drainSurplus(desired: Desired, observed: Observed): Step[] {
 function drainRole(desired: Desired, observed: Observed, role: Role, rolesServe: boolean): Step[] {
   const kept = ofRole(observed, role).filter((instance) => isKept(instance) && instance.phase === 'ready');
   const wanted = replicas(desired, role);
-  let surplus = kept.filter((instance) => isCurrent(desired, instance)).length - wanted;
+  // While a roll is paused, outdated ones go only where there are too many; what was begun beside them is ended.
+  const counts = (instance: ObservedInstance) => isCurrent(desired, instance) || (desired.paused && instance.family === desired.family);
+  let surplus = kept.filter(counts).length - wanted;
   let routable = kept.filter((instance) => isRoutable(observed, instance)).length;
   const steps: Step[] = [];
   for (const instance of [...kept].sort((a, b) => leavingOrder(desired, observed, a, b))) {
     const outdated = !isCurrent(desired, instance);
-    if (!outdated && surplus <= 0) continue;
+    if (counts(instance) && surplus <= 0) continue;
     if (!canLeave(desired, observed, instance, rolesServe)) continue;
     const serves = isRoutable(observed, instance) ? 1 : 0;
     if (routable - serves < wanted && instance.family === desired.family) continue;
     routable -= serves;
-    if (!outdated) surplus--;
+    if (counts(instance)) surplus--;
     steps.push({ type: 'drainInstance', name: instance.name, reason: outdated ? outdatedReason(wanted) : `above the ${wanted} wanted` });
   }
   return steps;

@@ -30,6 +30,7 @@ function wanted(replicas: number, revision = 'new'): Desired {
     name: 'd',
     model: 'm',
     family: 'f',
+    paused: false,
     drainTimeoutMs: 10_000,
     pools: { decode: { replicas, spec: SPEC, revision } },
     router: {

@@ -15,7 +15,8 @@ export function startMissingRouters(desired: Desired, observed: Observed): Step[
   // One that was replaced still ends its streams, but must have let go of the address.
   const held = address === 'own' && (outdated > 0 || observed.routers.some((router) => router.accepting));
   const missing = replicas - current;
-  const room = outdated === 0 ? missing : Math.min(missing, replicas + SURGE - kept.length);
+  const surge = desired.paused ? 0 : SURGE;
+  const room = outdated === 0 ? missing : Math.min(missing, replicas + surge - kept.length);
   if (held || room <= 0) return [];
   const taken = new Set([...observed.routers.map((router) => router.name), ...observed.takenNames]);
   const reason = startReason(desired, kept.length, outdated);
@@ -54,6 +55,7 @@ export function stopUnwantedRouters(desired: Desired, observed: Observed): Step[
 function replaceChangedRouter(desired: Desired, observed: Observed): Step[] {
   const [router] = keptRouters(observed);
   if (!router || router.revision === desired.router.revision) return [];
+  if (desired.paused && router.phase !== 'failed') return [];
   const settled = router.phase === 'failed' || serving(desired, observed).family === desired.family;
   return settled ? [{ type: 'stopRouter', name: router.name, reason: 'its spec changed' }] : [];
 }
@@ -73,8 +75,8 @@ function letSpareRoutersGo(desired: Desired, observed: Observed): Step[] {
     (a.name < b.name ? 1 : -1);
   const steps: Step[] = [];
   for (const router of [...kept].sort(order)) {
-    const current = kept.filter((one) => !isOutdated(one)).length;
-    if (!isOutdated(router) && current <= replicas) continue;
+    const counted = kept.filter((one) => desired.paused || !isOutdated(one)).length;
+    if ((desired.paused || !isOutdated(router)) && counted <= replicas) continue;
     const others = kept.filter((one) => one !== router && usefulness(one) >= usefulness(router)).length;
     if (usefulness(router) > 0 && others < replicas) continue;
     kept = kept.filter((one) => one !== router);

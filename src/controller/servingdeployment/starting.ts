@@ -55,7 +55,10 @@ export function restartFailed(desired: Desired, observed: Observed, nowMs: numbe
   return steps;
 }
 
-/** Starts what is missing; while outdated instances of the same family serve, at most `SURGE` above the wanted count. */
+/**
+ * Starts what is missing; while outdated instances of the same family serve, at most `SURGE` above the wanted count. While a roll is paused
+ * outdated ones count like current ones.
+ */
 export function startMissing(desired: Desired, observed: Observed): Step[] {
   const taken = new Set([...observed.instances.map((instance) => instance.name), ...observed.takenNames]);
   const steps: Step[] = [];
@@ -68,7 +71,8 @@ export function startMissing(desired: Desired, observed: Observed): Step[] {
       (instance) => !isCurrent(desired, instance) && instance.family === desired.family && isInUse(observed, instance),
     );
     const missing = pool.replicas - current;
-    const room = rolled.length === 0 ? missing : Math.min(missing, pool.replicas + SURGE - current - rolled.length);
+    const surge = desired.paused ? 0 : SURGE;
+    const room = rolled.length === 0 ? missing : Math.min(missing, pool.replicas + surge - current - rolled.length);
     for (let count = 0; count < room; count++) {
       const name = freeName(role, taken);
       const reason = startReason(missing, pool.replicas, rolled.length);

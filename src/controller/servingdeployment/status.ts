@@ -1,5 +1,5 @@
 /** What is, measured against what is wanted, in the words of the resource's status. Pure. */
-import type { ConditionType } from '../../api/index.ts';
+import type { ConditionReason, ConditionType } from '../../api/index.ts';
 import type { Observed, ObservedInstance, ObservedRouter, Role } from '../../platform/index.ts';
 import type { Done } from './apply.ts';
 import { type Desired, deploymentRevision, ROLES } from './desired.ts';
@@ -11,8 +11,7 @@ const STALLED_FAILURES = 3;
 export interface Condition {
   readonly type: ConditionType;
   readonly status: boolean;
-  /** CamelCase, few values. */
-  readonly reason: string;
+  readonly reason: ConditionReason;
   readonly message: string;
 }
 
@@ -110,7 +109,7 @@ function routerCondition(desired: Desired, observed: Observed, done: readonly Do
   const kept = keptRouters(observed);
   const serving = kept.filter(({ phase, serving }) => phase === 'ready' && serving);
   const counted = replicas === 1 ? '' : `${serving.length} of ${replicas} routers serve; `;
-  const no = (reason: string, message: string): Condition => ({ type, status: false, reason, message: `${counted}${message}` });
+  const no = (reason: ConditionReason, message: string): Condition => ({ type, status: false, reason, message: `${counted}${message}` });
   if (serving.length >= replicas) return { type, status: true, reason: 'Serving', message: `${counted}a request went through the pools` };
   const failed = kept.find(({ phase }) => phase === 'failed');
   if (failed) return no('RouterFailing', `${replicas === 1 ? 'the router' : failed.name} ended: ${failed.lastError ?? 'without a word'}`);
@@ -134,19 +133,31 @@ function stalled(desired: Desired, observed: Observed, done: readonly Done[]): C
 
 function reconciling(desired: Desired, observed: Observed): Condition {
   const type = 'Reconciling';
-  const yes = (reason: string, message: string): Condition => ({ type, status: true, reason, message });
+  const yes = (reason: ConditionReason, message: string): Condition => ({ type, status: true, reason, message });
   const endingRouters = observed.routers.filter((router) => router.phase === 'stopping').length;
   const leaving = observed.instances.filter((instance) => !isKept(instance)).length + endingRouters;
   const outdated = observed.instances.filter((instance) => isKept(instance) && !isCurrent(desired, instance)).length;
   const kept = keptRouters(observed);
   const outdatedRouters = kept.filter((router) => router.revision !== desired.router.revision).length;
-  if (outdated > 0) return yes('Rolling', `${outdated} instances have an outdated spec`);
-  if (outdatedRouters > 0) return yes('Rolling', `${outdatedRouters} routers have an outdated spec`);
+  const held = desired.paused && outdated + outdatedRouters > 0;
+  if (outdated > 0 && !held) return yes('Rolling', `${outdated} instances have an outdated spec`);
+  if (outdatedRouters > 0 && !held) return yes('Rolling', `${outdatedRouters} routers have an outdated spec`);
   if (leaving > 0) return yes('Draining', `${leaving} processes are ending`);
   const surplus = ROLES.map((role) => ofRole(observed, role).filter(isKept).length - replicas(desired, role));
   const above = [...surplus, kept.length - desired.router.replicas].filter((count) => count > 0).reduce((sum, count) => sum + count, 0);
   if (above > 0) return yes('Draining', `${above} processes are above the wanted count`);
-  if (!poolsFull(desired, observed, (instance) => isRoutable(observed, instance))) return yes('Starting', 'instances are starting');
+  if (!isFull(desired, observed)) return yes('Starting', 'instances are starting');
   if (kept.filter(({ serving }) => serving).length < desired.router.replicas) return yes('Starting', 'routers are starting');
+  if (held) return { type, status: false, reason: 'Paused', message: pausedText(outdated, outdatedRouters) };
   return { type, status: false, reason: 'Settled', message: 'everything is as wanted' };
+}
+
+function isFull(desired: Desired, observed: Observed): boolean {
+  const routable = (instance: ObservedInstance) => isRoutable(observed, instance);
+  if (!desired.paused) return poolsFull(desired, observed, routable);
+  return ROLES.every((role) => ofRole(observed, role).filter(routable).length >= replicas(desired, role));
+}
+
+function pausedText(instances: number, routers: number): string {
+  return `spec.rollout.paused is true: ${instances} instances and ${routers} routers with an outdated spec are not replaced`;
 }

@@ -29,6 +29,21 @@ export const DISRUPTION_BUDGETS: Resource<PodDisruptionBudget> = {
   namespaced: true,
 };
 
+/** A state of another object that was wanted once; `data` never changes. */
+export interface ControllerRevision extends KubeObject {
+  readonly data?: unknown;
+  /** Grows: the largest is the newest. */
+  readonly revision: number;
+}
+
+export const CONTROLLER_REVISIONS: Resource<ControllerRevision> = {
+  group: 'apps',
+  version: 'v1',
+  plural: 'controllerrevisions',
+  kind: 'ControllerRevision',
+  namespaced: true,
+};
+
 /** A side of a connection that may be made; the library's model of it names its fields otherwise than they travel. */
 export type NetworkPeer =
   | { readonly podSelector: LabelSelector; readonly namespaceSelector?: LabelSelector }

@@ -156,14 +156,16 @@ export class KubernetesClient {
     return conflicts.length > 0 ? { kind: 'conflict', conflicts } : { kind: 'changed', message: status.message };
   }
 
+  /** With `dryRun` everything is checked and answered, and nothing is stored. */
   async merge<T extends KubeObject>(
     resource: Resource<T>,
     reference: Reference,
     patch: MergePatch,
-    options?: CallOptions,
+    options?: CallOptions & { readonly dryRun?: boolean },
   ): Promise<Merged<T>> {
     const asked = { verb: 'patch', resource, ...reference };
-    const path = `${objectPath(resource, reference)}?${query({ fieldManager: this.#fieldManager })}`;
+    const words = { fieldManager: this.#fieldManager, ...(options?.dryRun === true ? { dryRun: 'All' } : {}) };
+    const path = `${objectPath(resource, reference)}?${query(words)}`;
     const contentType = 'application/merge-patch+json';
     const outcome = await this.#write(asked, { method: 'PATCH', path, contentType, body: JSON.stringify(patch) }, options);
     if (outcome.kind === 'body') return { kind: 'written', object: stored(asked, resource, outcome.body) };

@@ -1,7 +1,9 @@
 /** The face of Kubernetes: nobody else sees the client library. Importing this is cheap; the library is loaded by the first `connect`. */
 export {
   CONFIG_MAPS,
+  CONTROLLER_REVISIONS,
   type ConfigMap,
+  type ControllerRevision,
   DISRUPTION_BUDGETS,
   NETWORK_POLICIES,
   type NetworkPeer,

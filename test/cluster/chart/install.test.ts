@@ -66,6 +66,14 @@ describe('helm', () => {
     expect((await cluster.admin.demand<Definition>('GET', CRD)).spec.names.shortNames).toEqual(['sd']);
   });
 
+  it('goes back to the version before, CRDs included, and forward again', async () => {
+    await helm.demand('rollback', 'sluice', '-n', SYSTEM);
+    expect(await cluster.admin.demand('GET', OPERATOR)).toMatchObject({ spec: { replicas: 2 } });
+    expect((await cluster.admin.demand<Definition>('GET', CRD)).spec.names.shortNames).toBeUndefined();
+    await helm.demand('upgrade', 'sluice', CHART, '-n', SYSTEM);
+    expect((await cluster.admin.demand<Definition>('GET', CRD)).spec.names.shortNames).toEqual(['sd']);
+  });
+
   it('installs a second release for one namespace beside it, and none that would take the CRDs', async () => {
     const namespace = await cluster.admin.namespace('team');
     const { code, stderr } = await helm.run('install', 'other', CHART, '-n', namespace);

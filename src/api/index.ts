@@ -14,6 +14,7 @@ export type {
   ServingDeployment,
   ServingDeploymentSpec,
   SimulatedCosts,
+  StoreSettings,
   Toleration,
 } from './servingdeployment.ts';
 export { POOL_KIND, type ServingPoolStatus } from './servingpool.ts';

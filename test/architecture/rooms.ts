@@ -48,6 +48,7 @@ export const FACES: readonly RegExp[] = [
   /^platform\/kubernetes\/index\.ts$/,
   /^controller\/operator\/index\.ts$/,
   /^kv\/directory\/redis\/index\.ts$/,
+  /^kv\/store\/redis\/index\.ts$/,
   /^engines\/vllm\/(?:install|model|view)\/index\.ts$/,
 ];
 
@@ -62,6 +63,8 @@ export const DECIDING: readonly RegExp[] = [
   /^kv\/identity\/.*\.ts$/,
   /^kv\/directory\/redis\/(failure|replies|server|settings)\.ts$/,
   /^kv\/directory\/shared\/bounds\.ts$/,
+  /^kv\/policy\/choice\.ts$/,
+  /^kv\/store\/(?:folder\/catalog|group|runs)\.ts$/,
   /^controller\/[a-z]+\/(plan|status|resourcestatus|desired|leaving|routing|starting|world)\.ts$/,
   /^controller\/operator\/(change|drafts|happenings|networkpolicies|report|scale|wanted)\.ts$/,
   /^engines\/llamacpp\/sampling\.ts$/,

@@ -92,6 +92,16 @@ const blockRules: readonly Rule<CheckedSpec>[] = [
   },
 ];
 
+/** vLLM keeps its KV itself; its own connectors can offload it. */
+const storeRules: readonly Rule<CheckedSpec>[] = [
+  {
+    field: 'kv.store',
+    expected: 'no store with engine.type vllm, whose own connectors offload KV: remove it, or set engine.type to llamacpp or sim',
+    cel: `!(${IS_VLLM}) || !has(self.kv.store)`,
+    holds: (spec) => !isVllm(spec) || spec.kv.store === undefined,
+  },
+];
+
 const contextRules: readonly Rule<CheckedSpec>[] = [
   {
     field: 'engine.contextTokens',
@@ -108,6 +118,7 @@ export const engineRules: readonly Rule<CheckedSpec>[] = [
   ...tensorRules,
   ...pairRules,
   ...blockRules,
+  ...storeRules,
   ...contextRules,
 ];
 

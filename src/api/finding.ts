@@ -23,7 +23,7 @@ export interface CheckedSpec {
   readonly slo?: { readonly ttft?: CheckedTargets | undefined; readonly tpot?: CheckedTargets | undefined } | undefined;
   readonly prefill?: CheckedRole | undefined;
   readonly decode: CheckedRole;
-  readonly kv: { readonly blockTokens?: number | undefined; readonly lease: string };
+  readonly kv: { readonly blockTokens?: number | undefined; readonly lease: string; readonly store?: object | undefined };
   readonly router: {
     readonly limits: { readonly queueTimeout: string };
     readonly models?: readonly { readonly name: string }[] | undefined;

@@ -15,6 +15,7 @@ export type {
   ServingDeployment,
   ServingDeploymentSpec,
   SimulatedCosts,
+  StoreSettings,
   Toleration,
 } from './servingdeployment.ts';
 export { POOL_KIND, type ServingPoolStatus } from './servingpool.ts';

@@ -10,6 +10,7 @@ import {
   type ServiceLevel,
   type ServingDeployment,
   type SimulatedCosts,
+  type StoreSettings,
 } from './servingdeployment.ts';
 import { durationMs, quantityBytes } from './units.ts';
 
@@ -34,10 +35,21 @@ export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymen
         hbmBytes: bytes(spec.kv.hbm.capacity),
         hostBytes: bytes(spec.kv.host.capacity),
         leaseMs: ms(spec.kv.lease),
+        store: spec.kv.store ? store(spec.kv.store) : null,
       },
       router: router(spec.router),
       rollout: { paused: spec.rollout.paused },
     },
+  };
+}
+
+function store({ directory, redis, capacity, bandwidth, tenantShare }: NonNullable<Spec['kv']['store']>): StoreSettings {
+  return {
+    folder: directory ?? null,
+    redis: redis ? { url: redis.url, passwordSecret: redis.passwordSecret ?? null, ttlMs: ms(redis.ttl) } : null,
+    capacityBytes: bytes(capacity),
+    bytesPerSecond: bandwidth === undefined ? null : bytes(bandwidth),
+    tenantShare,
   };
 }
 

@@ -25,6 +25,7 @@ const OURS: Refused = refusedWith(null, [
   'block-tokens',
   'hbm-bytes',
   'host-bytes',
+  'store',
   'lease-ms',
   'costs',
 ]);

@@ -32,12 +32,33 @@ export interface ServingDeploymentSpec {
     readonly hbmBytes: number;
     readonly hostBytes: number;
     readonly leaseMs: number;
+    /** Null = what host memory gives up is forgotten. */
+    readonly store: StoreSettings | null;
   };
   readonly router: RouterSettings;
   readonly rollout: {
     /** Nothing that serves is replaced, and changes other than those of sizes wait. */
     readonly paused: boolean;
   };
+}
+
+/** Environment variable of an instance with the password of a store in Redis: arguments are shown to everybody. */
+export const STORE_PASSWORD = 'SLUICE_STORE_PASSWORD';
+
+/** The tier below host memory: one of `folder` and `redis`. */
+export interface StoreSettings {
+  readonly folder: { readonly path: string } | null;
+  readonly redis: {
+    readonly url: string;
+    /** Of a Secret; null = there is none, or it is in the environment. */
+    readonly passwordSecret: { readonly name: string; readonly key: string } | null;
+    readonly ttlMs: number;
+  } | null;
+  readonly capacityBytes: number;
+  /** Of one instance, each way; null = no limit. */
+  readonly bytesPerSecond: number | null;
+  /** Of one tenant at most, more than 0 to 1. */
+  readonly tenantShare: number;
 }
 
 /** Number format of weights and KV; `auto` = as the model says. */

@@ -21,6 +21,7 @@ describe('readEngineFlags', () => {
         hbmBytes: 268_435_456,
         hostBytes: 268_435_456,
         leaseMs: 30_000,
+        storeAt: null,
         drainMs: 30_000,
         costs: {},
         dialect: 'sluice',
@@ -28,6 +29,27 @@ describe('readEngineFlags', () => {
         vllm: null,
       },
     });
+  });
+
+  it('takes a store in a folder or in Redis, and says what is wrong with another', () => {
+    expect(read('--type sim --store {"path":"/kv","capacityBytes":1048576,"bytesPerSecond":4096}')).toMatchObject({
+      flags: { storeAt: { kind: 'folder', path: '/kv', capacityBytes: 1_048_576, tenantShare: 1, bytesPerSecond: 4096 } },
+    });
+    expect(read('--type sim --store {"url":"redis://r","space":"a.b","capacityBytes":1e9,"tenantShare":0.5,"ttlMs":60000}')).toMatchObject({
+      flags: { storeAt: { kind: 'redis', url: 'redis://r', space: 'a.b', ttlMs: 60_000, tenantShare: 0.5 } },
+    });
+    const wrong = (store: string, type = 'sim') => {
+      const answer = readEngineFlags(['--type', type, '--store', store, ...(type === 'vllm' ? ['--model', 'a/b'] : [])]);
+      return answer.kind === 'wrong' ? answer.message : answer.kind;
+    };
+    expect(wrong('{')).toMatch(/^--store must be JSON; it is \{"path"/);
+    expect(wrong('[]')).toMatch(/must be a JSON object/);
+    expect(wrong('{"capacityBytes":1048576}')).toMatch(/names one of path and url/);
+    expect(wrong('{"path":"/kv","capacityBytes":1}')).toMatch(/capacityBytes must be a number from 1048576 to .*; got 1/);
+    expect(wrong('{"path":"/kv"}')).toMatch(/capacityBytes must be .*; got nothing/);
+    expect(wrong('{"path":"/kv","capacityBytes":1048576,"ttlMs":1}')).toMatch(/has no "ttlMs" beside path/);
+    expect(wrong('{"url":"redis://r","capacityBytes":1048576}')).toMatch(/--store.space must be text/);
+    expect(wrong('{"path":"/kv","capacityBytes":1048576}', 'vllm')).toMatch(/vLLM has connectors of its own/);
   });
 
   it('takes all of them', () => {

@@ -2,6 +2,8 @@
 import type { Dialect, EngineCosts, EngineType, Role } from '../engines/index.ts';
 import { VLLM_DEFINITIONS, VLLM_HELP, VLLM_NUMBERS, type VllmFlags, vllmFlagsOf, vllmMistake } from './engineflagsvllm.ts';
 import { type FlagDefinition, parseFlags } from './flags.ts';
+import { type StoreAt, storeOf } from './storeflag.ts';
+import { WrongFlag } from './wrongflag.ts';
 
 export interface EngineFlags {
   readonly type: EngineType;
@@ -18,6 +20,8 @@ export interface EngineFlags {
   readonly hbmBytes: number;
   readonly hostBytes: number;
   readonly leaseMs: number;
+  /** Null = blocks that host memory gives up are forgotten. */
+  readonly storeAt: StoreAt | null;
   /** Longest time that SIGTERM waits for running requests and leases. */
   readonly drainMs: number;
   readonly costs: Partial<EngineCosts>;
@@ -50,6 +54,7 @@ const DEFINITIONS = {
   'lease-ms': TEXT,
   'drain-ms': TEXT,
   costs: TEXT,
+  store: TEXT,
   dialect: TEXT,
   'side-channel-timeout-ms': TEXT,
   ...VLLM_DEFINITIONS,
@@ -82,9 +87,6 @@ const NUMBERS = {
 } as const;
 
 type NumberFlag = keyof typeof NUMBERS;
-
-/** A mistake in one flag; caught right here, where it becomes a value. */
-class WrongFlag extends Error {}
 
 function wholeNumber(name: NumberFlag, text: string | null): number {
   const { min, max, fallback } = NUMBERS[name];
@@ -174,6 +176,7 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
         leaseMs: number('lease-ms'),
         drainMs: number('drain-ms'),
         costs: costsOf(flags.costs, type),
+        storeAt: storeOf(flags.store, type),
         dialect: dialectOf(flags.dialect, type),
         sideChannelTimeoutMs: number('side-channel-timeout-ms'),
         vllm: type === 'vllm' ? vllmFlagsOf(flags, number) : null,
@@ -203,6 +206,9 @@ and watches a vLLM, which takes the requests itself, and tells the router what t
   --block-tokens N       tokens of one KV block (default 16)
   --hbm-bytes N          budget for KV in the engine (default 256 MiB)
   --host-bytes N         budget for KV in host memory (default 256 MiB)
+  --store JSON           where blocks go that host memory gives up: {"path":"/folder","capacityBytes":N} or
+                         {"url":"redis://host:6379","space":"NAME","capacityBytes":N}; both take tenantShare and bytesPerSecond, the latter
+                         ttlMs (its password is in SLUICE_STORE_PASSWORD)
   --lease-ms N           how long finished blocks wait for a peer (default 30000)
   --drain-ms N           how long SIGTERM waits for running requests and leases (default 30000)
   --costs JSON           simulated times in ms: ${Object.keys(COST_NAMES).join(', ')}

@@ -1,4 +1,5 @@
 /** `sluice engine` for the engines that run in this process: a core and its HTTP server. */
+import { STORE_PASSWORD } from '../api/facts/index.ts';
 import { createEngineServer, createSimEngine, type EngineCore, type EngineServer, nixlDialect } from '../engines/index.ts';
 import { SluiceError, systemClock } from '../shared/index.ts';
 import type { Logger } from '../telemetry/index.ts';
@@ -7,6 +8,7 @@ import { drained } from './drained.ts';
 import type { EngineFlags } from './engineflags.ts';
 import { engineLogger } from './enginelogger.ts';
 import type { EndReason } from './lifetime.ts';
+import { openStore } from './storeflag.ts';
 import { weightsOf } from './weights.ts';
 
 /** How long a vLLM whose core is dead still answers, before it ends. */
@@ -47,16 +49,18 @@ interface Creation {
 
 /** @param onDeath called when a simulated vLLM's core is dead */
 async function create({ flags, logger, context }: Creation, onDeath: () => void): Promise<Created> {
-  const { type, modelPath, costs, vllm: _vllm, ...options } = flags;
+  const { type, modelPath, costs, vllm: _vllm, storeAt, ...options } = flags;
   const common = { logger, clock: systemClock };
+  const store = await openStore(storeAt, context.env[STORE_PASSWORD] ?? null);
   if (type === 'sim') {
-    const core = await createSimEngine({ ...options, costs, clock: systemClock, onDeath });
+    const core = await createSimEngine({ ...options, store, costs, clock: systemClock, onDeath });
     const dialect = flags.dialect === 'nixl' ? { dialect: nixlDialect(core, systemClock) } : {};
     return { core, server: createEngineServer({ core, ...common, ...dialect }) };
   }
   const { createLlamaCppEngine } = await import('../engines/llamacpp/index.ts');
   const core = await createLlamaCppEngine({
     ...options,
+    store,
     modelPath: await weightsOf(modelPath ?? '', 'llamacpp', context.cacheFolder),
     clock: systemClock,
     onWarning: (message) => logger.warn(message),

@@ -45,10 +45,17 @@ export type AdminAnswer =
 
 const ANSWER_MS = 5_000;
 
+/** How it is asked; default a GET that is given 5 s. */
+export interface AdminQuestion {
+  readonly method?: 'POST';
+  readonly withinMs?: number;
+}
+
 /** Never throws. `status` is null when nothing answered. */
-export async function askAdmin(adminUrl: string, path: string): Promise<AdminAnswer> {
+export async function askAdmin(adminUrl: string, path: string, question: AdminQuestion = {}): Promise<AdminAnswer> {
+  const { method = 'GET', withinMs = ANSWER_MS } = question;
   try {
-    const response = await fetch(`${adminUrl}${path}`, { signal: AbortSignal.timeout(ANSWER_MS) });
+    const response = await fetch(`${adminUrl}${path}`, { method, signal: AbortSignal.timeout(withinMs) });
     const text = await response.text();
     if (!response.ok)
       return { ok: false, status: response.status, message: `${adminUrl}${path} answered ${response.status}: ${text.slice(0, 500)}` };

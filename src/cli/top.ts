@@ -8,7 +8,7 @@ import { askAdmin, findTarget, TARGET_FLAGS, TARGET_HELP } from './target.ts';
 import { terminalOn } from './terminal.ts';
 import { topLines } from './toptable.ts';
 
-const HELP = `Shows the instances of a running deployment, every second: state, running and queued requests, KV in HBM and in host memory,
+const HELP = `Shows the instances of a running deployment, every second: state, running and queued requests, KV in HBM, in host memory and in the store,
 leases of hand-offs under way, the share of prompt tokens that needed no computing, and latencies of the last requests.
 
 Usage: sluice top [--name NAME | --router URL] [--once] [--json]

@@ -11,6 +11,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'queue', right: true },
   { title: 'KV hbm', right: true },
   { title: 'KV host', right: true },
+  { title: 'KV store', right: true },
   { title: 'leases', right: true },
   { title: 'reused', right: true },
   { title: 'TTFT p50', right: true },
@@ -22,10 +23,13 @@ const COLUMNS: readonly Column[] = [
 export function topLines(name: string, view: TopView, paint: Paint): string[] {
   const simulated = view.instances.some((instance) => instance.simulated) ? paint.yellow(' (simulated)') : '';
   const state = view.ready ? paint.green('ready') : paint.red('not ready');
+  const unwell = view.instances.flatMap(({ id, store }) =>
+    store === null || store.reason === 'Ready' ? [] : [paint.yellow(`${id}: KV store: ${store.message}`)],
+  );
   const load = `${count(view.inFlight)} in flight, ${count(view.queued)} queued`;
   const rows = [...view.instances].sort((a, b) => (a.id < b.id ? -1 : 1)).map((instance) => row(instance, paint));
   const lost = view.instances.flatMap(({ id, lostBecause }) => (lostBecause === null ? [] : [paint.red(`${id}: ${lostBecause}`)]));
-  return [`${paint.bold(name)}  ${view.model}${simulated}  ${state}  ${load}`, '', ...table(COLUMNS, rows, paint), ...lost];
+  return [`${paint.bold(name)}  ${view.model}${simulated}  ${state}  ${load}`, '', ...table(COLUMNS, rows, paint), ...lost, ...unwell];
 }
 
 const STATES: Readonly<Record<TopInstance['state'], { readonly text: string; readonly colour: 'green' | 'yellow' | 'red' }>> = {
@@ -46,6 +50,7 @@ function row(instance: TopInstance, paint: Paint): string[] {
     count(instance.waiting),
     memory(instance.hbm),
     memory(instance.host),
+    instance.store === null ? '–' : memory(instance.store),
     count(instance.leases),
     instance.hitRate === null ? '–' : percent(instance.hitRate),
     time(instance.ttftMs.p50),

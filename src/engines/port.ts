@@ -7,7 +7,7 @@
  *   with the same tokens.
  * - KV that is missing, late or corrupt is recomputed: never a wrong token, never a hang.
  */
-import type { KvEventEnvelope, KvIdentity, KvSnapshot, Tier } from '../kv/index.ts';
+import type { KvEventEnvelope, KvIdentity, KvSnapshot, StoreVerdict, Tier } from '../kv/index.ts';
 import type { SluiceError } from '../shared/index.ts';
 
 export type Role = 'prefill' | 'decode' | 'mixed';
@@ -112,6 +112,18 @@ export interface HandOffReport {
   readonly failed: string | null;
 }
 
+/** Blocks that were read from the store for a prompt. */
+export interface OnboardReport {
+  readonly blocks: number;
+  readonly bytes: number;
+  /** Contiguous groups that they came in. */
+  readonly copies: number;
+  /** From the question what is stored to the last verified block; the request waited for it. */
+  readonly ms: number;
+  /** Why fewer came than were stored; null = all did. */
+  readonly failed: string | null;
+}
+
 /** What happened to the prompt before its first token. Token counts; they add up to the prompt with `computed`. */
 export interface PromptReport {
   readonly promptTokens: number;
@@ -121,6 +133,8 @@ export interface PromptReport {
   readonly prefillMs: number;
   /** Null when nothing was handed over. */
   readonly handOff: HandOffReport | null;
+  /** Null when nothing was read from the store; absent where there is none. */
+  readonly onboard?: OnboardReport | null;
 }
 
 export type FinishReason = 'stop' | 'length' | 'cancelled';
@@ -174,6 +188,14 @@ export interface TierLoad {
   readonly capacityBytes: number;
 }
 
+/** The store below host memory, as this instance sees it. With a shared store all see the same bytes. */
+export interface StoreLoad extends TierLoad {
+  readonly kind: 'folder' | 'redis';
+  /** `Ready`, or what is wrong. */
+  readonly reason: string;
+  readonly message: string;
+}
+
 export interface EngineLoad {
   readonly running: number;
   readonly waiting: number;
@@ -181,8 +203,8 @@ export interface EngineLoad {
   readonly pendingPrefillTokens: number;
   /** Context tokens of running decodes. */
   readonly contextTokens: number;
-  /** KV in each tier. */
-  readonly kv: Record<'hbm' | 'host', TierLoad>;
+  /** KV in each tier; `store` only where there is one. */
+  readonly kv: Record<'hbm' | 'host', TierLoad> & { readonly store?: StoreLoad };
   readonly leases: number;
   readonly draining: boolean;
   readonly costs: EngineCosts;
@@ -201,6 +223,31 @@ export interface EngineCounters {
   readonly pullFailures: number;
   readonly leasesExpired: number;
   readonly preemptions: number;
+  /** Absent where there is no store. */
+  readonly store?: StoreCounts;
+}
+
+/** What moved between host memory and the store, since the start. */
+export interface StoreCounts {
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  /** Contiguous groups. */
+  readonly reads: number;
+  readonly writes: number;
+  /** Prompts whose KV was read from it, and those that were computed because that was faster. */
+  readonly onboarded: number;
+  readonly recomputed: number;
+  readonly droppedBlocks: number;
+  readonly evictedBlocks: number;
+  /** Damaged groups that were found and removed. */
+  readonly corrupt: number;
+}
+
+/** What a look at all KV that an instance holds found; damaged blocks are gone afterwards, but for those under a lease, which peers verify. */
+export interface KvVerdict {
+  readonly host: { readonly blocks: number; readonly bytes: number; readonly bad: readonly string[] };
+  /** Null where there is no store. */
+  readonly store: StoreVerdict | null;
 }
 
 export interface EngineCore {
@@ -217,5 +264,7 @@ export interface EngineCore {
   onEvent(listener: (envelope: KvEventEnvelope) => void): () => void;
   /** Stops taking requests; resolves when running ones ended and leases were acknowledged or expired. */
   drain(): Promise<void>;
+  /** Compares the checksums of all KV held in host memory and in the store. Absent where the engine cannot. */
+  verify?(): Promise<KvVerdict>;
   close(): Promise<void>;
 }

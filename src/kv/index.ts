@@ -27,11 +27,19 @@ export type {
   WithdrawResult,
 } from './directory/shared/port.ts';
 export type { KvEvent, KvEventEnvelope, KvSnapshot, Tier } from './events/event.ts';
-export { holdsTokens, type KvBlock, kvBlock } from './host/block.ts';
+export { checksum, holdsTokens, type KvBlock, kvBlock } from './host/block.ts';
 export { type HostChange, HostTier, type HostTierOptions, type Lease } from './host/tier.ts';
 export type { KvIdentity } from './identity/identity.ts';
 export { blockKeys, chainSeed } from './identity/keys.ts';
-export { keyHex, keyHexes, keyNumbers } from './identity/names.ts';
+export { hexNumber, isKeyHex, keyHex, keyHexes, keyNumbers } from './identity/names.ts';
+export { type Offer, planOnboard } from './policy/choice.ts';
+export { copiesBetween, GroupAllocator } from './policy/groups.ts';
+export { LinkMeter, type LinkPrice, moveMs } from './policy/link.ts';
+export { openFolderStore } from './store/folder/store.ts';
+export type { BlockStore, StoreChange, StoreCondition, StoreVerdict } from './store/port.ts';
+export { GROUP_BYTES } from './store/runs.ts';
+export { StoreTrouble } from './store/shelf.ts';
+export { StoreTier, type StoreTierStats } from './store/tier.ts';
 export { pull } from './transfer/client.ts';
 export { FrameMemory } from './transfer/framememory.ts';
 export type { BlockShape } from './transfer/frames.ts';

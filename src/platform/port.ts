@@ -42,6 +42,12 @@ export interface InstanceSpec {
   readonly hbmBytes: number;
   readonly hostBytes: number;
   readonly leaseMs: number;
+  /** The store as JSON, as `sluice engine --store` takes it; absent: none. */
+  readonly store?: string;
+  /** Folder of the store on the instance's disk; absent: it is elsewhere, or there is none. */
+  readonly storePath?: string;
+  /** Where the store's password is; absent: it has none, or the environment has it. */
+  readonly storeSecret?: { readonly name: string; readonly key: string };
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   /** Declared costs of a simulated engine as JSON; null = the engine's own. */

@@ -2,10 +2,13 @@
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { errorBody, SluiceError, toSluiceError } from '../shared/index.ts';
 import { readPublishedList } from './instances/published.ts';
+import { kvBlocks, kvVerify, kvView, kvWhere } from './kv.ts';
 import type { RouterParts } from './parts.ts';
 import { topView } from './top.ts';
 
 const MAX_LATEST = 1000;
+/** Of one instance and tier in one answer. */
+const MAX_KEYS = 4096;
 
 export function createAdminApp(parts: RouterParts): Express {
   const { registry, records, context, admission } = parts;
@@ -31,6 +34,16 @@ export function createAdminApp(parts: RouterParts): Express {
     response.json({ requests: records.latest(limit) });
   });
   app.get('/admin/top', (_, response) => void response.json(topView(parts)));
+  app.get('/admin/kv', (_, response) => void response.json(kvView(parts)));
+  app.get('/admin/kv/where/:id', async (request, response) => void response.json(await kvWhere(parts, request.params.id)));
+  app.get('/admin/kv/blocks/:instance', async (request, response) => {
+    const limit = Math.min(MAX_KEYS, Math.max(1, Math.floor(Number(request.query['limit'] ?? 100)) || 100));
+    response.json(await kvBlocks(parts, request.params.instance, limit));
+  });
+  app.post('/admin/kv/verify', async (request, response) => {
+    const { instance } = request.query;
+    response.json(await kvVerify(parts, typeof instance === 'string' ? instance : null));
+  });
   app.get('/admin/leftovers', (_, response) => {
     const { reservations, legs } = context.held;
     response.json({ reservations, openLegs: legs, inFlight: admission.inFlight, queued: admission.queued });

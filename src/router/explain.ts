@@ -1,6 +1,6 @@
 /** A decision record as text for a person (`sluice explain`). Pure. */
 import { type Candidate, type Decision, largestGap, nameOf, type Terms, termName } from './placement/index.ts';
-import { type AttemptRecord, type RequestRecord, summaryOf } from './record/index.ts';
+import { type AttemptRecord, type LegReport, type RequestRecord, summaryOf } from './record/index.ts';
 
 const TERMS: readonly (keyof Terms)[] = ['queueMs', 'prefillMs', 'transferMs', 'admitMs', 'tailMs', 'stallMs', 'decodeMs'];
 /** Less than this is shown as no difference. */
@@ -89,10 +89,12 @@ function measured({ decision, prefill, decode }: AttemptRecord): string[] {
   if (prefill) {
     const { reused, computed, prefillMs } = prefill.report;
     const cached = reused === null ? null : reused.hbm + reused.host + reused.peer + reused.store;
-    const tokens = cached === null ? 'the engine does not say what it reused' : `${cached} tokens reused, ${computed} computed`;
+    const tokens =
+      cached === null ? 'the engine does not say what it reused' : `${cached} tokens reused${tiersText(reused)}, ${computed} computed`;
     const engine = prefillMs === null ? '' : ` (engine ${ms(prefillMs)})`;
     lines.push(`prefill: predicted ${ms(terms.queueMs + terms.prefillMs)}, measured ${ms(prefill.ms)}${engine}; ${tokens}`);
   }
+  lines.push(...storeLines('prefill', prefill?.report ?? null), ...storeLines('decode', decode?.report ?? null));
   const handOff = decode?.report?.handOff ?? null;
   if (handOff !== null) {
     const rest = handOff.failed === null ? '' : `; the rest was recomputed: ${handOff.failed}`;
@@ -106,6 +108,26 @@ function measured({ decision, prefill, decode }: AttemptRecord): string[] {
     lines.push(`first token of this attempt: predicted ${ms(ttftMs)}, measured ${ms(decode.ms + (prefill?.ms ?? 0))}`);
   }
   return lines;
+}
+
+/** ` (96 from host, 480 from the store)`: named only where it is more than HBM. */
+function tiersText(reused: LegReport['reused']): string {
+  if (reused === null || reused.host + reused.peer + reused.store === 0) return '';
+  const parts = [
+    [reused.hbm, 'in HBM'],
+    [reused.host, 'from host memory'],
+    [reused.peer, 'from a peer'],
+    [reused.store, 'from the store'],
+  ] as const;
+  return ` (${parts.flatMap(([count, where]) => (count > 0 ? [`${count} ${where}`] : [])).join(', ')})`;
+}
+
+function storeLines(leg: string, report: LegReport | null): string[] {
+  const onboard = report?.onboard ?? null;
+  if (onboard === null) return [];
+  const { blocks, bytes, copies, failed } = onboard;
+  const rest = failed === null ? '' : `; the rest was computed: ${failed}`;
+  return [`store (${leg}): ${blocksText(blocks)}, ${bytes} bytes in ${copies} copies, measured ${ms(onboard.ms)}${rest}`];
 }
 
 function outcomeLines(record: RequestRecord): string[] {

@@ -127,6 +127,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     chooser: new Chooser(registry, directory),
     watchman: new Watchman(clock),
     deadlines: config.deadlines,
+    chains: new WeakMap(),
     newSeed: () => Math.floor(random() * 2 ** 32),
     held: { reservations: 0, legs: 0 },
     onEnd: (flight) => {

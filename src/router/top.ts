@@ -1,5 +1,5 @@
 /** The live table behind `sluice top`. Plain data. */
-import type { TierLoad } from '../engines/index.ts';
+import type { StoreLoad, TierLoad } from '../engines/index.ts';
 import type { Instance } from './instances/instance.ts';
 import type { RouterParts } from './parts.ts';
 
@@ -18,8 +18,10 @@ export interface TopInstance {
   readonly waiting: number;
   readonly hbm: TierLoad;
   readonly host: TierLoad;
+  /** Null where there is none. With a shared store all instances show the same bytes. */
+  readonly store: StoreLoad | null;
   readonly leases: number;
-  /** Share of prompt tokens that its own memory already had, 0 to 1; null before the first request. */
+  /** Share of prompt tokens that its own memory or the store already had, 0 to 1; null before the first request. */
   readonly hitRate: number | null;
   readonly ttftMs: Percentiles;
   readonly tpotMs: Percentiles;
@@ -59,6 +61,7 @@ function row(instance: Instance, now: number): TopInstance {
     waiting: load?.waiting ?? 0,
     hbm: load?.kv.hbm ?? NO_MEMORY,
     host: load?.kv.host ?? NO_MEMORY,
+    store: load?.kv.store ?? null,
     leases: load?.leases ?? 0,
     hitRate: instance.promptTokens === 0 ? null : instance.reusedTokens / instance.promptTokens,
     ttftMs: { p50: instance.ttft.percentile(0.5), p99: instance.ttft.percentile(0.99) },

@@ -48,6 +48,7 @@ export const FACES: readonly RegExp[] = [
   /^platform\/kubernetes\/index\.ts$/,
   /^controller\/operator\/index\.ts$/,
   /^kv\/directory\/redis\/index\.ts$/,
+  /^kv\/store\/redis\/index\.ts$/,
   /^engines\/vllm\/(?:install|model|view)\/index\.ts$/,
 ];
 
@@ -65,6 +66,8 @@ export const DECIDING: readonly RegExp[] = [
   /^controller\/[a-z]+\/(changes|held|plan|status|resourcestatus|desired|leaving|routing|starting|world)\.ts$/,
   /^controller\/operator\/(change|drafts|happenings|networkpolicies|report|revisions|scale|wanted)\.ts$/,
   /^cli\/rollout\/(patch|tell|verdict)\.ts$/,
+  /^kv\/policy\/choice\.ts$/,
+  /^kv\/store\/(?:folder\/catalog|group|runs)\.ts$/,
   /^engines\/llamacpp\/sampling\.ts$/,
   /^engines\/vllm\/events\/(decode|frames|msgpack|naming)\.ts$/,
   /^engines\/vllm\/metrics\/(costs|fit|parse|scrape|view)\.ts$/,

@@ -18,12 +18,12 @@ export async function startCopyPair(
 ): Promise<CopyPair> {
   const script = fileURLToPath(new URL('./copy-peer.ts', import.meta.url));
   const server = children.start('copy server', [process.execPath, script, 'serve'], { cores: serverCores, ipc: true });
-  const port = Number((await reply(server, 'listening'))['port']);
+  const port = Number((await childReply(server, 'listening'))['port']);
   const client = children.start('copy client', [process.execPath, script, 'pull', String(port)], { cores: clientCores, ipc: true });
-  await reply(client, 'listening');
+  await childReply(client, 'listening');
   return {
     async measure(bytes, burnMs) {
-      const answer = reply(client, 'times', burnMs + LIMIT_MS);
+      const answer = childReply(client, 'times', burnMs + LIMIT_MS);
       client.process.send({ bytes, burnMs });
       const times = await answer;
       return { socketMs: Number(times['socketMs']), memcpyMs: Number(times['memcpyMs']) };
@@ -31,7 +31,8 @@ export async function startCopyPair(
   };
 }
 
-function reply(child: Child, type: string, limitMs = LIMIT_MS): Promise<Record<string, unknown>> {
+/** The next message of a child, which must be of `type`. */
+export function childReply(child: Child, type: string, limitMs = LIMIT_MS): Promise<Record<string, unknown>> {
   return new Promise((resolve, reject) => {
     const fail = (reason: string) => {
       clearTimeout(timer);

@@ -29,6 +29,10 @@ async function runBench(options: BenchOptions, children: Children, progress: Pro
       return (await import('./directory-bench.ts')).benchDirectory(options, progress);
     case 'index':
       return (await import('./index-bench.ts')).benchIndex(options, progress);
+    case 'transfer':
+      return (await import('./transfer-bench.ts')).benchTransfer(options, children, progress);
+    case 'chat':
+      return (await import('./chat-bench.ts')).benchChat(options, progress);
   }
 }
 

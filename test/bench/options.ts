@@ -1,6 +1,19 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'start', 'peers', 'tokenizer', 'operator', 'directory', 'index'] as const;
+export const BENCHES = [
+  'router',
+  'handoff',
+  'disagg',
+  'vllm',
+  'start',
+  'peers',
+  'tokenizer',
+  'operator',
+  'directory',
+  'index',
+  'transfer',
+  'chat',
+] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export const BASELINES = ['nginx', 'vllmRouter', 'smg'] as const;
@@ -32,7 +45,7 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|index> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|index|transfer|chat> [options]
 
   router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
             CPU per request and per streamed token, added latency, requests per second
@@ -50,6 +63,9 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|to
   directory the shared directory in Redis against plain pipelined GET and SET of as much data: blocks per second
   index     the directory's block index, in WebAssembly and in TypeScript, against a Map and what it was before:
             CPU per block and chain, bytes per block
+  transfer  KV between host memory, a peer and the store, with checksums, against a plain socket copy, memcpy, plain files and plain
+            Redis commands: bytes per second
+  chat      1,000 conversations under changing priorities on a simulated accelerator: copies, bytes and TTFT against blocks one by one
 
   --json FILE       write the result as JSON
   --runs N          repeats, 1 to 100 (default 5, operator 1); spread is over repeats

@@ -1,6 +1,7 @@
 /** `kv`: the KV tier. */
 import { z } from 'zod';
 import { block, duration, quantity } from '../fields.ts';
+import { kvStore } from './kvstore.ts';
 
 const SECOND = 1_000;
 const HOUR = 3_600 * SECOND;
@@ -26,6 +27,11 @@ export const kv = block({
     .default({ capacity: '256Mi' })
     .describe(
       'Host memory for blocks evicted from the engine and for blocks kept for a hand-off. vLLM keeps both in its own KV memory and does not use it.',
+    ),
+  store: kvStore
+    .optional()
+    .describe(
+      'Where blocks go that host memory gives up, and come back from when that is faster than computing them. Absent: they are forgotten.',
     ),
   lease: duration({ min: SECOND, max: HOUR })
     .default('30s')

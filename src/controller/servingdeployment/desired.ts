@@ -1,6 +1,6 @@
 /** What a ServingDeployment asks for, in terms of the platform. Pure. */
 import { createHash } from 'node:crypto';
-import type { EngineSpec, RoleSpec, ServingDeployment, ServingDeploymentSpec } from '../../api/index.ts';
+import type { EngineSpec, RoleSpec, ServingDeployment, ServingDeploymentSpec, StoreSettings } from '../../api/index.ts';
 import type { InstanceSpec, PodSettings, Role, RouterSpec } from '../../platform/index.ts';
 
 export interface DesiredPool {
@@ -57,7 +57,9 @@ export function desiredOf({ metadata, spec }: ServingDeployment, target: Target 
     config: JSON.stringify(config),
     graceMs: Math.min(config.deadlines.totalMs, MAX_GRACE_MS),
   };
-  const pool = (role: Role, of: RoleSpec) => desiredPool(spec, target, role, of);
+  // What names a deployment on one cluster names its part of a shared store.
+  const space = `${metadata.namespace}.${metadata.name}`;
+  const pool = (role: Role, of: RoleSpec) => desiredPool({ spec, space, target }, role, of);
   const pools: Desired['pools'] = spec.prefill
     ? { prefill: pool('prefill', spec.prefill), decode: pool('decode', spec.decode) }
     : { mixed: pool('mixed', spec.decode) };
@@ -81,7 +83,25 @@ export function deploymentRevision({ family, pools, router }: Desired): string {
   return revisionOf({ family, router: router.revision, pools: ROLES.map((role) => pools[role]?.revision ?? null) });
 }
 
-function desiredPool(spec: ServingDeploymentSpec, target: Target, role: Role, wanted: RoleSpec): DesiredPool {
+/** The store as an instance is told of it. Names of fields are those of `sluice engine --store`. */
+function storeOf(space: string, store: StoreSettings | null): Pick<InstanceSpec, 'store' | 'storePath' | 'storeSecret'> {
+  if (store === null) return {};
+  const { folder, redis, capacityBytes, tenantShare, bytesPerSecond } = store;
+  const room = { capacityBytes, tenantShare, ...(bytesPerSecond === null ? {} : { bytesPerSecond }) };
+  if (folder !== null) return { store: JSON.stringify({ path: folder.path, ...room }), storePath: folder.path };
+  if (redis === null) return {};
+  const { url, ttlMs, passwordSecret } = redis;
+  const secret = passwordSecret === null ? {} : { storeSecret: passwordSecret };
+  return { store: JSON.stringify({ url, space, ttlMs, ...room }), ...secret };
+}
+
+interface PoolOf {
+  readonly spec: ServingDeploymentSpec;
+  readonly space: string;
+  readonly target: Target;
+}
+
+function desiredPool({ spec, space, target }: PoolOf, role: Role, wanted: RoleSpec): DesiredPool {
   const { model, engine, kv } = spec;
   const instance: InstanceSpec = {
     role,
@@ -98,6 +118,7 @@ function desiredPool(spec: ServingDeploymentSpec, target: Target, role: Role, wa
     hbmBytes: kv.hbmBytes,
     hostBytes: kv.hostBytes,
     leaseMs: kv.leaseMs,
+    ...storeOf(space, kv.store),
     args: engine.args,
     env: engine.env,
     costs: wanted.costs === null ? null : JSON.stringify(wanted.costs),

@@ -28,6 +28,12 @@ export interface CacheOptions {
   readonly now: () => number;
 }
 
+/** A block from below HBM. */
+interface Below {
+  readonly tier: 'host' | 'peer' | 'store';
+  readonly bytes: Uint8Array;
+}
+
 export class KvCache {
   readonly bytesPerBlock: number;
   readonly #options: CacheOptions;
@@ -122,15 +128,17 @@ export class KvCache {
     return { keys: sequence.keys.slice(0, sequence.reusableBlocks), tokens: sequence.tokens, blockTokens: this.#options.blockTokens };
   }
 
-  /** Blocks that follow the first `from` ones and are in host memory or were pulled. */
-  #extend(sequence: Sequence, from: number): { tier: 'host' | 'peer'; bytes: Uint8Array }[] {
+  /** Blocks that follow the first `from` ones and are in host memory, were pulled or came from the store. */
+  #extend(sequence: Sequence, from: number): Below[] {
     const { host, blockTokens } = this.#options;
-    const blocks: { tier: 'host' | 'peer'; bytes: Uint8Array }[] = [];
+    const blocks: Below[] = [];
     for (let i = from; i < sequence.reusableBlocks; i++) {
       const held = host.get(sequence.keys[i] as string);
       const pulled = sequence.pulled.get(i);
+      const onboarded = sequence.onboarded.get(i);
       if (held && sameBlock(held, sequence.tokens, i * blockTokens)) blocks.push({ tier: 'host', bytes: held.bytes });
       else if (pulled) blocks.push({ tier: 'peer', bytes: pulled.bytes });
+      else if (onboarded) blocks.push({ tier: 'store', bytes: onboarded.bytes });
       else break;
     }
     return blocks;
@@ -150,6 +158,7 @@ export class KvCache {
       slot.length = total * blockTokens;
     }
     slot.tokens = sequence.tokens;
+    slot.tenant = sequence.request.salt;
     this.#gain(slot, sequence.keys.slice(keep, total));
   }
 
@@ -218,7 +227,7 @@ export class KvCache {
     const { host, blockTokens } = this.#options;
     if (host.capacityBytes < this.bytesPerBlock || to <= from) return 0;
     const tokens = slot.tokens.subarray(from * blockTokens, to * blockTokens);
-    const chain = { keys: slot.keys.slice(from, to), parent: slot.keys[from - 1] ?? null, tokens };
+    const chain = { keys: slot.keys.slice(from, to), parent: slot.keys[from - 1] ?? null, tokens, tenant: slot.tenant };
     return this.#hostFrames.putChain(chain, (targets, missing) => this.#cut(slot, from + missing, to, targets));
   }
 }

@@ -2,13 +2,15 @@
 import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import {
-  chainSeed,
+  type BlockStore,
+  GROUP_BYTES,
   HostTier,
   type KvEvent,
   type KvEventEnvelope,
   type KvIdentity,
   type KvSnapshot,
   pullSlabBytes,
+  type StoreTier,
   TransferPool,
   TransferServer,
 } from '../../kv/index.ts';
@@ -21,15 +23,19 @@ import type {
   EngineRequest,
   GenerateSink,
   HandOffTicket,
+  KvVerdict,
   PrefillSink,
   PromptReport,
   Role,
   Running,
 } from '../port.ts';
+import { ChainSeeds } from '../seeds.ts';
+import { openStoreTier, storeCounts, storedKeys, storeLoad, verifyKv } from '../stores.ts';
 import { KvCache } from './cache.ts';
 import { LlamaContext } from './context.ts';
 import { CostMeter } from './costs.ts';
-import { loadModel, type Model, ropeSettings, tokenizerFingerprint, weightsFingerprint } from './model.ts';
+import { kvIdentity, loadModel, type Model } from './model.ts';
+import { Onboarding } from './onboarding.ts';
 import { Scheduler } from './scheduler.ts';
 import { type Leg, Sequence } from './sequence.ts';
 import { Slabs } from './slabs.ts';
@@ -51,12 +57,13 @@ export interface LlamaCppOptions {
   readonly hbmBytes: number;
   readonly hostBytes: number;
   readonly leaseMs: number;
+  /** Below host memory; closed with the engine. */
+  readonly store?: BlockStore | null;
   readonly clock: Clock;
   readonly onWarning: (message: string) => void;
 }
 
 const MAX_WAITING = 1024;
-const SALTS_KEPT = 1024;
 const SLABS_KEPT_BYTES = 64 << 20;
 
 /** Loads the model, measures it, and starts serving. Throws SluiceError naming the option at fault. */
@@ -95,11 +102,13 @@ class LlamaCppEngine implements EngineCore {
   readonly #incarnation = randomUUID();
   readonly #hostTier: HostTier;
   readonly #cache: KvCache;
+  readonly #storeTier: StoreTier | null;
+  readonly #onboarding: Onboarding | null;
   readonly #scheduler: Scheduler;
   readonly #transfers: TransferPool;
   readonly #server: TransferServer;
   readonly #listeners = new Set<(envelope: KvEventEnvelope) => void>();
-  readonly #seeds = new Map<string, Uint32Array>();
+  readonly #seeds: ChainSeeds;
   readonly #pulling = new Set<Sequence>();
   readonly #slabs = new Slabs(SLABS_KEPT_BYTES);
   readonly #counters = {
@@ -122,19 +131,14 @@ class LlamaCppEngine implements EngineCore {
     this.#options = options;
     this.#parts = parts;
     this.tokenizer = new GgufTokenizer(model);
-    this.#identity = {
-      model: weightsFingerprint(options.modelPath, model.head),
-      revision: '',
-      tokenizer: tokenizerFingerprint(model.head),
-      rope: ropeSettings(model.head),
-      adapter: '',
-      dtype: 'f16',
-      layout: layoutName(layout),
-      blockTokens: options.blockTokens,
-    };
-    this.#hostTier = new HostTier({ capacityBytes: options.hostBytes, clock: options.clock });
+    this.#identity = kvIdentity(model, options.modelPath, { layout: layoutName(layout), blockTokens: options.blockTokens });
+    this.#seeds = new ChainSeeds(this.#identity);
+    // What leaves host memory goes to the store in groups, if there is one.
+    const evictBytes = options.store ? GROUP_BYTES.wanted : 0;
+    this.#hostTier = new HostTier({ capacityBytes: options.hostBytes, clock: options.clock, evictBytes });
     this.#hostTier.onChange((change) => {
       if (change.type === 'cleared') return this.#emit({ type: 'cleared' });
+      if (change.evicted.length > 0) this.#storeTier?.offload(change.evicted);
       if (change.removed.length > 0) this.#emit({ type: 'removed', tier: 'host', keys: change.removed });
       if (change.stored.length > 0) this.#emit({ type: 'stored', tier: 'host', keys: change.stored });
     });
@@ -149,6 +153,12 @@ class LlamaCppEngine implements EngineCore {
       emit: (event) => this.#emit(event),
       now: () => options.clock.now(),
     });
+    const costs = () => parts.costs.costs();
+    const shape = { blockTokens: options.blockTokens, bytesPerBlock: this.#cache.bytesPerBlock };
+    const emit = (event: KvEvent) => this.#emit(event);
+    this.#storeTier = options.store ? openStoreTier(options.store, { clock: options.clock, shape, costs, emit }) : null;
+    this.#onboarding =
+      this.#storeTier && new Onboarding({ tier: this.#storeTier, costs, resident: (sequence) => this.#cache.residentBlocks(sequence) });
     const blocks = Math.ceil(options.contextTokens / options.blockTokens);
     // One to receive the longest prompt into, one to put its state together in.
     this.#slabs.reserve(pullSlabBytes(blocks, options.blockTokens, this.#cache.bytesPerBlock));
@@ -227,8 +237,9 @@ class LlamaCppEngine implements EngineCore {
       return { cancel: () => undefined };
     }
     const { blockTokens, contextTokens, clock } = this.#options;
-    const sequence = new Sequence(request, leg, { seed: this.#seed(request.salt), blockTokens, contextTokens, now: clock.now() });
-    if (request.ticket && leg.kind === 'generate') void this.#pullThenEnqueue(sequence, request.ticket);
+    const sequence = new Sequence(request, leg, { seed: this.#seeds.of(request.salt), blockTokens, contextTokens, now: clock.now() });
+    const ticket = leg.kind === 'generate' ? request.ticket : null;
+    if (ticket || this.#onboarding) void this.#fetchThenEnqueue(sequence, ticket);
     else this.#scheduler.enqueue(sequence);
     return {
       cancel: () => sequence.abort.abort(),
@@ -252,22 +263,13 @@ class LlamaCppEngine implements EngineCore {
     return null;
   }
 
-  /** Chain seeds by tenant salt: a SHA-256 each, so they are kept, but not without bound. */
-  #seed(salt: string): Uint32Array {
-    let seed = this.#seeds.get(salt);
-    if (!seed) {
-      if (this.#seeds.size >= SALTS_KEPT) this.#seeds.clear();
-      seed = chainSeed(this.#identity, salt);
-      this.#seeds.set(salt, seed);
-    }
-    return seed;
-  }
-
-  async #pullThenEnqueue(sequence: Sequence, ticket: HandOffTicket): Promise<void> {
+  async #fetchThenEnqueue(sequence: Sequence, ticket: HandOffTicket | null): Promise<void> {
     this.#pulling.add(sequence);
     sequence.phase = 'pulling';
     try {
-      if (ticket.blocks > 0) await this.#pull(sequence, ticket);
+      await this.#onboarding?.run(sequence, ticket);
+      if (ticket && ticket.blocks > 0) await this.#pull(sequence, ticket);
+      if (ticket && ticket.blocks < sequence.reusableBlocks) await this.#onboarding?.run(sequence, null);
     } finally {
       this.#pulling.delete(sequence);
       this.#scheduler.enqueue(sequence);
@@ -339,6 +341,7 @@ class LlamaCppEngine implements EngineCore {
       kv: {
         hbm: { ...this.#cache.load(), capacityBytes: this.#options.hbmBytes },
         host: this.#hostTier.load(),
+        ...storeLoad(this.#storeTier),
       },
       leases: this.#hostTier.leases,
       draining: this.#draining,
@@ -347,14 +350,14 @@ class LlamaCppEngine implements EngineCore {
   }
 
   counters(): EngineCounters {
-    return { ...this.#counters, leasesExpired: this.#hostTier.leasesExpired };
+    return { ...this.#counters, leasesExpired: this.#hostTier.leasesExpired, ...storeCounts(this.#storeTier) };
   }
 
   snapshot(): KvSnapshot {
     return {
       incarnation: this.#incarnation,
       seq: this.#sequenceNumber,
-      tiers: { hbm: this.#cache.keysInHbm(), host: this.#hostTier.keys() },
+      tiers: { hbm: this.#cache.keysInHbm(), host: this.#hostTier.keys(), ...storedKeys(this.#storeTier) },
     };
   }
 
@@ -376,11 +379,16 @@ class LlamaCppEngine implements EngineCore {
     }
   }
 
+  verify(): Promise<KvVerdict> {
+    return verifyKv(this.#hostTier, this.#storeTier);
+  }
+
   async close(): Promise<void> {
     this.#draining = true;
     for (const sequence of this.#pulling) sequence.abort.abort();
     await this.#scheduler.close();
     this.#transfers.close();
+    await this.#storeTier?.close();
     await this.#server.close();
     this.#parts.context.close();
     this.#parts.model.close();

@@ -9,6 +9,7 @@ const chainOf = (name: number, length: number): HostChain => ({
   keys: Array.from({ length }, (_, i) => `${name}${i}`.padStart(32, '0')),
   parent: null,
   tokens: Int32Array.from({ length: length * 4 }, (_, at) => name * 1000 + at),
+  tenant: '',
 });
 
 /** A tier of `blocks` blocks; `put` fills block i of chain n with n * 16 + i, and tells which targets were asked for. */

@@ -13,6 +13,8 @@ export interface HostChain {
   readonly parent: string | null;
   /** Token ids of all of them. */
   readonly tokens: Int32Array;
+  /** Salt of whose they are. */
+  readonly tenant: string;
 }
 
 export class HostFrames {
@@ -59,10 +61,10 @@ export class HostFrames {
     }
   }
 
-  #name({ keys, parent, tokens }: HostChain, i: number): Pick<KvBlock, 'key' | 'parent' | 'tokens'> {
+  #name({ keys, parent, tokens, tenant }: HostChain, i: number): Pick<KvBlock, 'key' | 'parent' | 'tokens' | 'tenant'> {
     const { blockTokens } = this.#shape;
     const before = i === 0 ? parent : (keys[i - 1] as string);
-    return { key: keys[i] as string, parent: before, tokens: tokens.subarray(i * blockTokens, (i + 1) * blockTokens) };
+    return { key: keys[i] as string, parent: before, tokens: tokens.subarray(i * blockTokens, (i + 1) * blockTokens), tenant };
   }
 
   /** A chain is forgotten from its end. */

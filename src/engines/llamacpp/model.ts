@@ -1,6 +1,7 @@
 /** A GGUF model in memory, with what its file says of itself. */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
+import type { KvIdentity } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
 import { type GgufHead, readGguf } from './gguf.ts';
 import { type Library, openLibrary, type Pointer } from './library.ts';
@@ -70,6 +71,20 @@ export function tokenizerFingerprint(head: GgufHead): string {
     hash.update(key).update(JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? `${item}n` : item)));
   }
   return hash.digest('hex').slice(0, 32);
+}
+
+/** What names the KV that an engine makes of this model. */
+export function kvIdentity(model: Model, path: string, { layout, blockTokens }: Pick<KvIdentity, 'layout' | 'blockTokens'>): KvIdentity {
+  return {
+    model: weightsFingerprint(path, model.head),
+    revision: '',
+    tokenizer: tokenizerFingerprint(model.head),
+    rope: ropeSettings(model.head),
+    adapter: '',
+    dtype: 'f16',
+    layout,
+    blockTokens,
+  };
 }
 
 /** Everything that decides how positions enter K. */

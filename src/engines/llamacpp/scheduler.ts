@@ -110,7 +110,7 @@ export class Scheduler {
     count('prefixQueryTokens', sequence.givenTokens);
     count('prefixHitTokens', sequence.reused.hbm + sequence.reused.host);
     if (sequence.request.ticket) count('externalQueryTokens', sequence.givenTokens - sequence.reused.hbm - sequence.reused.host);
-    count('externalHitTokens', sequence.reused.peer);
+    count('externalHitTokens', sequence.reused.peer + sequence.reused.store);
   }
 
   async #decodeStep(): Promise<boolean> {
@@ -197,7 +197,7 @@ export class Scheduler {
   }
 
   #report(sequence: Sequence): PromptReport {
-    const { reused, pullResult, givenTokens } = sequence;
+    const { reused, pullResult, onboardResult, givenTokens } = sequence;
     const reusedTokens = reused.hbm + reused.host + reused.peer + reused.store;
     return {
       promptTokens: givenTokens,
@@ -206,6 +206,7 @@ export class Scheduler {
       queueMs: sequence.startedAt - sequence.queuedAt,
       prefillMs: this.#options.clock.now() - sequence.startedAt,
       handOff: pullResult && { ...pullResult, ms: pullResult.ms + sequence.loadMs, moveMs: pullResult.ms },
+      onboard: onboardResult,
     };
   }
 

@@ -1,10 +1,10 @@
 /** One request inside the engine: its tokens, block keys, and where it stands. */
-import { blockKeys, keyHexes, type PulledBlock } from '../../kv/index.ts';
-import type { EngineRequest, GenerateSink, PrefillSink } from '../port.ts';
+import { blockKeys, type KvBlock, keyHexes, type PulledBlock } from '../../kv/index.ts';
+import type { EngineRequest, GenerateSink, OnboardReport, PrefillSink } from '../port.ts';
 import type { Slot } from './slots.ts';
 
 /**
- * `pulling` blocks from the prefill instance → `waiting` for a slot → `prefill` → `decode` → `ended`.
+ * `pulling` blocks from the prefill instance or the store → `waiting` for a slot → `prefill` → `decode` → `ended`.
  * A prefill leg ends after `prefill`.
  */
 export type Phase = 'pulling' | 'waiting' | 'prefill' | 'decode' | 'ended';
@@ -28,7 +28,10 @@ export class Sequence {
   readonly keys: string[];
   /** Blocks that came from the prefill instance, by index; dropped once they are in the slot. Views of memory that is used again. */
   readonly pulled = new Map<number, PulledBlock>();
-  /** Gives that memory back. */
+  /** Blocks that came from the store, by index; dropped once they are in the slot. */
+  readonly onboarded = new Map<number, KvBlock>();
+  onboardResult: OnboardReport | null = null;
+  /** Gives the memory of the pulled ones back. */
   onPulledUsed: () => void = () => undefined;
   pullResult: { blocks: number; bytes: number; ms: number; failed: string | null } | null = null;
   readonly reused = { hbm: 0, host: 0, peer: 0, store: 0 };
@@ -67,9 +70,10 @@ export class Sequence {
     return this.leg.kind === 'generate' ? this.givenTokens : this.reusableBlocks * this.blockTokens;
   }
 
-  /** The pulled blocks are in place, or not needed any more. Idempotent. */
+  /** The blocks from elsewhere are in place, or not needed any more. Idempotent. */
   dropPulled(): void {
     this.pulled.clear();
+    this.onboarded.clear();
     this.onPulledUsed();
     this.onPulledUsed = () => undefined;
   }

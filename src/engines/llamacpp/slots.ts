@@ -15,6 +15,8 @@ export interface Slot {
   reserved: number;
   busy: boolean;
   lastUsed: number;
+  /** Salt of whose tokens they are. */
+  tenant: string;
 }
 
 export interface SlotChoice {
@@ -27,7 +29,7 @@ export interface SlotChoice {
 }
 
 export function emptySlot(id: number): Slot {
-  return { id, keys: [], tokens: new Int32Array(0), length: 0, reserved: 0, busy: false, lastUsed: 0 };
+  return { id, keys: [], tokens: new Int32Array(0), length: 0, reserved: 0, busy: false, lastUsed: 0, tenant: '' };
 }
 
 /** Leading blocks of the slot that are the wanted ones: by key, and by token, since a key alone proves nothing. */

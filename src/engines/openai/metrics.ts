@@ -1,7 +1,7 @@
 /** Metrics of an engine under vLLM's names, units and buckets, so that dashboards and autoscalers made for vLLM work unchanged. */
 import type { Clock } from '../../shared/index.ts';
 import { type Count, MetricTable, type Observer } from '../../telemetry/metrics/index.ts';
-import type { EngineCore, PromptReport, Sampling } from '../port.ts';
+import type { EngineCore, PromptReport, Sampling, StoreCounts, TierLoad } from '../port.ts';
 import { cachedTokens } from './answer.ts';
 
 const FIRST_TOKEN_SECONDS = [
@@ -32,6 +32,18 @@ const HISTOGRAMS = {
   maxTokens: ['request_params_max_tokens', 'The max_tokens parameter of a request.', null],
 } as const satisfies Record<string, readonly [string, string, readonly number[] | null]>;
 
+const STORE_COUNTERS: Readonly<Record<keyof StoreCounts, readonly [name: string, help: string]>> = {
+  readBytes: ['read_bytes', 'KV bytes read from the store.'],
+  writtenBytes: ['written_bytes', 'Bytes written to the store.'],
+  reads: ['reads', 'Groups of blocks read from the store.'],
+  writes: ['writes', 'Groups of blocks written to the store.'],
+  onboarded: ['onboarded_prompts', 'Prompts whose KV was read from the store.'],
+  recomputed: ['recomputed_prompts', 'Prompts that were computed because that was faster than the store, or it had nothing.'],
+  droppedBlocks: ['dropped_blocks', 'Blocks that could not be written to the store.'],
+  evictedBlocks: ['evicted_blocks', 'Blocks that the store gave up for room.'],
+  corrupt: ['corrupt_groups', 'Damaged groups that were found in the store and removed.'],
+};
+
 type Histograms = Record<keyof typeof HISTOGRAMS, Observer>;
 
 export type Outcome = 'stop' | 'length' | 'abort' | 'error';
@@ -56,6 +68,7 @@ export class EngineMetrics {
     this.#table = new MetricTable({ model_name: core.info.model, engine: '0' });
     this.#addLoad();
     this.#addCounters();
+    this.#addTiers();
     this.#addProcess();
     const lengths = oneTwoFiveBuckets(core.info.contextTokens);
     const entries = Object.entries(HISTOGRAMS).map(([key, [name, help, buckets]]) => {
@@ -126,6 +139,30 @@ export class EngineMetrics {
     total('num_preemptions', 'Requests preempted for lack of KV blocks.', () => counters().preemptions);
     total('nixl_num_failed_transfers', 'Pulls from other instances that brought fewer blocks than offered.', () => counters().pullFailures);
     total('nixl_num_kv_expired_reqs', 'Leases that ended by time, unread.', () => counters().leasesExpired);
+  }
+
+  /** Ours, since vLLM has no names for them. */
+  #addTiers(): void {
+    const TIERS = ['hbm', 'host', 'store'] as const;
+    const loads = () => TIERS.flatMap((tier) => [[tier, this.#core.load().kv[tier]] as const]);
+    const tiers = (read: (load: TierLoad) => number) => () =>
+      loads().flatMap(([tier, load]) => (load === undefined ? [] : [{ value: read(load), labels: { tier } }]));
+    this.#table.gauge(
+      { name: 'sluice_kv_held_bytes', help: 'KV held, by tier.' },
+      tiers(({ usedBytes, cachedBytes }) => usedBytes + cachedBytes),
+      ['tier'],
+    );
+    this.#table.gauge(
+      { name: 'sluice_kv_capacity_bytes', help: 'Room for KV, by tier.' },
+      tiers(({ capacityBytes }) => capacityBytes),
+      ['tier'],
+    );
+    if (this.#core.counters().store === undefined) return;
+    const ready = () => [{ value: this.#core.load().kv.store?.reason === 'Ready' ? 1 : 0 }];
+    this.#table.gauge({ name: 'sluice_kv_store_ready', help: '1 while the store takes and gives blocks.' }, ready);
+    for (const [field, [name, help]] of Object.entries(STORE_COUNTERS) as [keyof StoreCounts, readonly [string, string]][]) {
+      this.#table.total({ name: `sluice_kv_store_${name}_total`, help }, () => [{ value: this.#core.counters().store?.[field] ?? 0 }]);
+    }
   }
 
   #addProcess(): void {

@@ -8,6 +8,7 @@ import { checkModel, readMessages, readPrompt } from './call.ts';
 import type { EventHub } from './events.ts';
 import { type Body, invalid } from './fields.ts';
 import { generate } from './generate.ts';
+import { KV_ROUTES } from './kvroutes.ts';
 import type { EngineMetrics } from './metrics.ts';
 import { sendJson, sendText } from './replies.ts';
 import type { EngineLogger, EngineServerLimits } from './server.ts';
@@ -46,6 +47,7 @@ const ROUTES: Routes = {
   '/health': { method: 'GET', handle: (_face, _request, response) => sendText(response, 200, '', {}) },
   '/metrics': { method: 'GET', handle: metrics },
   '/sluice/release': { method: 'POST', handle: release },
+  ...KV_ROUTES,
 };
 
 /** @throws SluiceError not_found, method_not_allowed and what the path's handler throws */

@@ -1,6 +1,6 @@
 /** A simulated engine: no model, declared timings, real KV names, events, leases and hand-off. */
 import { randomUUID } from 'node:crypto';
-import { chainSeed, type KvIdentity, TransferServer, type TransferServerOptions } from '../../kv/index.ts';
+import { TransferServer, type TransferServerOptions } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
 import type {
   EngineCore,
@@ -11,12 +11,17 @@ import type {
   EngineRequest,
   GenerateSink,
   HandOffTicket,
+  KvVerdict,
   PrefillSink,
   Running,
 } from '../port.ts';
+import { ChainSeeds } from '../seeds.ts';
+import { storeCounts, storeLoad, verifyKv } from '../stores.ts';
 import { DEFAULT_SIM_COSTS } from './costs.ts';
+import { simIdentity } from './identity.ts';
 import { SimKv } from './kv.ts';
 import { NixlPuller } from './nixl/puller.ts';
+import { onboard } from './onboard.ts';
 import type { SimOptions } from './options.ts';
 import { Puller } from './pull.ts';
 import { Scheduler } from './scheduler.ts';
@@ -63,11 +68,11 @@ const DEFAULTS = {
   maxWaiting: 4096,
   chunkTokens: 2048,
   transfer: 'tcp',
+  store: null,
 } as const;
 
 /** How often a draining engine looks whether its last lease is over. */
 const LEASE_LOOK_MS = 50;
-const SEEDS_KEPT = 256;
 
 /**
  * Starts a simulated engine and its transfer server.
@@ -109,20 +114,6 @@ function served(kv: SimKv, { dialect, incarnation }: Settings): Pick<TransferSer
   };
 }
 
-function identityOf(settings: Settings): KvIdentity {
-  const { modelName, bytesPerBlock, blockTokens } = settings;
-  return {
-    model: `simulated:${modelName}`,
-    revision: '1',
-    tokenizer: 'bytes4',
-    rope: 'none',
-    adapter: '',
-    dtype: 'simulated',
-    layout: `simulated/${bytesPerBlock}`,
-    blockTokens,
-  };
-}
-
 /** A request that is not over. */
 interface Active extends Running {
   fail(error: SluiceError): void;
@@ -137,7 +128,7 @@ class SimEngine implements SimCore {
   readonly #scheduler: Scheduler;
   readonly #puller: Puller | NixlPuller;
   readonly #active = new Map<Sequence, Active>();
-  readonly #seeds = new Map<string, Uint32Array>();
+  readonly #seeds: ChainSeeds;
   #onPulled: (bytes: number, ms: number) => void = () => {};
   dead = false;
   #draining = false;
@@ -159,12 +150,13 @@ class SimEngine implements SimCore {
       model: modelName,
       contextTokens,
       maxSequences,
-      identity: identityOf(settings),
+      identity: simIdentity(settings),
       bytesPerBlock,
       tokenizer: { kind: 'bytes4' },
       transfer: { host: transfer.host, port: transfer.port },
       leaseMs: settings.leaseMs,
     };
+    this.#seeds = new ChainSeeds(this.info.identity);
     this.#scheduler = new Scheduler({ ...settings, kv, onOver: (sequence) => this.#over(sequence) });
     kv.pins.onFreed = () => this.#scheduler.wake();
     const nixl = { onDeadly: () => this.die(), onPulled: (bytes: number, ms: number) => this.#onPulled(bytes, ms) };
@@ -244,6 +236,7 @@ class SimEngine implements SimCore {
       kv: {
         hbm: { usedBytes: hbm.inUse * bytesPerBlock, cachedBytes: hbm.cached * bytesPerBlock, capacityBytes: hbm.capacity * bytesPerBlock },
         host: host.load(),
+        ...storeLoad(this.#kv.store),
       },
       leases: this.#leases,
       draining: this.#draining,
@@ -254,7 +247,16 @@ class SimEngine implements SimCore {
   counters(): EngineCounters {
     const { promptTokens, generationTokens, prefixQueryTokens, prefixHitTokens, preemptions } = this.#scheduler;
     const leasesExpired = this.#kv.host.leasesExpired + this.#kv.pins.expired;
-    return { promptTokens, generationTokens, prefixQueryTokens, prefixHitTokens, preemptions, leasesExpired, ...this.#puller.counters() };
+    return {
+      promptTokens,
+      generationTokens,
+      prefixQueryTokens,
+      prefixHitTokens,
+      preemptions,
+      leasesExpired,
+      ...this.#puller.counters(),
+      ...storeCounts(this.#kv.store),
+    };
   }
 
   snapshot() {
@@ -280,7 +282,12 @@ class SimEngine implements SimCore {
     this.#kv.host.clear();
     this.#kv.pins.clear();
     this.#lookDrained();
+    await this.#kv.store?.close();
     await this.#server.close();
+  }
+
+  verify(): Promise<KvVerdict> {
+    return verifyKv(this.#kv.host, this.#kv.store);
   }
 
   #take(request: EngineRequest, events: SequenceEvents): Running {
@@ -290,7 +297,7 @@ class SimEngine implements SimCore {
       return { cancel: () => {} };
     }
     const { clock, blockTokens } = this.#settings;
-    const sequence = new Sequence({ request, events, seed: this.#seed(request.salt), blockTokens, arrivedAt: clock.now() });
+    const sequence = new Sequence({ request, events, seed: this.#seeds.of(request.salt), blockTokens, arrivedAt: clock.now() });
     if (request.resumed.at(-1) === END_TOKEN && !request.sampling.ignoreEos) {
       events.start(sequence.report(clock.now()));
       events.end('stop');
@@ -308,18 +315,16 @@ class SimEngine implements SimCore {
     const local = this.#kv.match(sequence.keys, sequence.tokens).length;
     sequence.expect(local);
     const { ticket } = request;
-    if (ticket === null || ticket.blocks === 0) this.#scheduler.submit(sequence);
-    else this.#pullThenSubmit(sequence, local, abort.signal);
+    if (this.#kv.store === null && (ticket === null || ticket.blocks === 0)) this.#scheduler.submit(sequence);
+    else this.#fetchThenSubmit(sequence, local, abort.signal);
     return running;
   }
 
-  #pullThenSubmit(sequence: Sequence, local: number, signal: AbortSignal): void {
-    this.#puller
-      .pull(sequence, local, signal)
-      .then((pulled) => {
+  #fetchThenSubmit(sequence: Sequence, local: number, signal: AbortSignal): void {
+    this.#fetch(sequence, local, signal)
+      .then(() => {
         if (sequence.over) return;
-        sequence.pulled = pulled;
-        sequence.expect(pulled?.to ?? local);
+        sequence.expect(sequence.pulled?.to ?? sequence.onboarded?.to ?? local);
         this.#scheduler.submit(sequence);
       })
       .catch((thrown: unknown) => {
@@ -327,6 +332,14 @@ class SimEngine implements SimCore {
         this.#scheduler.remove(sequence);
         sequence.events.error(new SluiceError('internal', 'internal error', { cause: thrown }));
       });
+  }
+
+  /** From the store what is faster read than computed or pulled, then from the peer the rest. */
+  async #fetch(sequence: Sequence, local: number, signal: AbortSignal): Promise<void> {
+    const { ticket } = sequence.request;
+    const { store } = this.#kv;
+    if (store !== null) sequence.onboarded = await onboard(store, { sequence, local, costs: this.#settings.costs, signal });
+    if (ticket !== null && ticket.blocks > 0) sequence.pulled = await this.#puller.pull(sequence, sequence.onboarded?.to ?? local, signal);
   }
 
   #refusal(request: EngineRequest): SluiceError | null {
@@ -355,15 +368,6 @@ class SimEngine implements SimCore {
 
   get #leases(): number {
     return this.#kv.host.leases + this.#kv.pins.size;
-  }
-
-  #seed(salt: string): Uint32Array {
-    const known = this.#seeds.get(salt);
-    if (known) return known;
-    const seed = chainSeed(this.info.identity, salt);
-    if (this.#seeds.size >= SEEDS_KEPT) this.#seeds.clear();
-    this.#seeds.set(salt, seed);
-    return seed;
   }
 
   #over(sequence: Sequence): void {

@@ -1,5 +1,7 @@
 /** KV of a simulated engine: two tiers with real names, leases and events; the bytes are the same made-up ones for every block. */
 import {
+  type BlockStore,
+  GROUP_BYTES,
   HostTier,
   holdsTokens,
   type KvBlock,
@@ -8,8 +10,11 @@ import {
   type KvSnapshot,
   kvBlock,
   type Lease,
+  type StoreTier,
 } from '../../kv/index.ts';
 import type { Clock } from '../../shared/index.ts';
+import type { EngineCosts } from '../port.ts';
+import { openStoreTier, storedKeys } from '../stores.ts';
 import { HbmBlocks } from './hbm.ts';
 import { Pins } from './nixl/pins.ts';
 
@@ -21,16 +26,23 @@ export interface SimKvOptions {
   readonly hostBytes: number;
   readonly leaseMs: number;
   readonly clock: Clock;
+  /** Below host memory. */
+  readonly store?: BlockStore | null;
+  readonly costs: EngineCosts;
 }
 
 /** Where the leading blocks of a prompt are, in order. */
 export type LocalTier = 'hbm' | 'host';
+/** Where tokens that were not computed came from. */
+export type ReusedTier = LocalTier | 'store' | 'peer';
 
 export class SimKv {
   readonly hbm: HbmBlocks;
   readonly host: HostTier;
   /** Finished prompts that wait in HBM, as with vLLM; Sluice's own leases are those of `host`. */
   readonly pins: Pins;
+  /** Null where there is no store. */
+  readonly store: StoreTier | null;
   readonly #options: SimKvOptions;
   /** All blocks share these bytes and this checksum. */
   readonly #sample: KvBlock;
@@ -40,22 +52,27 @@ export class SimKv {
   constructor(options: SimKvOptions) {
     this.#options = options;
     this.hbm = new HbmBlocks(Math.floor(options.hbmBytes / options.bytesPerBlock));
-    this.host = new HostTier({ capacityBytes: options.hostBytes, clock: options.clock });
+    const evictBytes = options.store ? GROUP_BYTES.wanted : 0;
+    this.host = new HostTier({ capacityBytes: options.hostBytes, clock: options.clock, evictBytes });
     this.pins = new Pins(options.clock, options.leaseMs);
     this.#sample = kvBlock('', null, new Int32Array(0), new Uint8Array(options.bytesPerBlock).fill(0x5a));
     this.host.onChange((change) => {
       if (change.type === 'cleared') return;
+      if (change.evicted.length > 0) this.store?.offload(change.evicted);
       this.#emit('removed', 'host', change.removed);
       this.#emit('stored', 'host', change.stored);
     });
+    const { clock, blockTokens, bytesPerBlock, costs, store } = options;
+    const emit = (event: KvEvent) => this.#tell(event);
+    this.store = store ? openStoreTier(store, { clock, shape: { blockTokens, bytesPerBlock }, costs: () => costs, emit }) : null;
   }
 
   get seq(): number {
     return this.#seq;
   }
 
-  block(key: string, parent: string | null, tokens: Int32Array): KvBlock {
-    return { ...this.#sample, key, parent, tokens };
+  block(name: Pick<KvBlock, 'key' | 'parent' | 'tokens' | 'tenant'>): KvBlock {
+    return { ...this.#sample, ...name };
   }
 
   /** Tiers of the leading blocks that are here with the very tokens of `prompt`. */
@@ -78,6 +95,8 @@ export class SimKv {
     if (evicted.length > 0) {
       // Oldest first is end first within a chain; host memory wants chains from their start.
       this.host.putChain(evicted.toReversed());
+      const homeless = evicted.filter(({ key }) => !this.host.has(key));
+      if (homeless.length > 0) this.store?.offload(homeless);
       this.#emit(
         'removed',
         'hbm',
@@ -104,7 +123,7 @@ export class SimKv {
   }
 
   snapshot(): KvSnapshot {
-    const tiers = { hbm: [...this.hbm.keys()], host: this.host.keys() };
+    const tiers = { hbm: [...this.hbm.keys()], host: this.host.keys(), ...storedKeys(this.store) };
     return { incarnation: this.#options.incarnation, seq: this.#seq, tiers };
   }
 
@@ -114,9 +133,11 @@ export class SimKv {
   }
 
   #emit(type: 'stored' | 'removed', tier: LocalTier, keys: readonly string[]): void {
-    if (keys.length === 0) return;
+    if (keys.length > 0) this.#tell({ type, tier, keys });
+  }
+
+  #tell(event: KvEvent): void {
     this.#seq += 1;
-    const event: KvEvent = { type, tier, keys };
     for (const listener of this.#listeners) listener({ incarnation: this.#options.incarnation, seq: this.#seq, event });
   }
 }

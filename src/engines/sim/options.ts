@@ -1,3 +1,4 @@
+import type { BlockStore } from '../../kv/index.ts';
 import type { Clock } from '../../shared/index.ts';
 import type { Dialect, EngineCosts, Role } from '../port.ts';
 
@@ -36,6 +37,8 @@ export interface SimOptions {
   readonly chunkTokens?: number;
   /** `tcp` (default): blocks travel over the real transfer server. `declared`: a pull only takes its declared time. */
   readonly transfer?: 'tcp' | 'declared';
+  /** Below host memory; closed with the engine. Default: none. */
+  readonly store?: BlockStore | null;
   /** Default: a random UUID. */
   readonly incarnation?: string;
 }

@@ -1,8 +1,8 @@
 /** One request inside a simulated engine. */
 import { blockKeys, type KvBlock, keyHex } from '../../kv/index.ts';
 import type { SluiceError } from '../../shared/index.ts';
-import type { EngineRequest, FinishReason, PromptReport, TokenLogprobs } from '../port.ts';
-import type { LocalTier, SimKv } from './kv.ts';
+import type { EngineRequest, FinishReason, OnboardReport, PromptReport, TokenLogprobs } from '../port.ts';
+import type { LocalTier, ReusedTier, SimKv } from './kv.ts';
 import { Speech } from './speech.ts';
 
 /** What becomes of a sequence: tokens for a sink, or a hand-off of its prompt. */
@@ -51,6 +51,7 @@ export class Sequence {
   /** Unfinished HBM blocks that it has. */
   unfinished = 0;
   pulled: Pulled | null = null;
+  onboarded: { readonly from: number; readonly to: number; readonly report: OnboardReport } | null = null;
   admittedAt = 0;
   /** Tokens that prefill has to bring `computed` to before the next token can be said. */
   target: number;
@@ -112,7 +113,8 @@ export class Sequence {
 
   block(kv: SimKv, index: number): KvBlock {
     const size = this.#blockTokens;
-    return kv.block(this.keys[index] ?? '', this.keys[index - 1] ?? null, this.#tokens.slice(index * size, (index + 1) * size));
+    const tokens = this.#tokens.slice(index * size, (index + 1) * size);
+    return kv.block({ key: this.keys[index] ?? '', parent: this.keys[index - 1] ?? null, tokens, tenant: this.request.salt });
   }
 
   /** KV of the leading `computed` tokens is there now: finished blocks get their names in HBM. */
@@ -171,7 +173,7 @@ export class Sequence {
   }
 
   report(now: number): PromptReport {
-    const pulledMs = this.pulled?.report.ms ?? 0;
+    const pulledMs = (this.pulled?.report.ms ?? 0) + (this.onboarded?.report.ms ?? 0);
     return {
       promptTokens: this.request.prompt.length,
       reused: this.#report?.reused ?? { hbm: 0, host: 0, peer: 0, store: 0 },
@@ -179,12 +181,14 @@ export class Sequence {
       queueMs: Math.max(0, this.admittedAt - this.arrivedAt - pulledMs),
       prefillMs: Math.max(0, now - this.admittedAt),
       handOff: this.pulled?.report ?? null,
+      onboard: this.onboarded?.report ?? null,
     };
   }
 
   #reusable(local: readonly LocalTier[]): number {
-    const { pulled } = this;
-    return pulled && pulled.from <= local.length ? Math.max(local.length, pulled.to) : local.length;
+    let reach = local.length;
+    for (const more of [this.onboarded, this.pulled]) if (more && more.from <= reach) reach = Math.max(reach, more.to);
+    return reach;
   }
 
   /** Reuse of the prompt's own tokens, by tier; the first admission counts, a later one after preemption does not. */
@@ -195,10 +199,15 @@ export class Sequence {
     let left = Math.min(promptTokens, this.length - 1);
     for (let index = 0; index < reusable && left > 0; index += 1) {
       const share = Math.min(left, this.#blockTokens);
-      reused[local[index] ?? 'peer'] += share;
+      reused[local[index] ?? this.#elsewhere(index)] += share;
       left -= share;
     }
-    this.#report = { reused, computed: promptTokens - reused.hbm - reused.host - reused.peer };
+    this.#report = { reused, computed: promptTokens - reused.hbm - reused.host - reused.peer - reused.store };
+  }
+
+  #elsewhere(index: number): ReusedTier {
+    const { onboarded } = this;
+    return onboarded && index >= onboarded.from && index < onboarded.to ? 'store' : 'peer';
   }
 
   #nameBlocks(): void {

@@ -13,6 +13,8 @@ export interface KvBlock {
   readonly crc: number;
   /** The whole block as it goes over the wire, of which `tokens` and `bytes` are views. Absent: it is put together when it is sent. */
   readonly frame?: Uint8Array;
+  /** Salt of the tenant that it was computed for; absent: shared. */
+  readonly tenant?: string;
 }
 
 /** CRC-32 (IEEE 802.3), unsigned. It, and not Castagnoli's, since processors fold it twice as fast as they step through the other. */

@@ -218,10 +218,39 @@ describe('onChange', () => {
     stop();
     tier.put(blockOf(1, 0));
     expect(changes).toEqual([
-      { type: 'changed', removed: [], stored: [keyOf(1, 0), keyOf(1, 1)] },
-      { type: 'changed', removed: [keyOf(1, 1), keyOf(1, 0)], stored: [keyOf(2, 0), keyOf(2, 1)] },
+      { type: 'changed', removed: [], stored: [keyOf(1, 0), keyOf(1, 1)], evicted: [] },
+      {
+        type: 'changed',
+        removed: [keyOf(1, 1), keyOf(1, 0)],
+        stored: [keyOf(2, 0), keyOf(2, 1)],
+        evicted: [blockOf(1, 1), blockOf(1, 0)],
+      },
       { type: 'cleared' },
     ]);
+  });
+
+  it('makes room for more than was asked, once it must, so that blocks leave together', () => {
+    const bytes = blockOf(1, 0).bytes.byteLength;
+    const tier = new HostTier({ capacityBytes: 32 * bytes, clock: new FakeClock(), evictBytes: 3 * bytes });
+    const evicted: number[] = [];
+    tier.onChange((change) => {
+      if (change.type === 'changed') evicted.push(change.evicted.length);
+    });
+    tier.putChain(chainOf(1, 32));
+    for (let index = 0; index < 4; index++) tier.put(blockOf(2, index));
+    expect(evicted).toEqual([0, 3, 0, 0, 3]);
+    expect(tier.size).toBe(30);
+  });
+
+  it('drops a damaged block, but none under a lease', () => {
+    const { tier } = tierOf(4);
+    tier.putChain(chainOf(1, 2));
+    tier.lease([keyOf(1, 0)], 1000);
+    expect(tier.discard(keyOf(1, 1))).toBe(true);
+    expect(tier.discard(keyOf(1, 0))).toBe(false);
+    expect(tier.discard(keyOf(1, 1))).toBe(false);
+    expect(tier.keys()).toEqual([keyOf(1, 0)]);
+    expect(tier.usedBytes).toBe(blockOf(1, 0).bytes.byteLength);
   });
 });
 

@@ -18,6 +18,11 @@ import { EvictionOrder, type Held } from './order.ts';
 export interface HostTierOptions {
   readonly capacityBytes: number;
   readonly clock: Clock;
+  /**
+   * Once room must be made, at least so much is made, as far as anything may go: what leaves together moves on in one piece. At most an
+   * eighth of the capacity. Default 0.
+   */
+  readonly evictBytes?: number;
   /** Leases alive at one time; more are not given. Default 4096. */
   readonly maxLeases?: number;
   /** Default: random UUIDs, since a peer that knows the id may end the lease. */
@@ -26,7 +31,13 @@ export interface HostTierOptions {
 
 /** What one call changed, in the order: removed, then stored. A clear names no keys. */
 export type HostChange =
-  | { readonly type: 'changed'; readonly removed: readonly string[]; readonly stored: readonly string[] }
+  | {
+      readonly type: 'changed';
+      readonly removed: readonly string[];
+      readonly stored: readonly string[];
+      /** The removed blocks, the oldest first. Whole until the listeners have returned, not longer. */
+      readonly evicted: readonly KvBlock[];
+    }
   | { readonly type: 'cleared' };
 
 export interface Lease {
@@ -37,6 +48,7 @@ export interface Lease {
 
 export class HostTier {
   readonly capacityBytes: number;
+  readonly #evictBytes: number;
   readonly #blocks = new Map<string, Held>();
   readonly #order = new EvictionOrder();
   readonly #leases: Leases;
@@ -48,6 +60,7 @@ export class HostTier {
   constructor(options: HostTierOptions) {
     if (!(options.capacityBytes >= 0)) throw new RangeError(`capacityBytes: expected 0 or more, got ${options.capacityBytes}`);
     this.capacityBytes = options.capacityBytes;
+    this.#evictBytes = Math.min(options.evictBytes ?? 0, options.capacityBytes / 8);
     this.#leases = new Leases({
       clock: options.clock,
       maxLeases: options.maxLeases ?? 4096,
@@ -94,12 +107,12 @@ export class HostTier {
   putChain(blocks: readonly KvBlock[]): number {
     this.#leases.expire();
     const stored: string[] = [];
-    const removed: string[] = [];
+    const evicted: KvBlock[] = [];
     const chain: Held[] = [];
     for (const block of blocks) {
       let held = this.#blocks.get(block.key);
       if (!held) {
-        if (!this.#makeRoom(block.bytes.byteLength, removed)) break;
+        if (!this.#makeRoom(block.bytes.byteLength, evicted)) break;
         held = { block, pins: 0, older: null, newer: null };
         this.#blocks.set(block.key, held);
         this.#usedBytes += block.bytes.byteLength;
@@ -109,7 +122,7 @@ export class HostTier {
       chain.push(held);
     }
     for (let index = chain.length - 1; index >= 0; index--) this.#unpin(chain[index] as Held);
-    this.#tell(removed, stored);
+    this.#tell(evicted, stored);
     return chain.length;
   }
 
@@ -133,6 +146,17 @@ export class HostTier {
   /** The block, without counting it as used. */
   peek(key: string): KvBlock | null {
     return this.#blocks.get(key)?.block ?? null;
+  }
+
+  /** Drops a block that turned out to be damaged. False when a lease keeps it, or it is not held. */
+  discard(key: string): boolean {
+    const held = this.#blocks.get(key);
+    if (!held || held.pins > 0) return false;
+    this.#order.remove(held);
+    this.#blocks.delete(key);
+    this.#usedBytes -= held.block.bytes.byteLength;
+    for (const listener of this.#listeners) listener({ type: 'changed', removed: [key], stored: [], evicted: [] });
+    return true;
   }
 
   /** How many leading blocks of the prompt are held with the very tokens. Counts them as just used. */
@@ -199,17 +223,19 @@ export class HostTier {
     for (const listener of this.#listeners) listener({ type: 'cleared' });
   }
 
-  #makeRoom(bytes: number, removed: string[]): boolean {
+  #makeRoom(bytes: number, evicted: KvBlock[]): boolean {
     // Evicting for a block that can never fit would only lose what is held.
     if (bytes > this.capacityBytes) return false;
-    while (this.#usedBytes + bytes > this.capacityBytes) {
+    if (this.#usedBytes + bytes <= this.capacityBytes) return true;
+    const target = this.capacityBytes - Math.max(bytes, this.#evictBytes);
+    while (this.#usedBytes > target) {
       const oldest = this.#order.takeOldest();
-      if (!oldest) return false;
+      if (!oldest) break;
       this.#blocks.delete(oldest.block.key);
       this.#usedBytes -= oldest.block.bytes.byteLength;
-      removed.push(oldest.block.key);
+      evicted.push(oldest.block);
     }
-    return true;
+    return this.#usedBytes + bytes <= this.capacityBytes;
   }
 
   #pin(held: Held): void {
@@ -227,8 +253,9 @@ export class HostTier {
     this.#pinnedBytes -= held.block.bytes.byteLength;
   }
 
-  #tell(removed: readonly string[], stored: readonly string[]): void {
-    if (removed.length === 0 && stored.length === 0) return;
-    for (const listener of this.#listeners) listener({ type: 'changed', removed, stored });
+  #tell(evicted: readonly KvBlock[], stored: readonly string[]): void {
+    if (evicted.length === 0 && stored.length === 0) return;
+    const removed = evicted.map(({ key }) => key);
+    for (const listener of this.#listeners) listener({ type: 'changed', removed, stored, evicted });
   }
 }

@@ -44,11 +44,11 @@ export class FrameMemory {
   }
 
   /** The block whose KV bytes were put into the frame; `tokens` are copied into it. */
-  block(frame: Buffer, named: Pick<KvBlock, 'key' | 'parent' | 'tokens'>): KvBlock {
+  block(frame: Buffer, named: Pick<KvBlock, 'key' | 'parent' | 'tokens' | 'tenant'>): KvBlock {
     const tokens = new Int32Array(frame.buffer, frame.byteOffset + HEADER_BYTES, this.#shape.blockTokens);
     tokens.set(named.tokens);
     const bytes = this.bytesOf(frame);
-    const block = { key: named.key, parent: named.parent, tokens, bytes, crc: checksum(bytes), frame };
+    const block = { ...named, tokens, bytes, crc: checksum(bytes), frame };
     writeBlockHeader(frame, 0, block);
     return block;
   }

@@ -2,6 +2,7 @@
 import type { Directory } from '../../kv/index.ts';
 import type { Clock } from '../../shared/index.ts';
 import type { Admission } from '../admission/admission.ts';
+import type { RequestRecord } from '../record/index.ts';
 import type { Chooser } from './choose.ts';
 import type { Deadlines, Watchman } from './deadlines.ts';
 import type { Flight } from './flight.ts';
@@ -13,6 +14,8 @@ export interface DispatchContext {
   readonly admission: Admission;
   readonly watchman: Watchman<Flight>;
   readonly deadlines: Deadlines;
+  /** Keys of the blocks of a request's prompt, for as long as its record is kept. */
+  readonly chains: WeakMap<RequestRecord, Float64Array>;
   /** A 32-bit seed for a sampled request that brought none. */
   readonly newSeed: () => number;
   /** Called once per request, when it has ended and holds nothing any more. */

@@ -183,6 +183,7 @@ export class Flight implements Applicant, Watched {
       );
     const speech = this.#booking.reserve(choice);
     this.#ledger.placed(choice.decision, choice.prompt.tokens, speech.events.tokens);
+    this.#context.chains.set(this.record, choice.prompt.keys);
     if (choice.prefill) this.#prefill(choice.prefill, speech);
     else this.#decode(choice, speech);
   }

@@ -13,6 +13,8 @@ export interface LedgerOptions {
   readonly probe: boolean;
 }
 
+const TIERS = ['hbm', 'host', 'peer', 'store'] as const;
+
 export class Ledger {
   readonly record: RequestRecord;
   /** Monotonic milliseconds. */
@@ -119,7 +121,8 @@ export class Ledger {
     ]) {
       if (!instance || !report?.reused) continue;
       instance.promptTokens += report.promptTokens;
-      instance.reusedTokens += report.reused.hbm + report.reused.host;
+      instance.reusedTokens += report.reused.hbm + report.reused.host + report.reused.store;
+      for (const tier of TIERS) instance.reusedByTier[tier] += report.reused[tier];
     }
   }
 }

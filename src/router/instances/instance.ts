@@ -35,6 +35,8 @@ export class Instance implements InstanceView {
   lostBecause: string | null = 'not connected yet';
   promptTokens = 0;
   reusedTokens = 0;
+  /** Prompt tokens that were not computed, by where their KV was. */
+  readonly reusedByTier = { hbm: 0, host: 0, peer: 0, store: 0 };
   #requests: Endpoint;
   #load: EngineLoad | null = null;
   readonly #requestCount = new Burden();

@@ -14,6 +14,8 @@ export interface LegReport {
   readonly prefillMs: number | null;
   /** Null when nothing was handed over. */
   readonly handOff: LegHandOff | null;
+  /** What was read from the store; absent or null = nothing. */
+  readonly onboard?: PromptReport['onboard'];
 }
 
 export interface LegHandOff {

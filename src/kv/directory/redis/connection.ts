@@ -1,7 +1,7 @@
 /** The client library behind three words: what a link needs of a server, a primary behind sentinels, or a cluster. */
 import { Cluster, Redis } from 'ioredis';
 import { type BackoffPolicy, backoffMs } from '../../../shared/index.ts';
-import type { Script } from './scripts.ts';
+import type { Script, ScriptArgument } from './scripts.ts';
 import type { Settings } from './settings.ts';
 
 export interface Connection {
@@ -11,7 +11,7 @@ export interface Connection {
   onError(run: (error: Error) => void): void;
   /** `INFO` of every server that may be written to. */
   infos(): Promise<readonly string[]>;
-  run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
+  run(script: Script, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown>;
   close(): void;
 }
 
@@ -45,13 +45,17 @@ export function openConnection(settings: Settings, options: ConnectionOptions): 
   };
 }
 
-async function runScript(client: Client, script: Script, [count = 0, ...rest]: readonly (string | number)[]): Promise<unknown> {
+async function runScript(client: Client, script: Script, [count = 0, ...rest]: readonly ScriptArgument[]): Promise<unknown> {
+  const send = (command: 'evalsha' | 'eval', text: string) => {
+    if (script.binary) return client.callBuffer(command, text, count, ...rest);
+    return client[command](text, Number(count), ...rest);
+  };
   try {
-    return await client.evalsha(script.sha, count, ...rest);
+    return await send('evalsha', script.sha);
   } catch (error) {
     if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
     // Known to the server from then on, until it restarts.
-    return client.eval(script.text, count, ...rest);
+    return send('eval', script.text);
   }
 }
 

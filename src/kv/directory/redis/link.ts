@@ -10,7 +10,7 @@ import type { Cancel, Clock } from '../../../shared/index.ts';
 import { DirectoryFault } from '../shared/fault.ts';
 import type { Connection } from './connection.ts';
 import { faultOf, type Place } from './failure.ts';
-import type { Script } from './scripts.ts';
+import type { Script, ScriptArgument } from './scripts.ts';
 import { judgeServer } from './server.ts';
 
 const JUDGE_AGAIN_MS = 1_000;
@@ -52,7 +52,7 @@ export class Link {
   }
 
   /** @throws DirectoryFault */
-  async run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+  async run(script: Script, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown> {
     const { budgetMs, maxPending, place } = this.#options;
     if (this.#pending >= maxPending) {
       throw new DirectoryFault('overloaded', `Redis at ${place.shown}: ${maxPending} calls wait already (maxPending): try again later`);
@@ -65,7 +65,7 @@ export class Link {
     this.#connection.close();
   }
 
-  async #send(script: Script, [keys, args]: readonly [readonly string[], readonly (string | number)[]], sent: Sent): Promise<unknown> {
+  async #send(script: Script, [keys, args]: readonly [readonly string[], readonly ScriptArgument[]], sent: Sent): Promise<unknown> {
     this.#pending += 1;
     try {
       if (this.#state.name !== 'fit') await this.#whenFit(sent);

@@ -54,12 +54,18 @@ export function probes(paths: ProbePaths, startSeconds: number): Partial<Contain
 const TMP = '/tmp';
 const HOME = '/home/sluice';
 
-export function folders(engine: InstanceSpec['engine'] | 'router'): {
+/** @param storePath where a store on disk is, which gets a volume of its own */
+export function folders(
+  engine: InstanceSpec['engine'] | 'router',
+  storePath?: string,
+): {
   readonly volumes: Volume[];
   readonly volumeMounts: { name: string; mountPath: string }[];
 } {
   const shared = engine === 'vllm' ? [{ name: 'shm', mountPath: '/dev/shm', volume: { medium: 'Memory' } }] : [];
-  const all = [{ name: 'tmp', mountPath: TMP, volume: {} }, { name: 'home', mountPath: HOME, volume: {} }, ...shared];
+  // No limit of its size: a pod that passes one is thrown off the node, while the store keeps to its capacity by itself.
+  const store = storePath === undefined ? [] : [{ name: 'kv-store', mountPath: storePath, volume: {} }];
+  const all = [{ name: 'tmp', mountPath: TMP, volume: {} }, { name: 'home', mountPath: HOME, volume: {} }, ...shared, ...store];
   return {
     volumes: all.map(({ name, volume }) => ({ name, emptyDir: volume })),
     volumeMounts: all.map(({ name, mountPath }) => ({ name, mountPath })),

@@ -110,6 +110,22 @@ describe('the pod of an instance', () => {
     expect(withoutAddress(container?.args ?? [])).toEqual(args);
   });
 
+  it('mounts a folder for a store on disk, and takes the password of one in Redis from its Secret', () => {
+    const onDisk = instancePod(OWNER, start('decode-1', { ...SIM, store: '{"path":"/kv"}', storePath: '/kv' })).spec;
+    expect(onDisk?.containers[0]?.args?.join(' ')).toContain('--store {"path":"/kv"}');
+    expect(onDisk?.containers[0]?.volumeMounts).toContainEqual({ name: 'kv-store', mountPath: '/kv' });
+    expect(onDisk?.volumes).toContainEqual({ name: 'kv-store', emptyDir: {} });
+    const inRedis = instancePod(
+      OWNER,
+      start('decode-1', { ...SIM, store: '{"url":"redis://r"}', storeSecret: { name: 's', key: 'k' } }),
+    ).spec;
+    expect(inRedis?.containers[0]?.env).toContainEqual({
+      name: 'SLUICE_STORE_PASSWORD',
+      valueFrom: { secretKeyRef: { name: 's', key: 'k', optional: false } },
+    });
+    expect(inRedis?.volumes?.map(({ name }) => name)).not.toContain('kv-store');
+  });
+
   it("takes a user's words as they are, however like a variable of Kubernetes they look", () => {
     const [container] = instancePod(OWNER, start('prefill-0', VLLM)).spec?.containers ?? [];
     expect(container?.env).toContainEqual({ name: 'PRICE', value: '$$(cost) and $$5' });

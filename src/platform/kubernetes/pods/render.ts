@@ -1,4 +1,5 @@
 /** The pod of an instance, and of a router. Pure: equal specs give equal pods. */
+import { STORE_PASSWORD } from '../../../api/facts/index.ts';
 import { engineArguments, routerArguments } from '../../command.ts';
 import type { InstanceSpec, PodSettings, Step } from '../../port.ts';
 import type { Pod } from '../builtin.ts';
@@ -44,7 +45,7 @@ export const CONTAINERS = { instance: 'engine', router: 'router' } as const;
 export function instancePod(owner: PodOwner, { name, spec, revision, family }: Step & { type: 'startInstance' }): Draft<Pod> {
   const { pod, role, engine } = spec;
   if (pod === null) throw new RangeError(`spec of ${name} says nothing about its pod, expected image, resources and overrides`);
-  const { volumes, volumeMounts } = folders(engine);
+  const { volumes, volumeMounts } = folders(engine, spec.storePath);
   const args = engineArguments(name, { host: ADDRESS, port: PORTS.instance }, spec, spec.modelSource);
   const container: Container = {
     name: CONTAINERS.instance,
@@ -52,7 +53,7 @@ export function instancePod(owner: PodOwner, { name, spec, revision, family }: S
     ...(pod.imagePullPolicy === null ? {} : { imagePullPolicy: pod.imagePullPolicy }),
     command: [PROGRAM],
     args: args.map(word),
-    env: environment(spec.env, spec.accelerator === null),
+    env: [...environment(spec.env, spec.accelerator === null), ...storePassword(spec)],
     ports: [{ name: 'http', containerPort: PORTS.instance }],
     resources: resourcesOf(spec, pod),
     ...probes({ alive: '/health', ready: '/health', misses: MISSES }, START_SECONDS[engine]),
@@ -165,6 +166,10 @@ function resourcesOf(
     ...(Object.keys(requests).length === 0 ? {} : { requests }),
     ...(Object.keys({ ...limits, ...gpus }).length === 0 ? {} : { limits: { ...limits, ...gpus } }),
   };
+}
+
+function storePassword({ storeSecret }: InstanceSpec): NonNullable<Container['env']> {
+  return storeSecret === undefined ? [] : [{ name: STORE_PASSWORD, valueFrom: { secretKeyRef: { ...storeSecret, optional: false } } }];
 }
 
 /** How long an instance that is asked to end waits for leases; a user's argument may say it longer. */

@@ -1,0 +1,28 @@
+/** Reading a prompt's KV from the store, when that is faster than computing it or pulling it. The bytes really come, and are verified. */
+import type { StoreTier } from '../../kv/index.ts';
+import type { EngineCosts } from '../port.ts';
+import type { Sequence } from './sequence.ts';
+
+export interface OnboardOptions {
+  readonly sequence: Sequence;
+  /** Leading blocks that are here. */
+  readonly local: number;
+  readonly costs: EngineCosts;
+  readonly signal: AbortSignal;
+}
+
+/** Null when nothing came. Never rejects. */
+export async function onboard(tier: StoreTier, { sequence, local, costs, signal }: OnboardOptions): Promise<Sequence['onboarded']> {
+  const { ticket, pullDeadlineMs } = sequence.request;
+  const price = { fixedMs: costs.pullFixed, msPerMiB: costs.pullPerMiB, copyMs: 0 };
+  const { from, blocks, ...report } = await tier.onboard({
+    keys: sequence.keys,
+    tokens: sequence.tokens,
+    resident: local,
+    peer: ticket && ticket.blocks > 0 ? { blocks: ticket.blocks, price, blocksPerCopy: Number.MAX_SAFE_INTEGER } : null,
+    deadlineMs: pullDeadlineMs,
+    signal,
+  });
+  if (blocks.length === 0 && report.failed === null) return null;
+  return { from, to: from + blocks.length, report: { blocks: blocks.length, ...report } };
+}

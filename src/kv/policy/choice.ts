@@ -1,0 +1,123 @@
+/**
+ * Where the KV of a prompt is to come from: what is resident stays, and of the blocks behind it each comes from host memory, a peer or the
+ * store, or is computed, so that the expected milliseconds until the last of them is there are the fewest (Fu, arXiv 2405.08944: the four
+ * metrics of long contexts are all bytes of KV over some bandwidth; papers.md 1.6.3). Pure.
+ */
+import { type LinkPrice, moveMs } from './link.ts';
+
+export type Source = 'host' | 'peer' | 'store';
+
+export interface Offer {
+  /** Leading blocks of the prompt that it has. */
+  readonly blocks: number;
+  readonly price: LinkPrice;
+  /** Blocks that one copy moves. */
+  readonly blocksPerCopy: number;
+}
+
+export interface OnboardQuestion {
+  /** Blocks of the prompt that may be reused at all. */
+  readonly blocks: number;
+  /** Leading ones that need no moving. */
+  readonly resident: number;
+  readonly offers: Partial<Record<Source, Offer>>;
+  readonly blockTokens: number;
+  readonly bytesPerBlock: number;
+  /** Milliseconds to compute `tokens` after `context` ones. */
+  readonly prefillMs: (tokens: number, context: number) => number;
+  /** Moving must be done by then; what cannot be is computed. */
+  readonly deadlineMs?: number;
+}
+
+export interface OnboardStep {
+  readonly from: Source | 'recompute';
+  /** Blocks, `start` to before `end`. */
+  readonly start: number;
+  readonly end: number;
+  readonly ms: number;
+}
+
+export interface OnboardPlan {
+  /** In order of the prompt; they cover the blocks from the first that is not resident. */
+  readonly steps: readonly OnboardStep[];
+  readonly totalMs: number;
+  /** What computing all of them would take. */
+  readonly recomputeMs: number;
+  readonly reason: string;
+}
+
+const SOURCES: readonly Source[] = ['host', 'peer', 'store'];
+
+export function planOnboard(question: OnboardQuestion): OnboardPlan {
+  const recompute = computeStep(question, question.resident);
+  const recomputeMs = recompute?.ms ?? 0;
+  const plans = subsets(question)
+    .flatMap((used) => ends(question, used).map((end) => planOf(question, used, end)))
+    .filter((plan) => plan !== null);
+  // The first of equals: fewer sources, fewer blocks moved.
+  const best = plans.reduce((least, plan) => (plan.totalMs < least.totalMs ? plan : least), {
+    steps: recompute ? [recompute] : [],
+    totalMs: recomputeMs,
+  });
+  return { ...best, recomputeMs, reason: reasonOf(best.steps, best.totalMs, recomputeMs) };
+}
+
+/** Whether blocks are worth their room below: reading them back must be faster than computing them, at the least that can cost. */
+export function isWorthKeeping(
+  blocks: number,
+  { offer, blockTokens, bytesPerBlock, prefillMs }: Pick<OnboardQuestion, 'blockTokens' | 'bytesPerBlock' | 'prefillMs'> & { offer: Offer },
+): boolean {
+  return stepMs(offer, blocks, bytesPerBlock) < prefillMs(blocks * blockTokens, 0);
+}
+
+function subsets({ resident, offers }: OnboardQuestion): Source[][] {
+  const there = SOURCES.filter((source) => (offers[source]?.blocks ?? 0) > resident);
+  return Array.from({ length: 2 ** there.length - 1 }, (_, mask) => there.filter((_source, bit) => ((mask + 1) >> bit) & 1));
+}
+
+/** Where moving may end and computing begin: where one of the sources has no more. */
+function ends({ blocks, offers }: OnboardQuestion, used: readonly Source[]): number[] {
+  return [...new Set(used.map((source) => Math.min(blocks, offers[source]?.blocks ?? 0)))];
+}
+
+/** Every block up to `end` from the cheapest of `used` that has it; null when one of them is not needed. */
+function planOf(question: OnboardQuestion, used: readonly Source[], end: number): { steps: OnboardStep[]; totalMs: number } | null {
+  const { resident, offers, bytesPerBlock, deadlineMs = Number.POSITIVE_INFINITY } = question;
+  const byPrice = used.toSorted((a, b) => perBlockMs(offers[a] as Offer, bytesPerBlock) - perBlockMs(offers[b] as Offer, bytesPerBlock));
+  const steps: OnboardStep[] = [];
+  let at = resident;
+  for (const source of byPrice) {
+    const offer = offers[source] as Offer;
+    const to = Math.min(end, offer.blocks);
+    if (to <= at) return null;
+    steps.push({ from: source, start: at, end: to, ms: stepMs(offer, to - at, bytesPerBlock) });
+    at = to;
+  }
+  // What each needs is not waited for one after the other only if links differ; they share the machine, so the sum is what to expect.
+  const movingMs = steps.reduce((sum, { ms }) => sum + ms, 0);
+  if (movingMs > deadlineMs) return null;
+  const rest = computeStep(question, at);
+  if (rest) steps.push(rest);
+  return { steps, totalMs: movingMs + (rest?.ms ?? 0) };
+}
+
+function computeStep({ blocks, blockTokens, prefillMs }: OnboardQuestion, start: number): OnboardStep | null {
+  if (start >= blocks) return null;
+  return { from: 'recompute', start, end: blocks, ms: prefillMs((blocks - start) * blockTokens, start * blockTokens) };
+}
+
+function stepMs({ price, blocksPerCopy }: Offer, blocks: number, bytesPerBlock: number): number {
+  return moveMs(price, blocks * bytesPerBlock, Math.ceil(blocks / blocksPerCopy));
+}
+
+function perBlockMs(offer: Offer, bytesPerBlock: number): number {
+  return (offer.price.msPerMiB * bytesPerBlock) / 2 ** 20 + offer.price.copyMs / offer.blocksPerCopy;
+}
+
+function reasonOf(steps: readonly OnboardStep[], totalMs: number, recomputeMs: number): string {
+  const moved = steps.filter(({ from }) => from !== 'recompute');
+  if (steps.length === 0) return 'all of it is resident';
+  if (moved.length === 0) return `computing takes ${recomputeMs.toFixed(2)} ms, and no tier would be faster`;
+  const ways = moved.map(({ from, start, end }) => `${end - start} blocks from ${from}`).join(', ');
+  return `${ways}: ${totalMs.toFixed(2)} ms in all, computing would take ${recomputeMs.toFixed(2)} ms`;
+}

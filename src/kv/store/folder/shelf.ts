@@ -1,0 +1,259 @@
+/**
+ * Values as files of a folder on disk, which the processes of one machine may share: each keeps its own catalog of it, and looks again when
+ * the folder has changed.
+ *
+ * Invariants
+ * - A file is written under a name that nobody reads and then renamed: what has a group's name is whole, unless the machine lost power,
+ *   which its checksums tell.
+ * - Files with names that are not ours are never touched.
+ * - Nothing is waited for synchronously.
+ */
+import type { Clock } from '../../../shared/index.ts';
+import { GROUP_HEAD_BYTES, indexBytes, readGroupHead, readGroupKeys } from '../group.ts';
+import type { StoreCondition, StoreUsage } from '../port.ts';
+import { type Shelf, type ShelfSave, type ShelfValue, StoreTrouble } from '../shelf.ts';
+import { FolderCatalog, type FolderEntry } from './catalog.ts';
+import { codeOf, type Files, troubleOf } from './files.ts';
+
+export interface FolderShelfOptions {
+  readonly path: string;
+  readonly capacityBytes: number;
+  /** Bytes of one tenant at most. */
+  readonly tenantBytes: number;
+  readonly clock: Clock;
+  readonly files: Files;
+  /** Sets names of files under way apart from those of other processes. */
+  readonly writer: string;
+}
+
+/** Files of one folder that are looked at; more count as none of ours. */
+const MOST_FILES = 65_536;
+const LOOK_AGAIN_MS = 250;
+/** A file under way for longer belongs to a process that is gone. */
+const LEFT_BEHIND_MS = 600_000;
+const NAME = /^([0-9a-f]{32}-[0-9a-f]{1,4})(\.pin)?\.kv$/;
+const UNDER_WAY = /^\.[0-9a-f-]+\.[\w-]+\.tmp$/;
+
+export class FolderShelf implements Shelf {
+  readonly kind = 'folder';
+  readonly place: string;
+  readonly #options: FolderShelfOptions;
+  readonly #catalog = new FolderCatalog();
+  #lookedAt = Number.NEGATIVE_INFINITY;
+  #folderTime = -1;
+  #looking: Promise<void> | null = null;
+  #written = 0;
+
+  constructor(options: FolderShelfOptions) {
+    this.#options = options;
+    this.place = options.path;
+  }
+
+  /** Makes the folder, and learns what is in it. @throws StoreTrouble */
+  async open(): Promise<void> {
+    await this.#guarded(() => this.#options.files.mkdir(this.place));
+    await this.#look();
+    await this.#guarded(() => this.#makeRoom(0));
+  }
+
+  async find(keys: readonly string[]): Promise<readonly (string | null)[]> {
+    const ids = () => keys.map((key) => this.#catalog.holder(key));
+    if (ids().includes(null)) await this.#lookIfChanged();
+    return ids();
+  }
+
+  async load(id: string): Promise<Buffer | null> {
+    const entry = this.#catalog.get(id);
+    if (!entry) return null;
+    const value = await this.#guarded(() => this.#options.files.read(this.#pathOf(entry)));
+    if (value === null) this.#catalog.remove(id);
+    return value;
+  }
+
+  async touch(ids: readonly string[]): Promise<void> {
+    const entries = ids.map((id) => this.#catalog.touch(id)).filter((entry) => entry !== null);
+    // Its time is what other processes go by, and this one when it starts again; one that is gone meanwhile needs none.
+    for (const entry of entries) await this.#guarded(() => this.#options.files.touch(this.#pathOf(entry), this.#options.clock.wall()));
+  }
+
+  async save(value: ShelfValue): Promise<ShelfSave> {
+    const { capacityBytes, tenantBytes } = this.#options;
+    const size = value.bytes.length;
+    await this.#lookIfChanged();
+    const own = this.#catalog.victims(size, tenantBytes, value.tenant);
+    if (size > capacityBytes || size > tenantBytes || own === null) return { refused: this.#tooLarge(size), evicted: [] };
+    const evicted = await this.#guarded(async () => [...(await this.#removeAll(own)), ...(await this.#makeRoom(size))]);
+    const entry: FolderEntry = { id: value.id, keys: value.keys, bytes: size, tenant: value.tenant, pinned: value.pinned };
+    let notice: StoreCondition | undefined;
+    try {
+      await this.#write(entry, value.bytes);
+    } catch (thrown) {
+      if (!isFull(thrown)) throw this.#trouble(thrown);
+      // The disk is smaller than the capacity, or others use it: what we hold gives way once.
+      const more = await this.#guarded(() => this.#makeRoom(Math.min(capacityBytes, capacityBytes - this.#catalog.usedBytes + size)));
+      evicted.push(...more);
+      try {
+        if (more.length === 0) throw thrown;
+        await this.#write(entry, value.bytes);
+        notice = troubleOf(thrown, this.place);
+      } catch (again) {
+        return { refused: troubleOf(again, this.place), evicted };
+      }
+    }
+    this.#catalog.add(entry);
+    return { refused: null, evicted, ...(notice ? { notice } : {}) };
+  }
+
+  async remove(id: string): Promise<void> {
+    const entry = this.#catalog.remove(id);
+    if (entry) await this.#guarded(() => this.#options.files.remove(this.#pathOf(entry)));
+  }
+
+  async pin(ids: readonly string[], pinned: boolean): Promise<void> {
+    for (const id of ids) {
+      const entry = this.#catalog.get(id);
+      if (!entry || entry.pinned === pinned) continue;
+      const renamed = { ...entry, pinned };
+      await this.#guarded(() => this.#options.files.rename(this.#pathOf(entry), this.#pathOf(renamed)));
+      this.#catalog.add(renamed);
+    }
+  }
+
+  async ids(limit: number): Promise<readonly string[]> {
+    await this.#lookIfChanged();
+    return this.#catalog.ids(limit);
+  }
+
+  async usage(): Promise<StoreUsage> {
+    await this.#lookIfChanged();
+    const { usedBytes, pinnedBytes, size } = this.#catalog;
+    return { usedBytes, pinnedBytes, capacityBytes: this.#options.capacityBytes, groups: size };
+  }
+
+  async close(): Promise<void> {
+    await this.#looking;
+  }
+
+  async #write(entry: FolderEntry, bytes: Buffer): Promise<void> {
+    this.#written += 1;
+    const { files, writer } = this.#options;
+    const underWay = `${this.place}/.${entry.id}.${writer}-${this.#written}.tmp`;
+    try {
+      await files.write(underWay, bytes);
+      await files.rename(underWay, this.#pathOf(entry));
+    } catch (thrown) {
+      await files.remove(underWay).catch(() => undefined); // what was written of it is removed when the folder is opened again
+      throw thrown;
+    }
+  }
+
+  /** Removes what has to go for `bytes` more; keys of its blocks. */
+  async #makeRoom(bytes: number): Promise<string[]> {
+    const { capacityBytes } = this.#options;
+    return this.#removeAll(this.#catalog.victims(bytes, capacityBytes) ?? []);
+  }
+
+  async #removeAll(entries: readonly FolderEntry[]): Promise<string[]> {
+    const keys: string[] = [];
+    for (const entry of entries) {
+      this.#catalog.remove(entry.id);
+      await this.#options.files.remove(this.#pathOf(entry));
+      keys.push(...entry.keys.filter((key) => this.#catalog.holder(key) === null));
+    }
+    return keys;
+  }
+
+  async #lookIfChanged(): Promise<void> {
+    const { clock, files } = this.#options;
+    if (this.#looking) return this.#looking;
+    if (clock.now() < this.#lookedAt + LOOK_AGAIN_MS) return;
+    this.#lookedAt = clock.now();
+    const time = await this.#guarded(() => files.time(this.place));
+    if (time !== this.#folderTime) await this.#look();
+  }
+
+  /** Brings the catalog in step with the folder. One at a time. */
+  #look(): Promise<void> {
+    this.#looking ??= this.#guarded(() => this.#readFolder()).finally(() => {
+      this.#looking = null;
+    });
+    return this.#looking;
+  }
+
+  async #readFolder(): Promise<void> {
+    const { files, clock } = this.#options;
+    this.#lookedAt = clock.now();
+    this.#folderTime = await files.time(this.place);
+    const names = await files.list(this.place);
+    const there = new Set<string>();
+    const fresh: { entry: FolderEntry; time: number }[] = [];
+    for (const name of names.slice(0, MOST_FILES)) {
+      const [, id, pin] = NAME.exec(name) ?? [];
+      if (id === undefined) {
+        await this.#sweep(name);
+        continue;
+      }
+      there.add(id);
+      const known = this.#catalog.get(id);
+      if (known && known.pinned === (pin !== undefined)) continue;
+      const read = await this.#readEntry(name, id, pin !== undefined);
+      if (read) fresh.push(read);
+    }
+    for (const id of this.#catalog.ids(MOST_FILES)) if (!there.has(id)) this.#catalog.remove(id);
+    for (const { entry } of fresh.toSorted((a, b) => a.time - b.time)) this.#catalog.add(entry);
+  }
+
+  async #readEntry(name: string, id: string, pinned: boolean): Promise<{ entry: FolderEntry; time: number } | null> {
+    const { files } = this.#options;
+    const path = `${this.place}/${name}`;
+    const start = await files.start(path, GROUP_HEAD_BYTES);
+    if (start === null) return null;
+    const head = readGroupHead(start.bytes);
+    // Damaged ones are found when they are read; they count, so that they go one day. Other versions' files stay as they are.
+    const whole = 'why' in head || head.count === 0 ? null : await files.start(path, indexBytes(head.count));
+    if ('why' in head && head.version) return null;
+    const keys =
+      whole === null || 'why' in head || whole.bytes.length < indexBytes(head.count) ? [] : readGroupKeys(whole.bytes, head.count);
+    const named = keys.length > 0 ? keys : [id.slice(0, 32)];
+    return { entry: { id, keys: named, bytes: start.size, tenant: 'why' in head ? '' : head.tenant, pinned }, time: start.time };
+  }
+
+  async #sweep(name: string): Promise<void> {
+    const { files, clock } = this.#options;
+    if (!UNDER_WAY.test(name)) return;
+    const path = `${this.place}/${name}`;
+    const start = await files.start(path, 0);
+    if (start !== null && start.time < clock.wall() - LEFT_BEHIND_MS) await files.remove(path);
+  }
+
+  #pathOf({ id, pinned }: FolderEntry): string {
+    return `${this.place}/${id}${pinned ? '.pin' : ''}.kv`;
+  }
+
+  #tooLarge(size: number): StoreCondition {
+    const { capacityBytes, tenantBytes } = this.#options;
+    if (size <= capacityBytes) {
+      return {
+        reason: 'OverQuota',
+        message: `${size} bytes are more than one tenant may have (${tenantBytes}): raise kv.store.tenantShare`,
+      };
+    }
+    return { reason: 'Full', message: `a group of ${size} bytes is larger than the whole store (${capacityBytes}): raise its capacity` };
+  }
+
+  async #guarded<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (thrown) {
+      throw this.#trouble(thrown);
+    }
+  }
+
+  #trouble(thrown: unknown): StoreTrouble {
+    return thrown instanceof StoreTrouble ? thrown : new StoreTrouble(troubleOf(thrown, this.place), thrown);
+  }
+}
+
+function isFull(thrown: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes(codeOf(thrown) ?? '');
+}

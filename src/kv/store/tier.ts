@@ -1,0 +1,203 @@
+/**
+ * The store as the tier of one instance: what host memory gives up is written there, and what a prompt finds there is read when that is
+ * faster than computing it.
+ *
+ * Invariants
+ * - A request waits no longer than its deadline, and not at all when computing is expected to be faster.
+ * - Nothing is moved faster than the byte budget; what it holds up is dropped when too much waits.
+ */
+import type { Clock } from '../../shared/index.ts';
+import type { KvBlock } from '../host/block.ts';
+import { isWorthKeeping, type Offer, type OnboardPlan, type OnboardQuestion, planOnboard } from '../policy/choice.ts';
+import { LinkMeter, type LinkPrice, moveMs } from '../policy/link.ts';
+import type { BlockShape } from '../transfer/frames.ts';
+import type { BlockStore, StoreChange, StoreCondition, StoreCounters, StoreRead, StoreUsage, StoreVerdict } from './port.ts';
+import { GROUP_BYTES } from './runs.ts';
+
+export interface StoreTierOptions extends BlockShape {
+  readonly store: BlockStore;
+  readonly clock: Clock;
+  /** Milliseconds to compute `tokens` after `context` ones, as of now. */
+  readonly prefillMs: (tokens: number, context: number) => number;
+}
+
+export interface OnboardRequest {
+  /** Of all blocks of the prompt that may be reused. */
+  readonly keys: readonly string[];
+  readonly tokens: Int32Array;
+  /** Leading blocks that need no moving. */
+  readonly resident: number;
+  /** What a peer offers, if one does. */
+  readonly peer: Offer | null;
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** What came of it. `from` is the index of the first of `blocks`. */
+export interface Onboarded extends Pick<StoreRead, 'blocks' | 'bytes' | 'copies' | 'ms' | 'failed'> {
+  readonly from: number;
+}
+
+export interface StoreTierStats {
+  readonly kind: BlockStore['kind'];
+  readonly place: string;
+  readonly condition: StoreCondition;
+  readonly usage: StoreUsage;
+  readonly counters: StoreCounters;
+  readonly price: LinkPrice;
+  /** Times that reading was the best, and that computing was although there was something to read. */
+  readonly onboarded: number;
+  readonly recomputed: number;
+}
+
+/** Until something is measured: a disk of 1 GB/s, a server of half that. */
+const DECLARED: Readonly<Record<BlockStore['kind'], LinkPrice>> = {
+  folder: { fixedMs: 1, msPerMiB: 1, copyMs: 0.2 },
+  redis: { fixedMs: 2, msPerMiB: 2, copyMs: 0.5 },
+};
+/** Asking what is stored takes so long at most. */
+const MATCH_MS = 100;
+const USAGE_EVERY_MS = 1_000;
+const NO_USAGE: StoreUsage = { usedBytes: 0, pinnedBytes: 0, capacityBytes: 0, groups: 0 };
+
+export class StoreTier {
+  readonly #options: StoreTierOptions;
+  readonly #meter: LinkMeter;
+  #usage = NO_USAGE;
+  #usageAt = Number.NEGATIVE_INFINITY;
+  #onboarded = 0;
+  #recomputed = 0;
+
+  constructor(options: StoreTierOptions) {
+    this.#options = options;
+    this.#meter = new LinkMeter(DECLARED[options.store.kind]);
+    this.#refresh();
+  }
+
+  get store(): BlockStore {
+    return this.#options.store;
+  }
+
+  /** Writes what host memory gave up, unless it would be faster computed than read back. Its memory may be used again at once. */
+  offload(blocks: readonly KvBlock[]): void {
+    const { store, prefillMs, blockTokens, bytesPerBlock } = this.#options;
+    if (!isWorthKeeping(blocks.length, { offer: this.#offer(blocks.length), prefillMs, blockTokens, bytesPerBlock })) return;
+    const byTenant = Map.groupBy(blocks, ({ tenant = '' }) => tenant);
+    for (const [tenant, own] of byTenant) void store.write(own, { tenant }).then(() => this.#refresh());
+  }
+
+  /** What is best for a prompt, by what is stored now. */
+  async plan(request: OnboardRequest): Promise<OnboardPlan> {
+    const { keys, resident, peer, deadlineMs, signal } = request;
+    const stored = resident < keys.length ? await this.#match(keys.slice(resident), Math.min(MATCH_MS, deadlineMs), signal) : 0;
+    const offers: OnboardQuestion['offers'] = {
+      ...(peer === null ? {} : { peer }),
+      ...(stored === 0 ? {} : { store: this.#offer(resident + stored) }),
+    };
+    const { blockTokens, bytesPerBlock, prefillMs } = this.#options;
+    return planOnboard({ blocks: keys.length, resident, offers, blockTokens, bytesPerBlock, prefillMs, deadlineMs });
+  }
+
+  /** Reads the blocks that a plan wants from here, from the first that is not resident; nothing when it wants none. */
+  async onboard(request: OnboardRequest): Promise<Onboarded> {
+    const { keys, tokens, resident, deadlineMs, signal } = request;
+    const startedAt = this.#options.clock.now();
+    const nothing: Onboarded = { from: resident, blocks: [], bytes: 0, copies: 0, ms: 0, failed: null };
+    if (resident >= keys.length || this.#cannotBeat(request)) return nothing;
+    const plan = await this.plan(request);
+    const [first] = plan.steps;
+    if (first?.from !== 'store') {
+      if (first?.from === 'recompute' && plan.steps.length === 1) this.#recomputed += 1;
+      return nothing;
+    }
+    const { store, clock, blockTokens, bytesPerBlock } = this.#options;
+    const read = await store.read({
+      keys: keys.slice(first.start, first.end),
+      tokens: tokens.subarray(first.start * blockTokens, first.end * blockTokens),
+      blockTokens,
+      bytesPerBlock,
+      deadlineMs: Math.max(0, deadlineMs - (clock.now() - startedAt)),
+      signal,
+    });
+    if (read.failed === null || read.bytes > 0) this.#meter.moved({ ...read, at: clock.now() });
+    if (read.blocks.length > 0) this.#onboarded += 1;
+    return {
+      from: first.start,
+      blocks: read.blocks,
+      bytes: read.bytes,
+      copies: read.copies,
+      ms: clock.now() - startedAt,
+      failed: read.failed,
+    };
+  }
+
+  keys(limit: number): string[] {
+    return this.store.keys(limit);
+  }
+
+  onChange(listener: (change: StoreChange) => void): () => void {
+    return this.store.onChange(listener);
+  }
+
+  verify(maxGroups: number): Promise<StoreVerdict> {
+    return this.store.verify(maxGroups);
+  }
+
+  /** As of the last look, which is at most a second old while anybody asks. */
+  stats(): StoreTierStats {
+    this.#refresh();
+    const { store, clock } = this.#options;
+    return {
+      kind: store.kind,
+      place: store.place,
+      condition: store.condition(),
+      usage: this.#usage,
+      counters: store.counters(),
+      price: this.#meter.price(clock.now()),
+      onboarded: this.#onboarded,
+      recomputed: this.#recomputed,
+    };
+  }
+
+  close(): Promise<void> {
+    return this.store.close();
+  }
+
+  #refresh(): void {
+    const { store, clock } = this.#options;
+    if (clock.now() < this.#usageAt + USAGE_EVERY_MS) return;
+    this.#usageAt = clock.now();
+    void store.usage().then((usage) => {
+      this.#usage = usage;
+    });
+  }
+
+  /** A peer that has all and is expected to be faster: then nobody need be asked what is stored. */
+  #cannotBeat({ keys, resident, peer }: OnboardRequest): boolean {
+    if (peer === null || peer.blocks < keys.length) return false;
+    const bytes = (keys.length - resident) * this.#options.bytesPerBlock;
+    const copies = (offer: Offer) => Math.ceil((keys.length - resident) / offer.blocksPerCopy);
+    const own = this.#offer(keys.length);
+    return moveMs(peer.price, bytes, copies(peer)) <= moveMs(own.price, bytes, copies(own));
+  }
+
+  /** A store that hangs must not hold up a request. */
+  #match(keys: readonly string[], withinMs: number, signal: AbortSignal): Promise<number> {
+    const { store, clock } = this.#options;
+    return new Promise((resolve) => {
+      const none = () => resolve(0);
+      const cancel = clock.after(withinMs, none);
+      signal.addEventListener('abort', none, { once: true });
+      void store.match(keys).then((count) => {
+        cancel();
+        signal.removeEventListener('abort', none);
+        resolve(count);
+      });
+    });
+  }
+
+  #offer(blocks: number): Offer {
+    const { clock, bytesPerBlock } = this.#options;
+    return { blocks, price: this.#meter.price(clock.now()), blocksPerCopy: Math.max(1, Math.floor(GROUP_BYTES.wanted / bytesPerBlock)) };
+  }
+}

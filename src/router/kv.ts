@@ -1,0 +1,159 @@
+/** What is known of KV, for `sluice kv`: what each instance reports, and where the blocks of a key or of a request are. Asks engines. */
+import type { KvVerdict, StoreLoad, TierLoad } from '../engines/index.ts';
+import { hexNumber, isKeyHex } from '../kv/index.ts';
+import { SluiceError } from '../shared/index.ts';
+import type { Instance } from './instances/instance.ts';
+import type { RouterParts } from './parts.ts';
+import { fetchBuffered } from './upstream/index.ts';
+
+export interface KvInstance {
+  readonly id: string;
+  readonly role: string;
+  readonly connected: boolean;
+  readonly blockTokens: number | null;
+  readonly bytesPerBlock: number | null;
+  readonly tiers: { readonly hbm: TierLoad; readonly host: TierLoad; readonly store: StoreLoad | null };
+  readonly leases: number;
+  /** Prompt tokens of this router's requests by where their KV came from; `computed`: nowhere. */
+  readonly promptTokens: Readonly<Record<'hbm' | 'host' | 'peer' | 'store' | 'computed', number>>;
+}
+
+export interface KvView {
+  readonly model: string;
+  readonly directory: { readonly blocks: number; readonly instances: number; readonly expectations: number; readonly evicted: number };
+  readonly instances: readonly KvInstance[];
+}
+
+/** Leading blocks of the chain in each tier. */
+export interface KvPlace {
+  readonly id: string;
+  readonly role: string;
+  readonly hbm: number;
+  readonly host: number;
+  readonly store: number;
+  readonly held: number;
+  /** The engine itself, or the router's directory when the engine cannot be asked. */
+  readonly by: 'engine' | 'directory';
+}
+
+export interface KvWhere {
+  readonly kind: 'key' | 'request';
+  readonly id: string;
+  /** Of the chain; 1 for a key. */
+  readonly blocks: number;
+  readonly places: readonly KvPlace[];
+}
+
+export interface KvBlocks {
+  readonly instance: string;
+  readonly bytesPerBlock: number;
+  readonly blockTokens: number;
+  readonly tiers: Readonly<Partial<Record<'hbm' | 'host' | 'store', { readonly blocks: number; readonly keys: readonly string[] }>>>;
+}
+
+export interface KvVerified {
+  readonly instances: readonly ({ readonly id: string } & ({ readonly verdict: KvVerdict } | { readonly why: string }))[];
+}
+
+const ASK_MS = 2_000;
+const VERIFY_MS = 120_000;
+const MAX_BYTES = 4 << 20;
+const MOST_KEYS = 4_096;
+const NO_MEMORY: TierLoad = { usedBytes: 0, cachedBytes: 0, capacityBytes: 0 };
+
+export function kvView({ registry, context }: RouterParts): KvView {
+  return { model: registry.model, directory: context.directory.stats(), instances: registry.instances.map(row) };
+}
+
+function row(instance: Instance): KvInstance {
+  const { id, role, connected, info, load, reusedByTier, promptTokens } = instance;
+  const reused = reusedByTier.hbm + reusedByTier.host + reusedByTier.peer + reusedByTier.store;
+  return {
+    id,
+    role,
+    connected,
+    blockTokens: info?.identity.blockTokens ?? null,
+    bytesPerBlock: info?.bytesPerBlock ?? null,
+    tiers: { hbm: load?.kv.hbm ?? NO_MEMORY, host: load?.kv.host ?? NO_MEMORY, store: load?.kv.store ?? null },
+    leases: load?.leases ?? 0,
+    promptTokens: { ...reusedByTier, computed: Math.max(0, promptTokens - reused) },
+  };
+}
+
+/**
+ * @param id a block's key (32 hex digits), or the id of a request.
+ * @throws SluiceError `not_found` when there is no such request, or nothing is known of its blocks.
+ */
+export async function kvWhere(parts: RouterParts, id: string): Promise<KvWhere> {
+  const keys = isKeyHex(id) ? [hexNumber(id)] : keysOfRequest(parts, id);
+  const { registry, context } = parts;
+  const known = new Map(context.directory.lookup(keys).map((match) => [match.instance, match]));
+  const places = registry.instances.map(async (instance): Promise<KvPlace> => {
+    const { role } = instance;
+    const told = await ask<Omit<KvPlace, 'id' | 'role' | 'by'>>(parts, instance, { path: '/sluice/kv/where', body: { keys } });
+    if (told.ok) return { id: instance.id, role, ...told.json, by: 'engine' };
+    const { hbm = 0, host = 0, held = 0 } = known.get(instance.id) ?? {};
+    return { id: instance.id, role, hbm, host, store: 0, held, by: 'directory' };
+  });
+  return { kind: isKeyHex(id) ? 'key' : 'request', id, blocks: keys.length, places: await Promise.all(places) };
+}
+
+function keysOfRequest({ records, context }: RouterParts, id: string): number[] {
+  const record = records.get(id);
+  if (!record)
+    throw new SluiceError('not_found', `no record of request ${id.slice(0, 128)}: it was never here, or later ones took its place`);
+  const keys = context.chains.get(record);
+  if (!keys || keys.length === 0)
+    throw new SluiceError('not_found', `request ${id.slice(0, 128)} has no whole block: its prompt is short, or was never placed`);
+  return [...keys.subarray(0, MOST_KEYS)];
+}
+
+/** @throws SluiceError when there is no such instance, or it does not tell. */
+export async function kvBlocks(parts: RouterParts, id: string, limit: number): Promise<KvBlocks> {
+  const instance = instanceOf(parts, id);
+  const told = await ask<KvBlocks>(parts, instance, { path: `/sluice/kv/blocks?limit=${limit}`, body: null });
+  if (!told.ok) throw new SluiceError('unavailable', `${id} does not tell what it holds: ${told.why}`);
+  return told.json;
+}
+
+/** @param id of one instance; null = all. */
+export async function kvVerify(parts: RouterParts, id: string | null): Promise<KvVerified> {
+  const instances = id === null ? parts.registry.instances : [instanceOf(parts, id)];
+  const verdicts = instances.map(async (instance) => {
+    const told = await ask<KvVerdict>(parts, instance, { path: '/sluice/kv/verify', body: {}, timeoutMs: VERIFY_MS });
+    return told.ok ? { id: instance.id, verdict: told.json } : { id: instance.id, why: told.why };
+  });
+  return { instances: await Promise.all(verdicts) };
+}
+
+function instanceOf({ registry }: RouterParts, id: string): Instance {
+  const instance = registry.instances.find((one) => one.id === id);
+  if (instance) return instance;
+  const ids = registry.instances.map((one) => one.id).join(', ');
+  throw new SluiceError('not_found', `no instance ${id.slice(0, 128)}; there is: ${ids || 'none'}`);
+}
+
+interface Question {
+  readonly path: string;
+  /** Null = GET. */
+  readonly body: object | null;
+  readonly timeoutMs?: number;
+}
+
+type Told<T> = { readonly ok: true; readonly json: T } | { readonly ok: false; readonly why: string };
+
+/** Engines of ours are trusted to answer in the form that is asked for. */
+async function ask<T>({ context }: RouterParts, { published }: Instance, { path, body, timeoutMs = ASK_MS }: Question): Promise<Told<T>> {
+  const bytes = body === null ? null : Buffer.from(JSON.stringify(body));
+  const lines = bytes === null ? '' : `content-type: application/json\r\ncontent-length: ${bytes.length}\r\n`;
+  const head = `${bytes === null ? 'GET' : 'POST'} ${path} HTTP/1.1\r\nhost: ${published.host}\r\n${lines}\r\n`;
+  try {
+    const answer = await fetchBuffered(published.pool, head, bytes, { clock: context.clock, timeoutMs, maxBytes: MAX_BYTES });
+    const text = answer.body.toString();
+    if (answer.status === 404) return { ok: false, why: 'an engine of its kind cannot be asked' };
+    if (answer.status !== 200) return { ok: false, why: `it answered ${answer.status}: ${text.slice(0, 200)}` };
+    return { ok: true, json: JSON.parse(text) as T };
+  } catch (error) {
+    return { ok: false, why: error instanceof Error ? error.message : String(error) };
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * The chat bench: 1,000 conversations on one simulated accelerator while priorities change, as FastSwitch (arXiv 2411.18424) measures context
+ * switches. Ours (contiguous groups, host copies used again, copies beside computing) against blocks one by one, sent anew each time, waited for.
+ * The accelerator, the link and the conversations are simulated; what moves, where it lies and how is decided by the code of `src/kv/policy`.
+ */
+import type { EngineCosts } from '../../src/engines/index.ts';
+import { chatLoad } from './chat-load.ts';
+import type { Mechanisms, MemoryShape } from './chat-memory.ts';
+import { type ChatResult, simulateChat } from './chat-sim.ts';
+import { describeMachine } from './machine.ts';
+import type { BenchOptions } from './options.ts';
+import type { Progress } from './progress.ts';
+import { percentile } from './quantiles.ts';
+import { compare, type Sample } from './ratio.ts';
+import type { Report } from './report.ts';
+
+const CONVERSATIONS = 1_000;
+/** 5.5 turns each: one request per second, as in the paper. */
+const CONVERSATIONS_PER_SECOND = 1 / 5.5;
+const PERIODS = [25, 50] as const;
+const PRIORITIES = ['random', 'markov'] as const;
+const OURS = 'sluice';
+const BASELINE = 'perBlock';
+
+/**
+ * Llama-3 8B in bf16 on an A10: 16 GB of weights over 600 GB/s, 16 GFLOP per token at 60 % of 125 TFLOPS, 128 KiB of KV per token. Declared, not
+ * measured.
+ */
+const COSTS: EngineCosts = {
+  prefillFixed: 5,
+  prefillPerToken: 0.21,
+  prefillPerTokenContext: 0.000_004,
+  stepFixed: 27,
+  stepPerSequence: 0.05,
+  stepPerContextToken: 0.000_218,
+  pullFixed: 0,
+  pullPerMiB: 0,
+};
+
+const MIB = 2 ** 20;
+const MEMORY: MemoryShape = {
+  // 24 GB, 90 % of it used, less weights and activations.
+  hbmBlocks: 2_200,
+  // 60 GB, as in the paper.
+  hostBlocks: 28_600,
+  blockBytes: 2 * MIB,
+  blockTokens: 16,
+  copiesPerRun: 2 * 32,
+  // PCIe 4 x16 at 25 GB/s; 13 us per copy is what others measured (papers.md 4.1).
+  link: { fixedMs: 0, msPerMiB: (MIB / 25e9) * 1000, copyMs: 0.013 },
+};
+
+const CONTENDERS: Readonly<Record<string, Mechanisms>> = {
+  [OURS]: { groups: true, reuse: true, asynchronous: true },
+  [BASELINE]: { groups: false, reuse: false, asynchronous: false },
+  groupsOnly: { groups: true, reuse: false, asynchronous: false },
+  groupsAndReuse: { groups: true, reuse: true, asynchronous: false },
+};
+
+export async function benchChat(options: BenchOptions, progress: Progress): Promise<Report> {
+  const samples: Sample[] = [];
+  for (let repeat = 0; repeat < options.runs; repeat += 1) {
+    const conversations = chatLoad({ conversations: CONVERSATIONS, perSecond: CONVERSATIONS_PER_SECOND, seed: repeat + 1 });
+    for (const updateEvery of PERIODS) {
+      for (const priorities of PRIORITIES) {
+        progress.step(`run ${repeat + 1}/${options.runs}: ${priorities}, every ${updateEvery} steps`);
+        for (const [contender, mechanisms] of Object.entries(CONTENDERS)) {
+          const setup = { conversations, costs: COSTS, memory: MEMORY, mechanisms, maxSequences: 64, chunkTokens: 512 };
+          const result = simulateChat({ ...setup, updateEvery, priorities, seed: repeat + 1 });
+          for (const [metric, value] of Object.entries(figures(result)))
+            samples.push({ repeat, contender, metric: `${metric}.${priorities}.${updateEvery}`, value });
+          // The progress line and signals get their turn.
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      }
+    }
+  }
+  return reportOf(samples, options.runs);
+}
+
+function figures({ ttftMs, tokens, makespanMs, stalledMs, traffic }: ChatResult): Readonly<Record<string, number>> {
+  const sorted = ttftMs.toSorted((a, b) => a - b);
+  return {
+    ttftP95: percentile(sorted, 0.95),
+    ttftP99: percentile(sorted, 0.99),
+    throughput: (tokens / makespanMs) * 1000,
+    gigabytesOut: traffic.bytesOut / 1e9,
+    gigabytesIn: traffic.bytesIn / 1e9,
+    copies: traffic.copies,
+    copiesPerSwitch: traffic.switches === 0 ? 0 : traffic.copies / traffic.switches,
+    switches: traffic.switches,
+    stalled: stalledMs / makespanMs,
+  };
+}
+
+const UNITS: Readonly<Record<string, string>> = {
+  ttftP95: 'ms',
+  ttftP99: 'ms',
+  throughput: 'tokens/s',
+  gigabytesOut: 'GB',
+  gigabytesIn: 'GB',
+  copies: 'copies',
+  copiesPerSwitch: 'copies',
+  switches: 'moves',
+  stalled: 'share of time',
+};
+
+function reportOf(samples: readonly Sample[], runs: number): Report {
+  const { ratio, absolute, omitted } = compare(samples, OURS);
+  return {
+    name: 'chat',
+    ratio,
+    baseline: {
+      [BASELINE]: 'one copy per block, layer and K or V; everything sent again at each switch; everybody waits for it, as vLLM 0.3.3 did',
+      groupsOnly: 'contiguous groups, else as perBlock',
+      groupsAndReuse: 'and what host memory has is not sent again, else as perBlock',
+    },
+    runs,
+    machine: describeMachine(),
+    absolute,
+    units: Object.fromEntries(Object.keys(absolute).map((metric) => [metric, UNITS[metric.split('.')[0] ?? ''] ?? '?'])),
+    notes: [
+      `SIMULATED: accelerator (Llama 8B on an A10), link (25 GB/s, 13 us per copy), conversations (${CONVERSATIONS}, 5.5 turns, one request per second); time is simulated too, so nothing depends on this machine`,
+      'real: planStep of the simulated engine; planOnboard, LinkMeter, GroupAllocator and copiesBetween of src/kv/policy',
+      'every run is another seed of conversations and priorities; the contenders of a run have the same',
+      'ttft, gigabytes, copies, stalled: small is good; throughput: large is good',
+      ...omitted.map((reason) => `omitted ${reason}`),
+    ],
+  };
+}

@@ -4,7 +4,8 @@
  * Invariants
  * - Values are written one after the other, and the end of a chain before its start, so that the end is the older one.
  * - At most `maxPendingBytes` wait to be written; more is dropped and counted.
- * - After trouble with the shelf nothing is written for `pauseMs`: a full disk or a dead server is not asked again for every block.
+ * - After trouble with the shelf nothing is written for `pauseMs`, nor read when nobody answers: a full disk or a dead server is not asked
+ *   again for every block.
  */
 import { type Clock, sleep } from '../../shared/index.ts';
 import { holdsTokens, type KvBlock } from '../host/block.ts';
@@ -55,6 +56,8 @@ export class GroupedStore implements BlockStore {
   readonly #budgets: Readonly<Record<'read' | 'write', TokenBucket | null>>;
   #condition = READY;
   #pausedUntil = Number.NEGATIVE_INFINITY;
+  /** Nobody answers: nothing is looked for either. A disk that is full still gives what it has. */
+  #deadUntil = Number.NEGATIVE_INFINITY;
   #pendingBytes = 0;
   #tail: Promise<void> = Promise.resolve();
   #closed = false;
@@ -208,7 +211,7 @@ export class GroupedStore implements BlockStore {
 
   /** Ids of the values that hold the leading keys. Never rejects. */
   async #find(keys: readonly string[]): Promise<string[]> {
-    if (keys.length === 0 || this.#closed) return [];
+    if (keys.length === 0 || this.#closed || this.#clock.now() < this.#deadUntil) return [];
     try {
       const ids = await this.#shelf.find(keys);
       const end = ids.indexOf(null);
@@ -309,6 +312,7 @@ export class GroupedStore implements BlockStore {
     if (!(thrown instanceof StoreTrouble)) throw thrown;
     this.#condition = thrown.condition;
     this.#pausedUntil = this.#clock.now() + this.#pauseMs;
+    if (['Unavailable', 'Denied'].includes(thrown.condition.reason)) this.#deadUntil = this.#pausedUntil;
     return thrown.condition;
   }
 

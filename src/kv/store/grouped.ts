@@ -70,6 +70,7 @@ export class GroupedStore implements BlockStore {
     this.#groupBytes = options.groupBytes ?? GROUP_BYTES.wanted;
     this.#maxPendingBytes = options.maxPendingBytes ?? 64 << 20;
     this.#pauseMs = options.pauseMs ?? 5_000;
+    for (const [key, id] of shelf.entries?.() ?? []) this.#known.add(key, id);
     const rate = options.bytesPerSecond ?? null;
     const bucket = () => (rate === null ? null : new TokenBucket(rate, options.clock.now()));
     this.#budgets = { read: bucket(), write: bucket() };

@@ -310,11 +310,19 @@ export class GroupedStore implements BlockStore {
   }
 
   #trouble(thrown: unknown): StoreCondition {
-    if (!(thrown instanceof StoreTrouble)) throw thrown;
-    this.#condition = thrown.condition;
+    this.#condition = thrown instanceof StoreTrouble ? thrown.condition : this.#unforeseen(thrown);
     this.#pausedUntil = this.#clock.now() + this.#pauseMs;
-    if (['Unavailable', 'Denied'].includes(thrown.condition.reason)) this.#deadUntil = this.#pausedUntil;
-    return thrown.condition;
+    if (['Unavailable', 'Denied'].includes(this.#condition.reason)) this.#deadUntil = this.#pausedUntil;
+    return this.#condition;
+  }
+
+  /** A fault of ours must not end an engine that can do without the store. */
+  #unforeseen(thrown: unknown): StoreCondition {
+    const text = thrown instanceof Error ? thrown.message : String(thrown);
+    return {
+      reason: 'Unavailable',
+      message: `${this.place} is left alone after an unforeseen fault, which is a mistake of Sluice: ${text}`,
+    };
   }
 
   /** Learns and tells on, each key once. `stored`: key → its group. */

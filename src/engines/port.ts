@@ -234,7 +234,7 @@ export interface StoreCounts {
   /** Contiguous groups. */
   readonly reads: number;
   readonly writes: number;
-  /** Prompts whose KV was read from it, and those that were computed because that was faster. */
+  /** Prompts whose KV was read from it, and those that were computed although it was there because that was faster. */
   readonly onboarded: number;
   readonly recomputed: number;
   readonly droppedBlocks: number;

@@ -35,7 +35,7 @@ export function storeCounts(tier: StoreTier | null): { readonly store?: StoreCou
 }
 
 /** Stored keys that a snapshot names at most; more are known to the store alone. */
-const SNAPSHOT_STORE_KEYS = 262_144;
+const SNAPSHOT_STORE_KEYS = 65_536;
 
 export function storedKeys(tier: StoreTier | null): { readonly store?: readonly string[] } {
   return tier === null ? {} : { store: tier.keys(SNAPSHOT_STORE_KEYS) };

@@ -21,8 +21,9 @@ export interface ChatLoad {
 }
 
 const MEAN_TURNS = 5.5;
-const PROMPT_TOKENS = { low: 20, high: 700 } as const;
-const OUTPUT_TOKENS = { low: 40, high: 700 } as const;
+/** Means of 160 and 335, about those of ShareGPT. */
+const PROMPT_TOKENS = { low: 20, high: 550 } as const;
+const OUTPUT_TOKENS = { low: 60, high: 1_000 } as const;
 const MEAN_THINK_MS = 10_000;
 
 export function chatLoad({ conversations, perSecond, seed }: ChatLoad): Conversation[] {

@@ -34,6 +34,9 @@ export interface ChatResult {
   readonly turns: number;
 }
 
+/** Share of HBM that is kept free of idle conversations. */
+const AHEAD = 0.05;
+
 /** `away`: not in HBM. `coming`, `leaving`: moving. */
 type Where = 'away' | 'coming' | 'here' | 'leaving';
 
@@ -197,21 +200,22 @@ class ChatRun {
       blocks += need;
     }
     const { hbm } = this.#memory;
-    const lacking = () => {
-      let sum = hbm.used;
-      for (const chat of this.#live) if (chat.chosen) sum += this.#need(chat) - hbm.count(chat.id);
-      return sum - memory.hbmBlocks;
-    };
+    let lacking = hbm.used - memory.hbmBlocks;
+    for (const chat of this.#live) {
+      if (chat.chosen) lacking += this.#need(chat) - hbm.count(chat.id);
+      // Its blocks are on their way out.
+      if (chat.where === 'leaving') lacking -= hbm.count(chat.id);
+    }
     // Those between two turns first, the longest idle before others; then the least of those that wait.
     const goers = [...this.#live]
       .filter(({ chosen, where }) => !chosen && where === 'here')
       .sort((a, b) => Number(a.active) - Number(b.active) || (a.active ? a.priority - b.priority : a.servedAt - b.servedAt));
-    let leaving = 0;
+    // Moved beside computing, idle ones go before their room is wanted: what comes then finds it at once, and in longer pieces.
+    const ahead = this.#setup.mechanisms.asynchronous ? memory.hbmBlocks * AHEAD : 0;
     for (const chat of goers) {
-      if (lacking() - leaving <= 0) break;
-      const held = hbm.count(chat.id);
+      if (lacking + (chat.active ? 0 : ahead) <= 0) break;
+      lacking -= hbm.count(chat.id);
       this.#leave(chat);
-      if (chat.where === 'leaving') leaving += held;
     }
     for (const chat of wanted) if (chat.chosen && chat.where === 'away') this.#come(chat);
   }

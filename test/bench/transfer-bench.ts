@@ -35,7 +35,7 @@ const SHAPES = [
   { name: '64MiB', blocks: 32, bytesPerBlock: 2 * MIB },
 ] as const;
 /** Pulls of one repeat; the median counts. */
-const PULLS = 9;
+const PULLS = 5;
 const BLOCK_TOKENS = 16;
 const GROUP_BLOCKS = 32;
 const GROUP_BLOCK_BYTES = 16 * KIB;
@@ -240,7 +240,7 @@ function reportOf(samples: readonly Sample[], runs: number, notes: readonly stri
     absolute,
     units: Object.fromEntries(Object.keys(absolute).map((metric) => [metric, metric.startsWith('hash') ? 'us' : 'GB/s'])),
     notes: [
-      'speeds: large is good. Of the peer rows each repeat takes the median of 9 pulls, each with a plain copy beside it',
+      'speeds: large is good. Of the peer rows each repeat takes the median of 5 pulls, each with a plain copy beside it',
       'peer: asked, received and every block verified (key, tokens, checksum), as an instance pulls from another; no engine takes part',
       'gather, verify: 32 blocks of 16 KiB into one group with its head, and out again with every checksum compared',
       'folder, redis: one group of 512 KiB after the other, blocks made beforehand; the page cache has what was just written',

@@ -51,6 +51,7 @@ describe('a folder', () => {
     await first.write(young.blocks);
     await first.close();
     const again = await openIn(path, { capacityBytes: 2 << 20 });
+    expect(again.keys(100)).toHaveLength(32);
     expect(await again.match(old.keys)).toBe(16);
     expect((await again.read(wanted(young))).blocks).toHaveLength(16);
     await again.write(chainOf(3, 48).blocks);

@@ -122,6 +122,25 @@ describe.skipIf(findServer('redis-server') === null)('a store in Redis', () => {
     expect(await server.admin.get('sluice-test:{foreign}:store:order')).toBe('mine');
   });
 
+  it('says why it is not let in, and which option is wrong', async () => {
+    const own = await startRedis({ settings: { requirepass: 'right' }, admin: { password: 'right' } });
+    try {
+      const store = openIn({ urls: [own.url], password: 'wrong' }, 'denied', { budgetMs: 2_000 });
+      expect(await store.write(chainOf(8, 4).blocks)).toMatchObject({ written: 0, dropped: 4 });
+      expect(store.condition()).toMatchObject({ reason: 'Denied' });
+      expect(store.condition().message).toMatch(/username or password is not accepted/);
+      expect(store.condition().message).not.toContain('wrong');
+    } finally {
+      await own.stop();
+    }
+    const servers = { urls: [server.url] };
+    expect(() => openIn(servers, 'a b')).toThrow(/^space: expected/);
+    expect(() => openIn(servers, 'x', { tenantShare: 2 })).toThrow('tenantShare: expected more than 0 and at most 1, got 2');
+    expect(() => openIn(servers, 'x', { prefix: '{' })).toThrow(/^prefix: expected/);
+    expect(() => openIn(servers, 'x', { ttlMs: 0 })).toThrow(/^ttlMs: expected/);
+    expect(() => openIn({ urls: ['http://x'] }, 'x')).toThrow(/expected redis:/);
+  });
+
   it('does without a server that is away, full or not to be entered, and takes it up again', async () => {
     const own = await startRedis({ settings: { maxmemory: '4mb', 'maxmemory-policy': 'noeviction' } });
     try {

@@ -10,9 +10,9 @@ import { createLlamaCppEngine, type LlamaCppOptions } from './engine.ts';
 import { uniformAt } from './sampling.ts';
 import { ensureTinyModel } from './tinymodel.ts';
 
-const PROMPT_TOKENS = 1_000;
+const PROMPT_TOKENS = 496;
 /** Whole blocks of a prompt but for the last token. */
-const REUSABLE = 62 * 16;
+const REUSABLE = 30 * 16;
 let folder: string;
 let modelPath: string;
 let plain: EngineCore;
@@ -21,7 +21,7 @@ const engines: EngineCore[] = [];
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sluice-engine-store-'));
   modelPath = ensureTinyModel(folder);
-  plain = await engine('plain', { hostBytes: 64 * 2 ** 20, maxSequences: 16, hbmBytes: 16 * 2048 * 1024 });
+  plain = await engine('plain', { hostBytes: 64 * 2 ** 20, maxSequences: 16, hbmBytes: 16 * 1024 * 1024 });
 });
 afterAll(async () => {
   await Promise.all(engines.map((core) => core.close()));
@@ -35,12 +35,12 @@ async function engine(instance: string, change: Partial<LlamaCppOptions> = {}): 
     modelName: 'tiny',
     modelPath,
     host: '127.0.0.1',
-    contextTokens: 2048,
+    contextTokens: 1024,
     maxSequences: 2,
     blockTokens: 16,
     // One context of HBM, and a host memory of one and a half prompts: the third prompt drives the first into the store.
-    hbmBytes: 2048 * 1024,
-    hostBytes: 96 * 16_384,
+    hbmBytes: 1024 * 1024,
+    hostBytes: 48 * 16_384,
     leaseMs: 30_000,
     clock: systemClock,
     onWarning: () => undefined,
@@ -92,7 +92,7 @@ async function crowdOut(core: EngineCore, seed: number): Promise<void> {
     .toBe(true);
 }
 
-describe('an engine with a store', () => {
+describe('an engine with a store', { timeout: 60_000 }, () => {
   it('takes up what host memory gave up, with the same tokens as if it had stayed', async () => {
     const core = await engine('one', { store: await storeIn('one') });
     const events: KvEvent[] = [];
@@ -108,7 +108,7 @@ describe('an engine with a store', () => {
     expect(reused.hbm + reused.host + reused.store + computed).toBe(PROMPT_TOKENS);
     expect(again.report.onboard).toMatchObject({ blocks: reused.store / 16, bytes: reused.store * 1024, failed: null });
     // One copy moves many blocks.
-    expect((again.report.onboard?.copies ?? 0) * 8).toBeLessThan(reused.store / 16);
+    expect((again.report.onboard?.copies ?? 0) * 3).toBeLessThan(reused.store / 16);
     expect(core.counters().store).toMatchObject({ onboarded: 1, corrupt: 0, droppedBlocks: 0 });
     expect(core.load().kv.store).toMatchObject({ kind: 'folder', reason: 'Ready' });
     const stored = events.flatMap((event) => (event.type === 'stored' && event.tier === 'store' ? event.keys : []));
@@ -121,12 +121,12 @@ describe('an engine with a store', () => {
     const prompt = randomTokens(PROMPT_TOKENS, 2);
     await generate(core, request(prompt));
     await crowdOut(core, 200);
-    await generate(core, request(Int32Array.from([...prompt, ...randomTokens(320, 3)])));
+    await generate(core, request(Int32Array.from([...prompt, ...randomTokens(160, 3)])));
     const before = core.counters().store?.writtenBytes ?? 0;
     await crowdOut(core, 300);
-    // Four new prompts and 20 blocks, but not the prompt again. What is in HBM and host at the end is not written.
+    // Four new prompts and 10 blocks, but not the prompt again. What is in HBM and host at the end is not written.
     const written = (core.counters().store?.writtenBytes ?? 0) - before;
-    expect(written).toBeLessThan((4 * 62 + 22) * 16_384 * 1.05);
+    expect(written).toBeLessThan((4 * 31 + 12) * 16_384 * 1.05);
   });
 
   it('finds damage, says so, and computes: the same tokens', async () => {
@@ -178,7 +178,7 @@ describe('an engine with a store', () => {
     const expected = await Promise.all(prompts.map((prompt) => generate(plain, request(prompt))));
     for (const prompt of prompts) await generate(fast, request(prompt));
     await crowdOut(fast, 800);
-    // A megabyte of KV at a tenth of a megabyte per second. The first read finds out: it ends by its deadline, and what came is used.
+    // Half a megabyte of KV at a tenth of a megabyte per second. The first read finds out: it ends by its deadline, and what came is used.
     const slow = await engine('slow', { store: await storeIn('slow', { bytesPerSecond: 1e5 }) });
     const first = await generate(slow, request(prompts[0], { pullDeadlineMs: 300 }));
     expect(first.tokens).toEqual(expected[0]?.tokens);

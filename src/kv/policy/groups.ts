@@ -100,7 +100,8 @@ export class GroupAllocator<Owner> {
 
   /** Lengthens the last group where the memory behind it is free, else adds a group. There is something free, or idle somewhere. */
   #grow(groups: Group[], wanted: number): void {
-    if (this.#free.length === 0) this.#reclaim();
+    const most = this.#free.reduce((length, one) => Math.max(length, one.length), 0);
+    if (most < wanted) this.#reclaim(most);
     const size = Math.max(wanted, this.#preferred);
     const last = groups.at(-1);
     const behind = last ? this.#free.find(({ start }) => start === last.start + last.length) : undefined;
@@ -123,14 +124,18 @@ export class GroupAllocator<Owner> {
     return length;
   }
 
-  /** The longest idle end of a group becomes free. */
-  #reclaim(): void {
+  /** The longest idle end of a group becomes free, if it is longer than what is free. */
+  #reclaim(longerThan: number): void {
     let longest: Group | null = null;
     for (const groups of this.#owners.values()) {
       const last = groups.at(-1);
       if (last && last.length > last.used && (longest === null || last.length - last.used > longest.length - longest.used)) longest = last;
     }
-    if (longest === null) throw new Error('no block is free although fewer are used than there are');
+    const idle = longest === null ? 0 : longest.length - longest.used;
+    if (longest === null || idle <= longerThan) {
+      if (longerThan > 0) return;
+      throw new Error('no block is free although fewer are used than there are');
+    }
     const end = { start: longest.start + longest.used, length: longest.length - longest.used };
     longest.length = longest.used;
     this.#giveBack(end);

@@ -4,7 +4,8 @@
  * Invariants
  * - Values are written one after the other, and the end of a chain before its start, so that the end is the older one.
  * - At most `maxPendingBytes` wait to be written; more is dropped and counted.
- * - After trouble with the shelf nothing is written for `pauseMs`: a full disk or a dead server is not asked again for every block.
+ * - After trouble with the shelf nothing is written for `pauseMs`, nor read when nobody answers: a full disk or a dead server is not asked
+ *   again for every block.
  */
 import { type Clock, sleep } from '../../shared/index.ts';
 import { holdsTokens, type KvBlock } from '../host/block.ts';
@@ -55,6 +56,8 @@ export class GroupedStore implements BlockStore {
   readonly #budgets: Readonly<Record<'read' | 'write', TokenBucket | null>>;
   #condition = READY;
   #pausedUntil = Number.NEGATIVE_INFINITY;
+  /** Nobody answers: nothing is looked for either. A disk that is full still gives what it has. */
+  #deadUntil = Number.NEGATIVE_INFINITY;
   #pendingBytes = 0;
   #tail: Promise<void> = Promise.resolve();
   #closed = false;
@@ -67,6 +70,7 @@ export class GroupedStore implements BlockStore {
     this.#groupBytes = options.groupBytes ?? GROUP_BYTES.wanted;
     this.#maxPendingBytes = options.maxPendingBytes ?? 64 << 20;
     this.#pauseMs = options.pauseMs ?? 5_000;
+    for (const [key, id] of shelf.entries?.() ?? []) this.#known.add(key, id);
     const rate = options.bytesPerSecond ?? null;
     const bucket = () => (rate === null ? null : new TokenBucket(rate, options.clock.now()));
     this.#budgets = { read: bucket(), write: bucket() };
@@ -208,7 +212,7 @@ export class GroupedStore implements BlockStore {
 
   /** Ids of the values that hold the leading keys. Never rejects. */
   async #find(keys: readonly string[]): Promise<string[]> {
-    if (keys.length === 0 || this.#closed) return [];
+    if (keys.length === 0 || this.#closed || this.#clock.now() < this.#deadUntil) return [];
     try {
       const ids = await this.#shelf.find(keys);
       const end = ids.indexOf(null);
@@ -306,10 +310,19 @@ export class GroupedStore implements BlockStore {
   }
 
   #trouble(thrown: unknown): StoreCondition {
-    if (!(thrown instanceof StoreTrouble)) throw thrown;
-    this.#condition = thrown.condition;
+    this.#condition = thrown instanceof StoreTrouble ? thrown.condition : this.#unforeseen(thrown);
     this.#pausedUntil = this.#clock.now() + this.#pauseMs;
-    return thrown.condition;
+    if (['Unavailable', 'Denied'].includes(this.#condition.reason)) this.#deadUntil = this.#pausedUntil;
+    return this.#condition;
+  }
+
+  /** A fault of ours must not end an engine that can do without the store. */
+  #unforeseen(thrown: unknown): StoreCondition {
+    const text = thrown instanceof Error ? thrown.message : String(thrown);
+    return {
+      reason: 'Unavailable',
+      message: `${this.place} is left alone after an unforeseen fault, which is a mistake of Sluice: ${text}`,
+    };
   }
 
   /** Learns and tells on, each key once. `stored`: key → its group. */

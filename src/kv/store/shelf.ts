@@ -35,6 +35,8 @@ export interface Shelf {
   pin(ids: readonly string[], pinned: boolean): Promise<void>;
   ids(limit: number): Promise<readonly string[]>;
   usage(): Promise<StoreUsage>;
+  /** Keys that are known to be there from the start, each with its value's id; absent: nobody knows without asking. */
+  entries?(): Iterable<readonly [key: string, id: string]>;
   close(): Promise<void>;
 }
 

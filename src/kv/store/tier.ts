@@ -55,8 +55,9 @@ const DECLARED: Readonly<Record<BlockStore['kind'], LinkPrice>> = {
   folder: { fixedMs: 1, msPerMiB: 1, copyMs: 0.2 },
   redis: { fixedMs: 2, msPerMiB: 2, copyMs: 0.5 },
 };
-/** Asking what is stored takes so long at most. */
-const MATCH_MS = 100;
+/** Asking what is stored takes so long at most; one that does not answer in time is not asked again for a while. */
+const MATCH_MS = 50;
+const SILENT_MS = 1_000;
 const USAGE_EVERY_MS = 1_000;
 const NO_USAGE: StoreUsage = { usedBytes: 0, pinnedBytes: 0, capacityBytes: 0, groups: 0 };
 
@@ -65,6 +66,7 @@ export class StoreTier {
   readonly #meter: LinkMeter;
   #usage = NO_USAGE;
   #usageAt = Number.NEGATIVE_INFINITY;
+  #silentUntil = Number.NEGATIVE_INFINITY;
   #onboarded = 0;
   #recomputed = 0;
 
@@ -86,8 +88,8 @@ export class StoreTier {
     for (const [tenant, own] of byTenant) void store.write(own, { tenant }).then(() => this.#refresh());
   }
 
-  /** What is best for a prompt, by what is stored now. */
-  async plan(request: OnboardRequest): Promise<OnboardPlan> {
+  /** What is best for a prompt, by what is stored now: `stored` blocks after the resident ones. */
+  async #plan(request: OnboardRequest): Promise<{ plan: OnboardPlan; stored: number }> {
     const { keys, resident, peer, deadlineMs, signal } = request;
     const stored = resident < keys.length ? await this.#match(keys.slice(resident), Math.min(MATCH_MS, deadlineMs), signal) : 0;
     const offers: OnboardQuestion['offers'] = {
@@ -95,7 +97,7 @@ export class StoreTier {
       ...(stored === 0 ? {} : { store: this.#offer(resident + stored) }),
     };
     const { blockTokens, bytesPerBlock, prefillMs } = this.#options;
-    return planOnboard({ blocks: keys.length, resident, offers, blockTokens, bytesPerBlock, prefillMs, deadlineMs });
+    return { plan: planOnboard({ blocks: keys.length, resident, offers, blockTokens, bytesPerBlock, prefillMs, deadlineMs }), stored };
   }
 
   /** Reads the blocks that a plan wants from here, from the first that is not resident; nothing when it wants none. */
@@ -104,10 +106,10 @@ export class StoreTier {
     const startedAt = this.#options.clock.now();
     const nothing: Onboarded = { from: resident, blocks: [], bytes: 0, copies: 0, ms: 0, failed: null };
     if (resident >= keys.length || this.#cannotBeat(request)) return nothing;
-    const plan = await this.plan(request);
+    const { plan, stored } = await this.#plan(request);
     const [first] = plan.steps;
     if (first?.from !== 'store') {
-      if (first?.from === 'recompute' && plan.steps.length === 1) this.#recomputed += 1;
+      if (stored > 0 && first?.from === 'recompute') this.#recomputed += 1;
       return nothing;
     }
     const { store, clock, blockTokens, bytesPerBlock } = this.#options;
@@ -184,9 +186,13 @@ export class StoreTier {
   /** A store that hangs must not hold up a request. */
   #match(keys: readonly string[], withinMs: number, signal: AbortSignal): Promise<number> {
     const { store, clock } = this.#options;
+    if (clock.now() < this.#silentUntil) return Promise.resolve(0);
     return new Promise((resolve) => {
       const none = () => resolve(0);
-      const cancel = clock.after(withinMs, none);
+      const cancel = clock.after(withinMs, () => {
+        this.#silentUntil = clock.now() + SILENT_MS;
+        none();
+      });
       signal.addEventListener('abort', none, { once: true });
       void store.match(keys).then((count) => {
         cancel();

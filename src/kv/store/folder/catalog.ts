@@ -30,6 +30,11 @@ export class FolderCatalog {
     return this.#byKey.get(key) ?? null;
   }
 
+  /** Keys of blocks, each with its group. */
+  holders(): Iterable<readonly [key: string, id: string]> {
+    return this.#byKey;
+  }
+
   tenantBytes(tenant: string): number {
     return this.#tenantBytes.get(tenant) ?? 0;
   }

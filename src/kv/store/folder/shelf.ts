@@ -124,6 +124,10 @@ export class FolderShelf implements Shelf {
     return this.#catalog.ids(limit);
   }
 
+  entries(): Iterable<readonly [string, string]> {
+    return this.#catalog.holders();
+  }
+
   async usage(): Promise<StoreUsage> {
     await this.#lookIfChanged();
     const { usedBytes, pinnedBytes, size } = this.#catalog;

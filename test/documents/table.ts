@@ -21,6 +21,7 @@ export const COMMANDS_RUN: Readonly<Record<string, RunBy>> = {
     `curl http://127.0.0.1:PORT/v1/chat/completions -H 'content-type: application/json' -d '{"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "stream": true}'`,
     'npx sluice explain REQUEST_ID',
     'npx sluice top',
+    'npx sluice kv stat',
     'sluice explain REQUEST_ID --router URL',
     'sluice rollout diff -f new.yaml --from old.yaml',
     'sluice up -f FILE --verbose',

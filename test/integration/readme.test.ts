@@ -32,6 +32,8 @@ it('the README’s file runs, answers, and is explained', { timeout: 180_000 }, 
     expect(byAddress.out, byAddress.err).toBe(explained.out);
     const top = await runDocumented('npx sluice top', shell);
     expect(top.out, top.err).toMatch(/decode-0 +decode +ready/);
+    const tiers = await runDocumented('npx sluice kv stat', shell);
+    expect([tiers.code, tiers.out], tiers.err).toEqual([0, expect.stringContaining('decode-0')]);
   } finally {
     const pid = state()?.pid;
     if (pid !== undefined) process.kill(pid, 'SIGINT');

@@ -55,7 +55,12 @@ describe('desiredOf', () => {
       .replace('replicas: 2', 'replicas: 2, podOverrides: {labels: {team: chat}}')
       .replace('decode:', 'router: {replicas: 3, service: {type: NodePort}}, decode:');
     expect(changed(BASE, more)).toEqual({ prefill: false, decode: false, family: false, router: false });
-    expect(Object.keys(JSON.parse(desiredOf(deployment(more)).router.spec.config))).toEqual(['limits', 'deadlines', 'models', 'saltHeader']);
+    expect(Object.keys(JSON.parse(desiredOf(deployment(more)).router.spec.config))).toEqual([
+      'limits',
+      'deadlines',
+      'models',
+      'saltHeader',
+    ]);
   });
 
   it('has one revision for all of it', () => {

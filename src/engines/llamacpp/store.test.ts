@@ -180,7 +180,7 @@ describe('an engine with a store', { timeout: 60_000 }, () => {
     await crowdOut(fast, 800);
     // Half a megabyte of KV at a tenth of a megabyte per second. The first read finds out: it ends by its deadline, and what came is used.
     const slow = await engine('slow', { store: await storeIn('slow', { bytesPerSecond: 1e5 }) });
-    const first = await generate(slow, request(prompts[0], { pullDeadlineMs: 300 }));
+    const first = await generate(slow, request(prompts[0], { pullDeadlineMs: 2_000 }));
     expect(first.tokens).toEqual(expected[0]?.tokens);
     expect(first.report.onboard?.failed).toMatch(/did not give all within \d+ ms/);
     const second = await generate(slow, request(prompts[1]));

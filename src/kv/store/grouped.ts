@@ -107,11 +107,12 @@ export class GroupedStore implements BlockStore {
     const blocks: KvBlock[] = [];
     const ids: string[] = [];
     if (request.signal?.aborted) return { blocks, bytes: 0, copies: 0, ms: 0, failed: 'cancelled' };
+    let paidAt = startedAt;
     const result = (failed: string | null): StoreRead => {
       const bytes = blocks.length * request.bytesPerBlock;
       this.#counts.readBytes += bytes;
       this.#counts.reads += ids.length;
-      return { blocks, bytes, copies: ids.length, ms: this.#clock.now() - startedAt, failed };
+      return { blocks, bytes, copies: ids.length, ms: Math.max(this.#clock.now(), paidAt) - startedAt, failed };
     };
     const late = Symbol('late');
     const { promise: over, resolve } = Promise.withResolvers<typeof late>();
@@ -129,7 +130,9 @@ export class GroupedStore implements BlockStore {
         ids.push(id);
         const before = blocks.length;
         for (const block of takeWanted(value, request, before)) blocks.push(block);
-        await Promise.race([this.#pay('read', value.length * request.bytesPerBlock), over]);
+        const waitMs = this.#price('read', value.length * request.bytesPerBlock);
+        paidAt = this.#clock.now() + waitMs;
+        if (waitMs > 0) await Promise.race([sleep(this.#clock, waitMs), over]);
         if (blocks.length === before) return result('a stored group holds other tokens than its name says');
       }
       return result(null);
@@ -260,7 +263,7 @@ export class GroupedStore implements BlockStore {
     const sum = { ...NO_WRITE };
     for (const value of values.toReversed()) {
       const part = await this.#save(value);
-      if (part.bytes > 0) await this.#pay('write', part.bytes);
+      if (part.bytes > 0) await sleep(this.#clock, this.#price('write', part.bytes));
       for (const name of Object.keys(sum) as (keyof StoreWritten)[]) Object.assign(sum, { [name]: sum[name] + part[name] });
     }
     this.#counts.droppedBlocks += sum.dropped;
@@ -295,10 +298,9 @@ export class GroupedStore implements BlockStore {
     }
   }
 
-  /** Waits until the budget is paid for what was moved. */
-  async #pay(way: 'read' | 'write', bytes: number): Promise<void> {
-    const waitMs = this.#budgets[way]?.take(bytes, this.#clock.now()) ?? 0;
-    if (waitMs > 0) await sleep(this.#clock, waitMs);
+  /** Milliseconds to wait until the budget is paid for what was moved. */
+  #price(way: 'read' | 'write', bytes: number): number {
+    return this.#budgets[way]?.take(bytes, this.#clock.now()) ?? 0;
   }
 
   #refusal(bytes: number): StoreCondition | null {

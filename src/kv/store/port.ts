@@ -57,6 +57,7 @@ export interface StoreRead {
   readonly bytes: number;
   /** Values that were read. */
   readonly copies: number;
+  /** What it took; when the deadline cut it short, also what the byte budget still asks for the bytes that came. */
   readonly ms: number;
   /** Why no more came although they were stored; null = nothing more was stored. */
   readonly failed: string | null;

@@ -47,11 +47,11 @@ export class ChatMemory {
   readonly #mechanisms: Mechanisms;
 
   constructor(shape: MemoryShape, mechanisms: Mechanisms) {
-    const preferred = mechanisms.groups ? 60 : 1;
     this.#shape = shape;
     this.#mechanisms = mechanisms;
-    this.hbm = new GroupAllocator({ blocks: shape.hbmBlocks, preferred });
-    this.#host = new GroupAllocator({ blocks: shape.hostBlocks, preferred });
+    // Where blocks lie makes no difference to whom copies them one by one.
+    this.hbm = new GroupAllocator({ blocks: shape.hbmBlocks });
+    this.#host = new GroupAllocator({ blocks: shape.hostBlocks });
     this.meter = new LinkMeter(shape.link);
   }
 

@@ -19,6 +19,12 @@ interface Group {
   used: number;
 }
 
+interface Holding {
+  readonly groups: Group[];
+  /** Blocks that hold something. */
+  count: number;
+}
+
 export interface GroupAllocatorOptions {
   readonly blocks: number;
   /** Blocks of a new group where there is room. Default 60: about a thousand tokens of 16. */
@@ -30,7 +36,7 @@ const PREFERRED = 60;
 export class GroupAllocator<Owner> {
   readonly blocks: number;
   readonly #preferred: number;
-  readonly #owners = new Map<Owner, Group[]>();
+  readonly #owners = new Map<Owner, Holding>();
   #free: { start: number; length: number }[];
   #used = 0;
 
@@ -51,19 +57,20 @@ export class GroupAllocator<Owner> {
 
   /** Blocks that an owner has. */
   count(owner: Owner): number {
-    return (this.#owners.get(owner) ?? []).reduce((sum, { used }) => sum + used, 0);
+    return this.#owners.get(owner)?.count ?? 0;
   }
 
   /** Where an owner's blocks are, in order. */
   extents(owner: Owner): Extent[] {
-    return (this.#owners.get(owner) ?? []).flatMap(({ start, used }) => (used > 0 ? [{ start, length: used }] : []));
+    return (this.#owners.get(owner)?.groups ?? []).flatMap(({ start, used }) => (used > 0 ? [{ start, length: used }] : []));
   }
 
   /** Gives an owner `count` blocks more, behind those that it has. */
   take(owner: Owner, count: number): boolean {
     if (this.#used + count > this.blocks) return false;
-    const groups = this.#owners.get(owner) ?? [];
-    this.#owners.set(owner, groups);
+    const holding = this.#owners.get(owner) ?? { groups: [], count: 0 };
+    this.#owners.set(owner, holding);
+    const { groups } = holding;
     for (let left = count; left > 0; ) {
       const last = groups.at(-1);
       const room = last ? last.length - last.used : 0;
@@ -73,19 +80,20 @@ export class GroupAllocator<Owner> {
         left -= taken;
       } else this.#grow(groups, left);
     }
+    holding.count += count;
     this.#used += count;
     return true;
   }
 
   /** Takes all blocks after the first `keep` away. */
   truncate(owner: Owner, keep: number): void {
-    const groups = this.#owners.get(owner);
-    if (!groups) return;
-    let before = this.count(owner);
-    for (let last = groups.at(-1); last && before > keep; last = groups.at(-1)) {
-      const gone = Math.min(last.used, before - keep);
+    const holding = this.#owners.get(owner);
+    if (!holding) return;
+    const { groups } = holding;
+    for (let last = groups.at(-1); last && holding.count > keep; last = groups.at(-1)) {
+      const gone = Math.min(last.used, holding.count - keep);
       last.used -= gone;
-      before -= gone;
+      holding.count -= gone;
       this.#used -= gone;
       if (last.used > 0) break;
       this.#giveBack({ start: last.start, length: last.length });
@@ -127,7 +135,7 @@ export class GroupAllocator<Owner> {
   /** The longest idle end of a group becomes free, if it is longer than what is free. */
   #reclaim(longerThan: number): void {
     let longest: Group | null = null;
-    for (const groups of this.#owners.values()) {
+    for (const { groups } of this.#owners.values()) {
       const last = groups.at(-1);
       if (last && last.length > last.used && (longest === null || last.length - last.used > longest.length - longest.used)) longest = last;
     }

@@ -1,6 +1,7 @@
 /** `sluice operator`: one operator process. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
 import { FIELD_MANAGER, Operator, type OperatorPeers, SERVING_DEPLOYMENTS, SERVING_POOLS } from '../controller/operator/index.ts';
 import {
   CONTROLLER_REVISIONS,
@@ -38,6 +39,8 @@ export async function operatorCommand(argv: readonly string[], context: Context)
     context.stderr.write(`sluice operator: ${read.message}\nsluice operator --help tells what there is.\n`);
     return USAGE_ERROR;
   }
+  // Rounds leave little behind, and their garbage is collected before memory is asked for: it shares its node with what needs memory.
+  setFlagsFromString('--optimize-for-size');
   const ended = untilEnded();
   const log = createLogger({ name: 'operator', level: read.flags.logLevel, format: process.stderr.isTTY ? 'pretty' : 'json' });
   try {

@@ -11,9 +11,10 @@ interface Wanted {
   readonly stepMs?: number;
   readonly sequences?: number;
   readonly port?: number;
+  readonly paused?: boolean;
 }
 
-function manifest({ name = 'test', prefill = 1, decode = 1, stepMs = 5, sequences = 16, port = 0 }: Wanted): string {
+function manifest({ name = 'test', prefill = 1, decode = 1, stepMs = 5, sequences = 16, port = 0, paused = false }: Wanted): string {
   return `apiVersion: serving.sluice.dev/v1alpha1
 kind: ServingDeployment
 metadata: {name: ${name}}
@@ -23,6 +24,7 @@ spec:
   prefill: {replicas: ${prefill}}
   decode: {replicas: ${decode}}
   router: {port: ${port}}
+  rollout: {paused: ${paused}}
 `;
 }
 
@@ -104,6 +106,27 @@ describe('sluice up', () => {
     expect(engines).toHaveLength(3);
     expect(engines.every((line) => line.includes('--sequences 8'))).toBe(true);
     expect(sluice.stdout()).toMatch(/decode-\d drains/);
+    await expectCleanEnd(sluice, childrenOf(sluice.pid));
+  });
+
+  it('holds edits back while spec.rollout.paused is true, but for sizes, and takes them up after it', async () => {
+    const { sluice } = await up({ decode: 1 });
+    const engines = () =>
+      childrenOf(sluice.pid)
+        .map((pid) => ({ pid, line: commandLine(pid) }))
+        .filter(({ line }) => line.includes(' engine '));
+    const before = engines().map(({ pid }) => pid);
+    save(manifest({ decode: 2, sequences: 8, paused: true }));
+    await sluice.line(/decode-1 starts/);
+    await sluice.line(/is as wanted again/);
+    expect(engines().map(({ pid }) => pid)).toEqual(expect.arrayContaining(before));
+    expect(engines()).toHaveLength(3);
+    expect(engines().every(({ line }) => line.includes('--sequences 16'))).toBe(true);
+    const paused = sluice.stdout().length;
+    save(manifest({ decode: 2, sequences: 8 }));
+    await sluice.line(/is as wanted again/, paused);
+    expect(engines()).toHaveLength(3);
+    expect(engines().every(({ line }) => line.includes('--sequences 8'))).toBe(true);
     await expectCleanEnd(sluice, childrenOf(sluice.pid));
   });
 

@@ -51,6 +51,8 @@ export interface ReconcilerOptions extends Surroundings {
 const ACTIVE_MS = 500;
 const REFUSED_MS = 5_000;
 const SETTLED_MS = 30_000;
+/** Of very many deployments that need nothing, one is looked at after the other: whatever is watched is seen at once all the same. */
+const SETTLED_MS_EACH = 200;
 
 interface Seen {
   readonly pools: Sized['pools'];
@@ -136,7 +138,7 @@ export class Reconciler {
     await this.#tendPools(object, desired, { pools, observed, status: now });
     // Last: who waits for the deployment finds everything else as its status says.
     await this.#writeStatus(object, resourceStatus({ ...now, url: serviceUrl(object, spec) }, this.#context(object)));
-    return { kind: 'again', afterMs: pause(now, done, problems) };
+    return { kind: 'again', afterMs: this.#pause(now, done, problems) };
   }
 
   async #tendPools(object: DeploymentObject, desired: Desired, { pools, observed, status: now }: Seen): Promise<void> {
@@ -154,9 +156,10 @@ export class Reconciler {
   }
 
   /** The objects besides the pods, and how large each pool is to be. */
-  async #ensure({ object, spec, desired, policies, ...drafts }: Wanted): Promise<Sized> {
+  async #ensure(wanted: Wanted): Promise<Sized> {
+    const { object, desired, policies, ...drafts } = wanted;
     // Before anything is done about it: what was wanted is known whatever comes next.
-    const problems = await this.#objects.record(object, decideRevision(object, spec, this.#objects.revisions(object)));
+    const problems = await this.#objects.record(object, decideRevision(wanted, this.#objects.revisions(object)));
     const pools: Partial<Record<Role, SizedPool>> = {};
     for (const role of ROLES) {
       const draft = drafts.pools[role];
@@ -232,6 +235,12 @@ export class Reconciler {
     else if (applied.kind === 'conflict') throw new Error(`others hold fields of the status: ${JSON.stringify(applied.conflicts)}`);
   }
 
+  #pause(now: Status, done: readonly Done[], problems: readonly string[]): number {
+    if (problems.length > 0 || done.some(({ outcome }) => !outcome.ok)) return REFUSED_MS;
+    if (done.length > 0 || !now.conditions.every(isSettled)) return ACTIVE_MS;
+    return Math.max(SETTLED_MS, SETTLED_MS_EACH * this.#options.deployments.size);
+  }
+
   #forget(key: string): void {
     this.#deployments.forget(key);
     this.#overridden.delete(key);
@@ -240,9 +249,4 @@ export class Reconciler {
 
 function sizes(pools: Sized['pools']): Partial<Record<Role, number>> {
   return Object.fromEntries(Object.entries(pools).map(([role, { replicas }]) => [role, replicas]));
-}
-
-function pause(now: Status, done: readonly Done[], problems: readonly string[]): number {
-  if (problems.length > 0 || done.some(({ outcome }) => !outcome.ok)) return REFUSED_MS;
-  return done.length === 0 && now.conditions.every(isSettled) ? SETTLED_MS : ACTIVE_MS;
 }

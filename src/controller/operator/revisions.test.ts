@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { readResource } from '../../api/index.ts';
 import type { ControllerRevision } from '../../platform/kubernetes/index.ts';
 import type { DeploymentObject } from './resources.ts';
-import { byAge, decideRevision, isOf, specOf } from './revisions.ts';
+import { byAge, decideRevision, isOf, recordOf, specOf } from './revisions.ts';
 
 type Change = Readonly<Record<string, unknown>>;
 
@@ -19,10 +19,15 @@ function specWith(change: Change = {}) {
   return read.spec;
 }
 
+function decide(stored: readonly ControllerRevision[], change: Change) {
+  const spec = specWith(change);
+  return decideRevision({ object: OBJECT, spec, record: recordOf(OBJECT, spec) }, stored);
+}
+
 /** As the API server has it after the operator recorded `change`. */
 function recorded(stored: readonly ControllerRevision[], change: Change = {}): ControllerRevision[] {
-  const { draft, surplus } = decideRevision(OBJECT, specWith(change), stored);
-  if (draft === null) return [...stored];
+  const { draft, surplus } = decide(stored, change);
+  if (draft === null) return stored.filter((one) => !surplus.includes(one));
   const metadata = { ...draft.metadata, uid: draft.metadata.name, resourceVersion: '1' };
   const made: ControllerRevision = { apiVersion: 'apps/v1', kind: 'ControllerRevision', ...draft, metadata };
   return [...stored.filter((one) => one.metadata.name !== made.metadata.name && !surplus.includes(one)), made];
@@ -60,7 +65,7 @@ describe('revisions', () => {
 
   it('are not recorded while the roll is paused, unless there is none', () => {
     const one = recorded([]);
-    expect(decideRevision(OBJECT, specWith({ ...model('n'), rollout: { paused: true } }), one)).toEqual({ draft: null, surplus: [] });
+    expect(decide(one, { ...model('n'), rollout: { paused: true } })).toEqual({ draft: null, surplus: [] });
     expect(recorded([], { rollout: { paused: true } })).toHaveLength(1);
   });
 

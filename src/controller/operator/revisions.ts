@@ -17,6 +17,13 @@ type Spec = ServingDeploymentManifest['spec'];
 const SIZES = 'serving.sluice.dev/replicas';
 const SIZED = ['prefill', 'decode', 'router'] as const;
 
+/** Of what is wanted, what its recording needs. */
+export interface Recordable {
+  readonly object: DeploymentObject;
+  readonly spec: Spec;
+  readonly record: RevisionRecord;
+}
+
 export interface RevisionChange {
   /** Null = nothing is recorded now. */
   readonly draft: Draft<ControllerRevision> | null;
@@ -24,22 +31,35 @@ export interface RevisionChange {
   readonly surplus: readonly ControllerRevision[];
 }
 
+/** What a spec is recorded as; worked out once for each version of it. */
+export interface RevisionRecord {
+  readonly name: string;
+  readonly data: object;
+  readonly sizes: string;
+}
+
+export function recordOf(deployment: DeploymentObject, spec: Spec): RevisionRecord {
+  const data = revisionData(spec);
+  return { name: `${deployment.metadata.name}-${hashOf(data)}`, data, sizes: JSON.stringify(sizesOf(spec)) };
+}
+
 /** @param stored those of the deployment, in any order. */
-export function decideRevision(deployment: DeploymentObject, spec: Spec, stored: readonly ControllerRevision[]): RevisionChange {
+export function decideRevision(wanted: Recordable, stored: readonly ControllerRevision[]): RevisionChange {
+  const { object: deployment, spec, record } = wanted;
   const [newest] = byAge(stored);
   // What is wanted while it is paused is not taken up yet; without any there is nothing that it could wait behind.
   if (spec.rollout.paused && newest !== undefined) return { draft: null, surplus: [] };
-  const data = revisionData(spec);
-  const name = `${deployment.metadata.name}-${hashOf(data)}`;
+  const { name, data, sizes } = record;
+  const surplus = byAge(stored.filter((one) => one.metadata.name !== name)).slice(spec.rollout.history - 1);
+  if (newest?.metadata.name === name && newest.metadata.annotations?.[SIZES] === sizes) return { draft: null, surplus };
   const number = newest === undefined ? 1 : newest.metadata.name === name ? newest.revision : newest.revision + 1;
   const metadata = metaOf(deployment, name);
   const draft = stamped<ControllerRevision>({
-    metadata: { ...metadata, annotations: { [SIZES]: JSON.stringify(sizesOf(spec)) } },
+    metadata: { ...metadata, annotations: { [SIZES]: sizes } },
     data,
     revision: number,
   });
-  const others = byAge(stored).filter((one) => one.metadata.name !== name);
-  return { draft, surplus: others.slice(spec.rollout.history - 1) };
+  return { draft, surplus };
 }
 
 /** The newest first. */

@@ -6,6 +6,7 @@ import { type Desired, desiredOf, ROLES } from '../servingdeployment/desired.ts'
 import { budgetDrafts, poolDraft, serviceDraft } from './drafts.ts';
 import { networkPolicyDrafts, type OperatorPeers } from './networkpolicies.ts';
 import type { DeploymentObject, PoolObject } from './resources.ts';
+import { type RevisionRecord, recordOf } from './revisions.ts';
 
 export interface Wanted {
   readonly object: DeploymentObject;
@@ -16,6 +17,7 @@ export interface Wanted {
   readonly pools: Partial<Record<Role, Draft<PoolObject>>>;
   readonly service: Draft<Service>;
   readonly budgets: readonly Draft<PodDisruptionBudget>[];
+  readonly record: RevisionRecord;
   /** Paths of the fields that are written otherwise than this says, because the roll is paused. */
   readonly waiting: readonly string[];
   /** Null = none, and those that are there go. */
@@ -50,6 +52,7 @@ export function wantedOf(
     spec,
     desired,
     waiting: [],
+    record: recordOf(object, spec),
     pools,
     service: serviceDraft(object, spec),
     budgets: budgetDrafts(object, desired),

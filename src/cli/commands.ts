@@ -32,6 +32,11 @@ export const COMMANDS: readonly Command[] = [
     run: async (argv, context) => (await import('./top.ts')).topCommand(argv, context),
   },
   {
+    name: 'kv',
+    summary: 'move running streams from one instance to others',
+    run: async (argv, context) => (await import('./kv/group.ts')).kvCommand(argv, context),
+  },
+  {
     name: 'operator',
     summary: 'look after the ServingDeployments of a Kubernetes cluster',
     run: async (argv, context) => (await import('./operator.ts')).operatorCommand(argv, context),

@@ -46,9 +46,13 @@ export type AdminAnswer =
 const ANSWER_MS = 5_000;
 
 /** Never throws. `status` is null when nothing answered. */
-export async function askAdmin(adminUrl: string, path: string): Promise<AdminAnswer> {
+export async function askAdmin(
+  adminUrl: string,
+  path: string,
+  { method = 'GET', withinMs = ANSWER_MS }: { readonly method?: 'GET' | 'POST'; readonly withinMs?: number } = {},
+): Promise<AdminAnswer> {
   try {
-    const response = await fetch(`${adminUrl}${path}`, { signal: AbortSignal.timeout(ANSWER_MS) });
+    const response = await fetch(`${adminUrl}${path}`, { method, signal: AbortSignal.timeout(withinMs) });
     const text = await response.text();
     if (!response.ok)
       return { ok: false, status: response.status, message: `${adminUrl}${path} answered ${response.status}: ${text.slice(0, 500)}` };

@@ -10,7 +10,7 @@ import { RouterMetrics } from './metrics.ts';
 it('has the metrics of docs/metrics.md, of the same types, and no other', async () => {
   const clock = new FakeClock();
   const made = { clock, random: () => 0, directory: memoryDirectory({ clock }), loadTokenizer: () => Promise.reject(new Error('none')) };
-  const registry = new Registry('m', { ...made, onNotice: () => undefined });
+  const registry = new Registry('m', { ...made, onNotice: () => undefined, onDraining: () => undefined });
   const text = await new RouterMetrics(registry, new Admission(DEFAULT_CONFIG.limits, clock)).text();
   const exported = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => `${name} ${type}`);
   const document = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');

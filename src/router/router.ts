@@ -2,7 +2,7 @@
 import type { Server } from 'node:http';
 import { type AddressInfo, Server as NetServer } from 'node:net';
 import type { Tokenizer, TokenizerSource } from '../engines/index.ts';
-import { memoryDirectory } from '../kv/index.ts';
+import { memoryDirectory, memoryMoveQueue } from '../kv/index.ts';
 import { type Clock, createServer, sleep } from '../shared/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { createAdminApp } from './admin.ts';
@@ -12,6 +12,7 @@ import type { RouterConfig } from './config.ts';
 import { Chooser } from './dispatch/choose.ts';
 import type { DispatchContext } from './dispatch/context.ts';
 import { Watchman } from './dispatch/deadlines.ts';
+import { MOVE_LIMITS, Mover } from './dispatch/moves/index.ts';
 import { Registry } from './instances/registry.ts';
 import { RouterMetrics } from './metrics.ts';
 import type { RouterParts } from './parts.ts';
@@ -53,6 +54,8 @@ const HEADERS_TIMEOUT_MS = 20_000;
 const BODY_TIMEOUT_MS = 120_000;
 /** How long connections that clients hold stay open at least: each is told with its next answer to come back on another. */
 const LEAVE_MS = 1_000;
+/** Longest time for one order to drain an instance. */
+const MAX_DRAIN_MS = 3_600_000;
 /** How long the end of a router waits for its last probe. */
 const PROBE_END_MS = 2_000;
 
@@ -82,12 +85,14 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
         for (const flight of parts.context.watchman.all) if (!flight.record.synthetic) flight.abandon();
         await probed;
         for (const flight of parts.context.watchman.all) flight.abandon();
+        parts.mover.close();
         parts.registry.close();
         await Promise.all([closed(publicServer), closed(adminServer)]);
       },
     };
   } catch (error) {
     void parts.prober.close();
+    parts.mover.close();
     parts.registry.close();
     publicServer.close();
     throw error;
@@ -101,8 +106,9 @@ function urlOf(host: string, port: number): string {
 function assemble(options: RouterOptions, stopping: () => boolean): { parts: RouterParts; onIdle: (graceMs: number) => Promise<void> } {
   const { model, config, clock, log, loadTokenizer, newId, random, onReady = () => undefined } = options;
   const directory = memoryDirectory({ clock });
+  let mover: Mover | null = null;
   const notice = (message: string, instance: string) => log.warn({ instance }, message);
-  const registry = new Registry(model, { clock, random, directory, loadTokenizer, onNotice: notice });
+  const registry = new Registry(model, { clock, random, directory, loadTokenizer, onNotice: notice, onDraining: () => mover?.wake() });
   const admission = new Admission(config.limits, clock);
   const records = new RecordRing(RECORDS);
   const metrics = new RouterMetrics(registry, admission);
@@ -115,6 +121,16 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     chooser: new Chooser(registry, directory),
     watchman: new Watchman(clock),
     deadlines: config.deadlines,
+    moves: {
+      limits: MOVE_LIMITS,
+      newId,
+      onTransition: (transition) => metrics.moveWent(transition),
+      onOver: (record) => {
+        metrics.moved(record);
+        mover?.moveOver(record);
+      },
+    },
+    newSession: newId,
     newSeed: () => Math.floor(random() * 2 ** 32),
     held: { reservations: 0, legs: 0 },
     onEnd: (flight) => {
@@ -127,6 +143,12 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
       if (underWay.clients === 0) idle?.();
     },
   };
+  mover = new Mover({
+    clock,
+    queue: memoryMoveQueue({ clock, ackMs: MAX_DRAIN_MS, maxAttempts: 1 }),
+    instances: () => registry.instances,
+    flights: () => context.watchman.all,
+  });
   const prober = new Prober({ context, clock, model: () => registry.model, newId, onReady, unproven: () => registry.unproven });
   const parts: RouterParts = {
     config,
@@ -137,6 +159,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     records,
     metrics,
     prober,
+    mover,
     underWay,
     newId,
     stopping,

@@ -1,6 +1,18 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'start', 'peers', 'tokenizer', 'operator', 'directory', 'index'] as const;
+export const BENCHES = [
+  'router',
+  'handoff',
+  'disagg',
+  'vllm',
+  'start',
+  'peers',
+  'tokenizer',
+  'operator',
+  'directory',
+  'index',
+  'migration',
+] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export const BASELINES = ['nginx', 'vllmRouter', 'smg'] as const;
@@ -32,7 +44,7 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|index> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|index|migration> [options]
 
   router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
             CPU per request and per streamed token, added latency, requests per second
@@ -50,6 +62,8 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|to
   directory the shared directory in Redis against plain pipelined GET and SET of as much data: blocks per second
   index     the directory's block index, in WebAssembly and in TypeScript, against a Map and what it was before:
             CPU per block and chain, bytes per block
+  migration a stream moved between two real llama.cpp engines at 512, 2,048 and 8,192 tokens of context: the pause that its client
+            sees, in ms and in inter-token times, against taking it up by computing its context again
 
   --json FILE       write the result as JSON
   --runs N          repeats, 1 to 100 (default 5, operator 1); spread is over repeats

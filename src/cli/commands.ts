@@ -33,7 +33,7 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     name: 'kv',
-    summary: 'where KV is: bytes per tier, blocks, who holds what, and whether it is whole',
+    summary: 'where KV is: bytes per tier, blocks, who holds what, whether it is whole; move running streams',
     run: async (argv, context) => (await import('./kv/group.ts')).kvCommand(argv, context),
   },
   {

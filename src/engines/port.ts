@@ -137,7 +137,8 @@ export interface PromptReport {
   readonly onboard?: OnboardReport | null;
 }
 
-export type FinishReason = 'stop' | 'length' | 'cancelled';
+/** `moved`: it goes on elsewhere; see `Session.stop`. */
+export type FinishReason = 'stop' | 'length' | 'cancelled' | 'moved';
 
 export interface TokenLogprobs {
   readonly logprob: number;
@@ -160,6 +161,33 @@ export interface PrefillSink {
 
 export interface Running {
   /** Frees what the request holds; `end('cancelled')` follows unless it already ended. Idempotent. */
+  cancel(): void;
+}
+
+/** A request that generates, as whoever moves it to another instance sees it. */
+export interface Session extends Running {
+  /**
+   * Keeps the blocks that are finished by now under a lease, for a peer to pull; the request decodes on. Asked again, the earlier lease
+   * ends. Rejects with `not_found` when the request is over.
+   */
+  offer(): Promise<HandOffTicket>;
+  /** Ends after its next token with `moved`, unless it ends by itself; its KV stays where it is until `cancel`. Idempotent. */
+  stop(): void;
+}
+
+/**
+ * A request whose stream another instance still decodes: it has its place here, gets KV and tokens, and generates nothing until it is
+ * started. What it holds it holds until `start` or `cancel`: whoever holds it has to bound that.
+ */
+export interface HeldRequest {
+  /** Resolves when it has its place. Rejects with `queue_full` when there is none now: it is not waited for. */
+  readonly placed: Promise<void>;
+  /** Pulls what the ticket offers beyond what is here and puts it into place. What does not come is computed by `follow`. Once, when placed. */
+  pull(ticket: HandOffTicket, deadlineMs: number): Promise<HandOffReport>;
+  /** Takes tokens that were generated meanwhile; resolves when the KV of all known tokens but the last one is here. Rejects when it is over. */
+  follow(tokens: Int32Array): Promise<void>;
+  /** It is this instance's from now on, and goes on after the last known token. */
+  start(sink: GenerateSink): Session;
   cancel(): void;
 }
 
@@ -253,7 +281,9 @@ export interface KvVerdict {
 export interface EngineCore {
   readonly info: EngineInfo;
   readonly tokenizer: Tokenizer;
-  generate(request: EngineRequest, sink: GenerateSink): Running;
+  generate(request: EngineRequest, sink: GenerateSink): Session;
+  /** Takes the place of a request that is to come here from another instance. Draining and full instances refuse it in `placed`. */
+  hold(request: EngineRequest): HeldRequest;
   prefill(request: EngineRequest, sink: PrefillSink): Running;
   /** Ends a lease given out by this instance before its time: the hand-off will not happen. Idempotent. */
   releaseLease(lease: string): void;

@@ -1,6 +1,8 @@
 /** The admin face, on a listener of its own that clients do not reach: instances in, records and tables out. */
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { errorBody, SluiceError, toSluiceError } from '../shared/index.ts';
+import type { DrainOutcome } from './dispatch/moves/index.ts';
+import type { Instance } from './instances/instance.ts';
 import { readPublishedList } from './instances/published.ts';
 import { kvBlocks, kvVerify, kvView, kvWhere } from './kv.ts';
 import type { RouterParts } from './parts.ts';
@@ -9,6 +11,8 @@ import { topView } from './top.ts';
 const MAX_LATEST = 1000;
 /** Of one instance and tier in one answer. */
 const MAX_KEYS = 4096;
+const DEFAULT_DRAIN_MS = 60_000;
+const MAX_DRAIN_MS = 3_600_000;
 
 export function createAdminApp(parts: RouterParts): Express {
   const { registry, records, context, admission } = parts;
@@ -20,6 +24,11 @@ export function createAdminApp(parts: RouterParts): Express {
     response.json(instances(parts));
   });
   app.get('/admin/instances', (_, response) => void response.json(instances(parts)));
+  app.post('/admin/instances/:id/drain', async (request, response) => void response.json(await drain(parts, request)));
+  app.post('/admin/instances/:id/undrain', (request, response) => {
+    instanceOf(parts, request).emptied = null;
+    response.json(instances(parts));
+  });
   app.get('/admin/requests/:id', (request, response) => {
     const record = records.get(request.params.id);
     if (!record)
@@ -57,6 +66,25 @@ export function createAdminApp(parts: RouterParts): Express {
     response.status(error.status).json(errorBody(error));
   });
   return app;
+}
+
+async function drain(parts: RouterParts, request: Request<{ id: string }>): Promise<DrainOutcome> {
+  const { id } = instanceOf(parts, request);
+  const given = request.query['timeoutMs'];
+  const deadlineMs = given === undefined ? DEFAULT_DRAIN_MS : Number(given);
+  if (!(deadlineMs >= 1 && deadlineMs <= MAX_DRAIN_MS)) {
+    const message = `timeoutMs must be a number from 1 to ${MAX_DRAIN_MS}; got ${JSON.stringify(given)}`;
+    throw new SluiceError('invalid_request', message, { param: 'timeoutMs' });
+  }
+  return parts.mover.drain({ id: parts.newId(), instance: id, session: null, why: 'sluice kv drain', deadlineMs });
+}
+
+/** @throws SluiceError not_found */
+function instanceOf({ registry }: RouterParts, { params }: Request<{ id: string }>): Instance {
+  const found = registry.instances.find(({ id }) => id === params.id);
+  if (found) return found;
+  const known = registry.instances.map(({ id }) => id).join(', ');
+  throw new SluiceError('not_found', `no instance ${params.id.slice(0, 128)}: the router knows ${known === '' ? 'none' : known}`);
 }
 
 /** What express.json says of a body that it cannot read. */

@@ -63,6 +63,7 @@ function record(change: Partial<RequestRecord> = {}): RequestRecord {
     queuedMs: 0,
     attempts: [attempt()],
     resumes: 0,
+    moves: [],
     outcome: 'ok',
     status: 200,
     error: null,

@@ -1,15 +1,25 @@
 /** A decision record as text for a person (`sluice explain`). Pure. */
+import type { AbortReason } from '../kv/index.ts';
 import { type Candidate, type Decision, largestGap, nameOf, type Terms, termName } from './placement/index.ts';
-import { type AttemptRecord, type LegReport, type RequestRecord, summaryOf } from './record/index.ts';
+import { type AttemptRecord, type LegReport, type MoveRecord, type RequestRecord, summaryOf } from './record/index.ts';
 
 const TERMS: readonly (keyof Terms)[] = ['queueMs', 'prefillMs', 'transferMs', 'admitMs', 'tailMs', 'stallMs', 'decodeMs'];
+const GIVEN_UP: Readonly<Record<AbortReason, string>> = {
+  full: 'the target had no place',
+  refused: 'an instance refused it',
+  silent: 'an instance did not answer in time',
+  lost: 'an instance was lost',
+  ended: 'the request was over before',
+  cancelled: 'it was called off',
+};
 /** Less than this is shown as no difference. */
 const EVEN_MS = 0.005;
 
 /** Several lines, without colours and without a line end after the last one. */
 export function explainRecord(record: RequestRecord): string {
   const attempts = record.attempts.map((attempt, index) => attemptLines(record, attempt, index));
-  const sections = [headLines(record), ...attempts, outcomeLines(record)];
+  const moves = record.moves.map((move) => moveLines(move));
+  const sections = [headLines(record), ...attempts, ...moves, outcomeLines(record)];
   return sections.map((lines) => lines.join('\n')).join('\n\n');
 }
 
@@ -128,6 +138,20 @@ function storeLines(leg: string, report: LegReport | null): string[] {
   const { blocks, bytes, copies, failed } = onboard;
   const rest = failed === null ? '' : `; the rest was computed: ${failed}`;
   return [`store (${leg}): ${blocksText(blocks)}, ${bytes} bytes in ${copies} copies, measured ${ms(onboard.ms)}${rest}`];
+}
+
+function moveLines(move: MoveRecord): string[] {
+  const { atMs, from, to, why, way, state, reason, tokens, blocks, bytes, tookMs, pauseMs, interTokenMs } = move;
+  const lines = [`move at ${ms(atMs)}: ${from} → ${to}, after ${tokens} tokens: ${why}`];
+  if (way === 'recompute') return [...lines, '  the engine does not offer blocks of a running request: computed again by the next attempt'];
+  lines.push(`  ${blocksText(blocks)}, ${bytes} bytes pulled while ${from} decoded on; ${ms(tookMs)} in all`);
+  if (pauseMs !== null) {
+    const ratio =
+      interTokenMs === null || interTokenMs <= 0 ? '' : `, ${(pauseMs / interTokenMs).toFixed(1)} times the time between two tokens`;
+    lines.push(`  pause in the stream: ${ms(pauseMs)}${ratio}`);
+  }
+  if (state === 'aborted') lines.push(`  given up: ${reason === null ? 'no reason known' : GIVEN_UP[reason]}`);
+  return lines;
 }
 
 function outcomeLines(record: RequestRecord): string[] {

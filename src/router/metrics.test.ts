@@ -11,7 +11,7 @@ import { RouterMetrics } from './metrics.ts';
 it('has the metrics of docs/metrics.md, of the same types, and no other', async () => {
   const clock = new FakeClock();
   const made = { clock, random: () => 0, directory: memoryDirectory({ clock }), loadTokenizer: () => Promise.reject(new Error('none')) };
-  const registry = new Registry('m', { ...made, onNotice: () => undefined });
+  const registry = new Registry('m', { ...made, onNotice: () => undefined, onDraining: () => undefined });
   const text = await new RouterMetrics({
     registry,
     admission: new Admission(DEFAULT_CONFIG.limits, clock),

@@ -1,9 +1,11 @@
 /** The router's metrics (docs/metrics.md). Counters are plain numbers on the request path; prom-client sees them when it is scraped. */
+
+import type { AbortReason, MigrationState, Transition } from '../kv/index.ts';
 import { MetricTable, type Observer } from '../telemetry/metrics/index.ts';
 import type { Admission } from './admission/admission.ts';
 import type { Forwarder } from './forward.ts';
 import type { Registry } from './instances/registry.ts';
-import type { RequestOutcome, RequestRecord } from './record/index.ts';
+import type { MoveRecord, RequestOutcome, RequestRecord } from './record/index.ts';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const TOKEN_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
@@ -21,6 +23,12 @@ export class RouterMetrics {
   readonly #tpot: Observer;
   readonly #whole: Observer;
   readonly #queued: Observer;
+  readonly #pause: Observer;
+  readonly #transitions: Record<MigrationState, number> = { requested: 0, reserved: 0, copying: 0, committed: 0, released: 0, aborted: 0 };
+  readonly #aborted: Record<AbortReason, number> = { full: 0, refused: 0, silent: 0, lost: 0, ended: 0, cancelled: 0 };
+  #movedBlocks = 0;
+  #movedBytes = 0;
+  #recomputed = 0;
   #retries = 0;
   #resumes = 0;
   #pairs = 0;
@@ -35,12 +43,26 @@ export class RouterMetrics {
     this.#ttft = histogram('time_to_first_token_seconds', 'From the request to the first byte of its answer.', SECONDS);
     this.#tpot = histogram('time_per_output_token_seconds', 'Mean time per output token after the first, of streams.', TOKEN_SECONDS);
     this.#whole = histogram('request_seconds', 'From the request to the end of its answer.', SECONDS);
+    this.#pause = histogram('move_pause_seconds', 'From the last token of the old instance to the first of the new one.', TOKEN_SECONDS);
     this.#queued = histogram('queue_seconds', 'Wait for admission.', SECONDS);
     const total = (name: string, help: string, read: () => number) =>
       table.total({ name: `sluice_router_${name}_total`, help }, () => [{ value: read() }]);
     table.total({ name: 'sluice_router_requests_total', help: 'Ended requests by outcome.' }, () => this.#byOutcome(), ['outcome']);
     total('retries', 'Attempts repeated on another instance before the first byte.', () => this.#retries);
     total('resumes', 'Streams taken up by another instance after the first byte.', () => this.#resumes);
+    table.total(
+      { name: 'sluice_router_move_transitions_total', help: 'States that moves of running streams entered.' },
+      () => counted(this.#transitions, 'state'),
+      ['state'],
+    );
+    table.total(
+      { name: 'sluice_router_moves_aborted_total', help: 'Moves that were given up, by reason; the stream went on all the same.' },
+      () => counted(this.#aborted, 'reason'),
+      ['reason'],
+    );
+    total('moved_blocks', 'KV blocks pulled by the targets of moves.', () => this.#movedBlocks);
+    total('moved_bytes', 'KV bytes pulled by the targets of moves.', () => this.#movedBytes);
+    total('moves_recomputed', 'Streams of drained instances that another one computed again.', () => this.#recomputed);
     total('pairs', 'Requests prefilled on one instance and decoded on another.', () => this.#pairs);
     total('alone', 'Requests that one instance did alone.', () => this.#alone);
     total('output_tokens', 'Tokens generated for clients.', () => this.#outputTokens);
@@ -76,12 +98,29 @@ export class RouterMetrics {
     if (record.tpotMs !== null) this.#tpot.observe(record.tpotMs / 1000);
   }
 
+  moveWent({ metric }: Transition): void {
+    if (metric) this.#transitions[metric.state] += 1;
+  }
+
+  /** A move is over. */
+  moved({ way, reason, pauseMs, blocks, bytes }: MoveRecord): void {
+    if (way === 'recompute') this.#recomputed += 1;
+    if (reason !== null) this.#aborted[reason] += 1;
+    this.#movedBlocks += blocks;
+    this.#movedBytes += bytes;
+    if (pauseMs !== null) this.#pause.observe(pauseMs / 1000);
+  }
+
   #byOutcome() {
-    return Object.entries(this.#outcomes).map(([outcome, value]) => ({ value, labels: { outcome } }));
+    return counted(this.#outcomes, 'outcome');
   }
 
   /** Prometheus text. */
   text(): Promise<string> {
     return this.#table.text();
   }
+}
+
+function counted(counts: Readonly<Record<string, number>>, label: string) {
+  return Object.entries(counts).map(([name, value]) => ({ value, labels: { [label]: name } }));
 }

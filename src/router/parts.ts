@@ -3,6 +3,7 @@ import type { Logger } from '../telemetry/index.ts';
 import type { Admission } from './admission/admission.ts';
 import type { RouterConfig } from './config.ts';
 import type { DispatchContext } from './dispatch/context.ts';
+import type { Mover } from './dispatch/moves/index.ts';
 import type { Forwarder } from './forward.ts';
 import type { Registry } from './instances/registry.ts';
 import type { RouterMetrics } from './metrics.ts';
@@ -24,6 +25,7 @@ export interface RouterParts {
   readonly records: RecordRing;
   readonly metrics: RouterMetrics;
   readonly prober: Prober;
+  readonly mover: Mover;
   /** Clients' requests that have not ended. */
   readonly underWay: UnderWay;
   readonly newId: () => string;

@@ -2,7 +2,7 @@
 import type { Server } from 'node:http';
 import { type AddressInfo, Server as NetServer } from 'node:net';
 import type { Tokenizer, TokenizerSource } from '../engines/index.ts';
-import { memoryDirectory } from '../kv/index.ts';
+import { memoryDirectory, memoryMoveQueue } from '../kv/index.ts';
 import { type Clock, createServer, sleep } from '../shared/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { createAdminApp } from './admin.ts';
@@ -12,6 +12,7 @@ import type { RouterConfig } from './config.ts';
 import { Chooser } from './dispatch/choose.ts';
 import type { DispatchContext } from './dispatch/context.ts';
 import { Watchman } from './dispatch/deadlines.ts';
+import { MOVE_LIMITS, Mover } from './dispatch/moves/index.ts';
 import { Forwarder } from './forward.ts';
 import { Registry } from './instances/registry.ts';
 import { RouterMetrics } from './metrics.ts';
@@ -54,6 +55,8 @@ const HEADERS_TIMEOUT_MS = 20_000;
 const BODY_TIMEOUT_MS = 120_000;
 /** How long connections that clients hold stay open at least: each is told with its next answer to come back on another. */
 const LEAVE_MS = 1_000;
+/** Longest time for one order to drain an instance. */
+const MAX_DRAIN_MS = 3_600_000;
 /** How long the end of a router waits for its last probe. */
 const PROBE_END_MS = 2_000;
 
@@ -83,6 +86,7 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
         for (const flight of parts.context.watchman.all) if (!flight.record.synthetic) flight.abandon();
         await probed;
         for (const flight of parts.context.watchman.all) flight.abandon();
+        parts.mover.close();
         parts.registry.close();
         parts.forwarder.close();
         await Promise.all([closed(publicServer), closed(adminServer)]);
@@ -90,6 +94,7 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
     };
   } catch (error) {
     void parts.prober.close();
+    parts.mover.close();
     parts.registry.close();
     publicServer.close();
     throw error;
@@ -103,8 +108,9 @@ function urlOf(host: string, port: number): string {
 function assemble(options: RouterOptions, stopping: () => boolean): { parts: RouterParts; onIdle: (graceMs: number) => Promise<void> } {
   const { model, config, clock, log, loadTokenizer, newId, random, onReady = () => undefined } = options;
   const directory = memoryDirectory({ clock });
+  let mover: Mover | null = null;
   const notice = (message: string, instance: string) => log.warn({ instance }, message);
-  const registry = new Registry(model, { clock, random, directory, loadTokenizer, onNotice: notice });
+  const registry = new Registry(model, { clock, random, directory, loadTokenizer, onNotice: notice, onDraining: () => mover?.wake() });
   const admission = new Admission(config.limits, clock);
   const records = new RecordRing(RECORDS);
   const forwarder = new Forwarder(config, clock);
@@ -127,6 +133,16 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     chooser: new Chooser(registry, directory),
     watchman: new Watchman(clock),
     deadlines: config.deadlines,
+    moves: {
+      limits: MOVE_LIMITS,
+      newId,
+      onTransition: (transition) => metrics.moveWent(transition),
+      onOver: (record) => {
+        metrics.moved(record);
+        mover?.moveOver(record);
+      },
+    },
+    newSession: newId,
     chains: new WeakMap(),
     newSeed: () => Math.floor(random() * 2 ** 32),
     held: { reservations: 0, legs: 0 },
@@ -139,6 +155,12 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
       underWay.end();
     },
   };
+  mover = new Mover({
+    clock,
+    queue: memoryMoveQueue({ clock, ackMs: MAX_DRAIN_MS, maxAttempts: 1 }),
+    instances: () => registry.instances,
+    flights: () => context.watchman.all,
+  });
   const prober = new Prober({ context, clock, model: () => registry.model, newId, onReady, unproven: () => registry.unproven });
   const parts: RouterParts = {
     config,
@@ -150,6 +172,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     records,
     metrics,
     prober,
+    mover,
     underWay,
     newId,
     stopping,

@@ -63,6 +63,7 @@ export const DECIDING: readonly RegExp[] = [
   /^kv\/identity\/.*\.ts$/,
   /^kv\/directory\/redis\/(failure|replies|server|settings)\.ts$/,
   /^kv\/directory\/shared\/bounds\.ts$/,
+  /^kv\/migration\/(holder|machine)\.ts$/,
   /^controller\/[a-z]+\/(changes|held|plan|status|resourcestatus|desired|leaving|routing|starting|world)\.ts$/,
   /^controller\/operator\/(change|drafts|happenings|networkpolicies|report|revisions|scale|wanted)\.ts$/,
   /^cli\/rollout\/(patch|tell|verdict)\.ts$/,

@@ -13,6 +13,7 @@ export const BENCHES = [
   'index',
   'transfer',
   'chat',
+  'migration',
 ] as const;
 export type BenchName = (typeof BENCHES)[number];
 
@@ -45,7 +46,7 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|index|transfer|chat> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|index|transfer|chat|migration> [options]
 
   router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
             CPU per request and per streamed token, added latency, requests per second
@@ -66,6 +67,8 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|to
   transfer  KV between host memory, a peer and the store, with checksums, against a plain socket copy, memcpy, plain files and plain
             Redis commands: bytes per second
   chat      1,000 conversations under changing priorities on a simulated accelerator: copies, bytes and TTFT against blocks one by one
+  migration a stream moved between two real llama.cpp engines at 512, 2,048 and 8,192 tokens of context: the pause that its client
+            sees, in ms and in inter-token times, against taking it up by computing its context again
 
   --json FILE       write the result as JSON
   --runs N          repeats, 1 to 100 (default 5, operator 1); spread is over repeats

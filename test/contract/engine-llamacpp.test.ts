@@ -2,15 +2,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
+import type { Role } from '../../src/engines/index.ts';
 import { createLlamaCppEngine, ensureTinyModel } from '../../src/engines/llamacpp/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { engineContract } from './engine-contract.ts';
+import { moveContract } from './engine-moves.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'sluice-contract-'));
 const modelPath = ensureTinyModel(folder);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-engineContract('llamacpp', (instance, role) =>
+const makeCore = (instance: string, role: Role) =>
   createLlamaCppEngine({
     instance,
     role,
@@ -25,5 +27,7 @@ engineContract('llamacpp', (instance, role) =>
     leaseMs: 30_000,
     clock: systemClock,
     onWarning: () => {},
-  }),
-);
+  });
+
+engineContract('llamacpp', makeCore);
+moveContract('llamacpp', makeCore);

@@ -1,7 +1,11 @@
-import { createSimEngine } from '../../src/engines/index.ts';
+import { createSimEngine, type Role } from '../../src/engines/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { engineContract } from './engine-contract.ts';
+import { moveContract } from './engine-moves.ts';
 
-engineContract('sim', (instance, role) =>
-  createSimEngine({ instance, role, modelName: 'sim-contract', clock: systemClock, costs: { stepFixed: 1 } }),
-);
+const simulated = (stepFixed: number) => (instance: string, role: Role) =>
+  createSimEngine({ instance, role, modelName: 'sim-contract', clock: systemClock, costs: { stepFixed } });
+
+engineContract('sim', simulated(1));
+// Slow enough to be moved before its end.
+moveContract('sim', simulated(4));

@@ -65,6 +65,8 @@ export const COMMANDS_RUN: Readonly<Record<string, RunBy>> = {
   'npm start': by('test/integration/quickstart.test.ts', "box.run(['start'"),
   'npm start -- --once': by('.ci/run', 'npm start -- --once'),
   'npm start -- --once --json': by('.ci/run', 'npm start --silent -- --once --json'),
+  'npx sluice kv drain decode-0': by('test/integration/up-moves.test.ts', "['kv', 'drain', instance ?? '']"),
+  'sluice kv drain': by('test/integration/up-moves.test.ts', "['kv', 'drain', instance ?? '']"),
   'npm test': by('.ci/run', 'npm test'),
   'npm run test:cluster': by('.ci/run', 'npm run --silent test:cluster'),
   'npm run test:engines -- vllm': by('.ci/run', 'npm run test:engines -- vllm'),

@@ -49,6 +49,7 @@ export class Fleet {
   readonly #folder = mkdtempSync(join(tmpdir(), 'sluice-fleet-'));
   readonly #children: ChildProcess[] = [];
   readonly #inspectors = new Map<ChildProcess, string>();
+  readonly #routerArgs = ['router', '--model', MODEL];
   #generation = 0;
 
   constructor(options: FleetOptions) {
@@ -58,8 +59,13 @@ export class Fleet {
   async start(): Promise<void> {
     const { roles, config } = this.#options;
     this.engines.push(...(await Promise.all(roles.map((role, i) => this.startEngine(`${role}-${i}`, role)))));
-    const args = ['router', '--model', MODEL, ...(config ? ['--config', JSON.stringify(config)] : [])];
-    const { child, message } = await this.#spawn(args);
+    this.#routerArgs.push(...(config ? ['--config', JSON.stringify(config)] : []));
+    await this.restartRouter();
+  }
+
+  /** Another one; the last one is gone, or its end is somebody else's matter. */
+  async restartRouter(): Promise<void> {
+    const { child, message } = await this.#spawn(this.#routerArgs);
     this.router = child;
     this.routerUrl = message.url;
     this.adminUrl = message.adminUrl;

@@ -1,4 +1,4 @@
-/** `sluice kv`: where KV is, and what it costs. A group of commands; each is a file of its own and loaded when it is run. */
+/** `sluice kv`: where KV is, what it costs, and what moves it. A group of commands; each is a file of its own and loaded when it is run. */
 import type { Context } from '../context.ts';
 
 interface KvCommand {
@@ -33,6 +33,12 @@ const COMMANDS: readonly KvCommand[] = [
     words: '[instance]',
     summary: 'compare the checksums of all that is held in host memory and in the store',
     run: async (argv, context) => (await import('./verify.ts')).verifyCommand(argv, context),
+  },
+  {
+    name: 'drain',
+    words: '<instance>',
+    summary: 'move the streams that an instance decodes to others',
+    run: async (argv, context) => (await import('./drain.ts')).drainCommand(argv, context),
   },
 ];
 

@@ -94,6 +94,18 @@ export class KvCache {
     return true;
   }
 
+  /** Puts pulled blocks behind those that the sequence's slot has already. */
+  fill(sequence: Sequence): void {
+    const slot = sequence.slot as Slot;
+    const { host } = sequence.reused;
+    const started = this.#options.now();
+    this.#load(sequence, { slot, keep: slot.keys.length, copyFrom: null, copyBlocks: 0 });
+    sequence.reused.hbm -= host;
+    sequence.loadMs += this.#options.now() - started;
+    sequence.computed = slot.length;
+    sequence.dropPulled();
+  }
+
   /** The slot now holds `sequence.computed` tokens; finished blocks become known. */
   advance(sequence: Sequence): void {
     const slot = sequence.slot as Slot;

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blockKeys, chainSeed, type KvBlock, type KvEvent, keyHexes, kvBlock, TransferServer } from '../../kv/index.ts';
 import { type SluiceError, systemClock } from '../../shared/index.ts';
 import type { EngineCore, EngineRequest, FinishReason, HandOffTicket, PromptReport, Role, Running, Sampling } from '../port.ts';
-import { createLlamaCppEngine, type LlamaCppOptions } from './engine.ts';
+import { createLlamaCppEngine } from './engine.ts';
+import type { LlamaCppOptions } from './options.ts';
 import { uniformAt } from './sampling.ts';
 import { ensureTinyModel } from './tinymodel.ts';
 

@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import {
-  type BlockStore,
   GROUP_BYTES,
   HostTier,
   type KvEvent,
@@ -14,7 +13,7 @@ import {
   TransferPool,
   TransferServer,
 } from '../../kv/index.ts';
-import { type Clock, SluiceError } from '../../shared/index.ts';
+import { SluiceError } from '../../shared/index.ts';
 import type {
   EngineCore,
   EngineCounters,
@@ -23,11 +22,12 @@ import type {
   EngineRequest,
   GenerateSink,
   HandOffTicket,
+  HeldRequest,
   KvVerdict,
   PrefillSink,
   PromptReport,
-  Role,
   Running,
+  Session,
 } from '../port.ts';
 import { ChainSeeds } from '../seeds.ts';
 import { openStoreTier, storeCounts, storedKeys, storeLoad, verifyKv } from '../stores.ts';
@@ -35,7 +35,9 @@ import { KvCache } from './cache.ts';
 import { LlamaContext } from './context.ts';
 import { CostMeter } from './costs.ts';
 import { kvIdentity, loadModel, type Model } from './model.ts';
+import { Moves, overSession } from './moves.ts';
 import { Onboarding } from './onboarding.ts';
+import type { LlamaCppOptions } from './options.ts';
 import { Scheduler } from './scheduler.ts';
 import { type Leg, Sequence } from './sequence.ts';
 import { Slabs } from './slabs.ts';
@@ -43,25 +45,6 @@ import { layoutName, type StateLayout, stateBytes } from './statelayout.ts';
 import { GgufTokenizer } from './tokenizer.ts';
 import { warmUpTransfer } from './transferwarmup.ts';
 import { warmUp } from './warmup.ts';
-
-export interface LlamaCppOptions {
-  readonly instance: string;
-  readonly role: Role;
-  readonly modelName: string;
-  readonly modelPath: string;
-  /** Address to offer KV on. */
-  readonly host: string;
-  readonly contextTokens: number;
-  readonly maxSequences: number;
-  readonly blockTokens: number;
-  readonly hbmBytes: number;
-  readonly hostBytes: number;
-  readonly leaseMs: number;
-  /** Below host memory; closed with the engine. */
-  readonly store?: BlockStore | null;
-  readonly clock: Clock;
-  readonly onWarning: (message: string) => void;
-}
 
 const MAX_WAITING = 1024;
 const SLABS_KEPT_BYTES = 64 << 20;
@@ -105,6 +88,7 @@ class LlamaCppEngine implements EngineCore {
   readonly #storeTier: StoreTier | null;
   readonly #onboarding: Onboarding | null;
   readonly #scheduler: Scheduler;
+  readonly #moves: Moves;
   readonly #transfers: TransferPool;
   readonly #server: TransferServer;
   readonly #listeners = new Set<(envelope: KvEventEnvelope) => void>();
@@ -174,6 +158,15 @@ class LlamaCppEngine implements EngineCore {
         this.#counters[what] += by;
       },
     });
+    this.#moves = new Moves({
+      scheduler: this.#scheduler,
+      cache: this.#cache,
+      blockTokens: options.blockTokens,
+      now: () => options.clock.now(),
+      ticketFor: (keys) => this.#ticketFor(keys),
+      releaseLease: (lease) => this.releaseLease(lease),
+      pull: (sequence, ticket, bounds) => this.#pull(sequence, ticket, bounds),
+    });
     this.#transfers = new TransferPool({ clock: options.clock, bytesPerSecondPerPeer: null });
     this.#server = new TransferServer({
       source: { block: (key) => this.#hostTier.peek(key) },
@@ -222,7 +215,7 @@ class LlamaCppEngine implements EngineCore {
     return budget;
   }
 
-  generate(request: EngineRequest, sink: GenerateSink): Running {
+  generate(request: EngineRequest, sink: GenerateSink): Session {
     return this.#submit(request, { kind: 'generate', sink });
   }
 
@@ -230,20 +223,26 @@ class LlamaCppEngine implements EngineCore {
     return this.#submit(request, { kind: 'prefill', sink });
   }
 
-  #submit(request: EngineRequest, leg: Leg): Running {
+  hold(request: EngineRequest): HeldRequest {
+    return this.#moves.hold((sink) => this.#refusal(request) ?? this.#sequence(request, { kind: 'generate', sink }));
+  }
+
+  #submit(request: EngineRequest, leg: Leg): Session {
     const refusal = this.#refusal(request);
     if (refusal) {
       queueMicrotask(() => leg.sink.error(refusal));
-      return { cancel: () => undefined };
+      return overSession();
     }
-    const { blockTokens, contextTokens, clock } = this.#options;
-    const sequence = new Sequence(request, leg, { seed: this.#seeds.of(request.salt), blockTokens, contextTokens, now: clock.now() });
+    const sequence = this.#sequence(request, leg);
     const ticket = leg.kind === 'generate' ? request.ticket : null;
     if (ticket || this.#onboarding) void this.#fetchThenEnqueue(sequence, ticket);
     else this.#scheduler.enqueue(sequence);
-    return {
-      cancel: () => sequence.abort.abort(),
-    };
+    return this.#moves.session(sequence);
+  }
+
+  #sequence(request: EngineRequest, leg: Leg): Sequence {
+    const { blockTokens, contextTokens, clock } = this.#options;
+    return new Sequence(request, leg, { seed: this.#seeds.of(request.salt), blockTokens, contextTokens, now: clock.now() });
   }
 
   #refusal(request: EngineRequest): SluiceError | null {
@@ -268,7 +267,8 @@ class LlamaCppEngine implements EngineCore {
     sequence.phase = 'pulling';
     try {
       await this.#onboarding?.run(sequence, ticket);
-      if (ticket && ticket.blocks > 0) await this.#pull(sequence, ticket);
+      const bounds = { from: this.#cache.residentBlocks(sequence), deadlineMs: sequence.request.pullDeadlineMs };
+      if (ticket && ticket.blocks > 0) await this.#pull(sequence, ticket, bounds);
       if (ticket && ticket.blocks < sequence.reusableBlocks) await this.#onboarding?.run(sequence, null);
     } finally {
       this.#pulling.delete(sequence);
@@ -276,9 +276,8 @@ class LlamaCppEngine implements EngineCore {
     }
   }
 
-  async #pull(sequence: Sequence, ticket: HandOffTicket): Promise<void> {
+  async #pull(sequence: Sequence, ticket: HandOffTicket, { from, deadlineMs }: { from: number; deadlineMs: number }): Promise<void> {
     const { blockTokens } = this.#options;
-    const from = this.#cache.residentBlocks(sequence);
     const to = Math.max(from, Math.min(ticket.blocks, sequence.reusableBlocks));
     const { pulled } = sequence;
     const { bytesPerBlock } = this.#cache;
@@ -293,7 +292,7 @@ class LlamaCppEngine implements EngineCore {
       blockTokens,
       bytesPerBlock,
       slab,
-      deadlineMs: sequence.request.pullDeadlineMs,
+      deadlineMs,
       signal: sequence.abort.signal,
       peer: this.#options.instance,
       onBlock: (index, block) => pulled.set(from + index, block),
@@ -307,23 +306,22 @@ class LlamaCppEngine implements EngineCore {
   #finishPrefill(sequence: Sequence, report: PromptReport): void {
     const started = this.#options.clock.now();
     const kept = this.#cache.keepInHost(sequence, sequence.reusableBlocks);
-    const lease = kept > 0 ? this.#hostTier.lease(sequence.keys.slice(0, kept), this.#options.leaseMs) : null;
-    const blocks = lease?.keys.length ?? 0;
-    const bytes = blocks * this.#cache.bytesPerBlock;
+    const ticket = this.#ticketFor(sequence.keys.slice(0, kept));
+    const { blocks, bytes } = ticket;
     const missing = sequence.reusableBlocks - blocks;
     const failed = missing > 0 ? `${missing} blocks found no room in host memory` : null;
-    const ticket: HandOffTicket = {
-      instance: this.#options.instance,
-      incarnation: this.#incarnation,
-      ...this.#transfer,
-      lease: lease?.id ?? '',
-      blocks,
-      bytes,
-      leaseMs: this.#options.leaseMs,
-    };
     const { sink } = sequence.leg;
     if ('done' in sink)
       sink.done(ticket, { ...report, handOff: { blocks, bytes, ms: this.#options.clock.now() - started, moveMs: 0, failed } });
+  }
+
+  /** Leases those of the keys that host memory holds, from the first on. */
+  #ticketFor(keys: readonly string[]): HandOffTicket {
+    const { instance, leaseMs } = this.#options;
+    const lease = keys.length > 0 ? this.#hostTier.lease(keys, leaseMs) : null;
+    const blocks = lease?.keys.length ?? 0;
+    const bytes = blocks * this.#cache.bytesPerBlock;
+    return { instance, incarnation: this.#incarnation, ...this.#transfer, lease: lease?.id ?? '', blocks, bytes, leaseMs };
   }
 
   releaseLease(lease: string): void {

@@ -31,6 +31,7 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #waiting: Sequence[] = [];
   readonly #running: Sequence[] = [];
+  readonly #tasks: (() => void)[] = [];
   #wake: (() => void) | null = null;
   #closed = false;
   #done: Promise<void>;
@@ -54,6 +55,26 @@ export class Scheduler {
     this.#wake?.();
   }
 
+  /** Something changed for a sequence that had nothing to do. */
+  wake(): void {
+    this.#wake?.();
+  }
+
+  /** Runs `task` between two evaluations, when the context may be touched; a task a turn. Rejects with what it throws, or when the loop ended. */
+  between<T>(task: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(new SluiceError('unavailable', 'the engine is closed'));
+      this.#tasks.push(() => {
+        try {
+          resolve(task());
+        } catch (thrown) {
+          reject(toSluiceError(thrown));
+        }
+      });
+      this.#wake?.();
+    });
+  }
+
   /** Resolves when the loop has stopped; running sequences end as cancelled. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -65,16 +86,20 @@ export class Scheduler {
     while (!this.#closed) {
       this.#dropCancelled();
       this.#admit();
+      this.#tasks.shift()?.();
       const stepped = await this.#decodeStep();
       const prefilled = await this.#prefillStep();
       if (!stepped && !prefilled) await this.#sleep();
     }
     for (const sequence of [...this.#running, ...this.#waiting]) this.#end(sequence, 'cancelled');
+    for (const task of this.#tasks.splice(0)) task();
   }
 
-  /** Until something is enqueued or the loop is closed. While anything runs or waits, the next turn has work to do. */
+  /** Until something is enqueued, asked for or cancelled, or the loop is closed. */
   async #sleep(): Promise<void> {
-    if (this.#closed || this.#running.length + this.#waiting.length > 0) return;
+    const cancelled = [...this.#running, ...this.#waiting].some((sequence) => sequence.abort.signal.aborted);
+    const busy = this.#running.some((sequence) => !sequence.parked) || (this.#running.length === 0 && this.#waiting.length > 0);
+    if (this.#closed || cancelled || busy || this.#tasks.length > 0) return;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
@@ -96,11 +121,19 @@ export class Scheduler {
         sequence.startedAt = clock.now();
         sequence.phase = 'prefill';
         this.#countPrompt(sequence);
+        sequence.onPlaced();
         if (sequence.computed >= sequence.prefillTarget && sequence.leg.kind === 'prefill') this.#finishPrefillLeg(sequence);
       } catch (thrown) {
         cache.discard(sequence);
         this.#fail(sequence, thrown);
       }
+    }
+    // A place for a stream that is well where it is must be there now.
+    for (const sequence of this.#waiting.filter((one) => one.held)) {
+      this.#fail(
+        sequence,
+        new SluiceError('queue_full', 'this instance has no place for a request of another one', { retryAfterSeconds: 1 }),
+      );
     }
   }
 
@@ -138,7 +171,7 @@ export class Scheduler {
 
   async #prefillStep(): Promise<boolean> {
     const { context, costs, clock } = this.#options;
-    const sequence = this.#running.find((candidate) => candidate.phase === 'prefill' && !candidate.abort.signal.aborted);
+    const sequence = this.#running.find(({ phase, parked, abort }) => phase === 'prefill' && !parked && !abort.signal.aborted);
     if (!sequence) return false;
     const shared = this.#running.some((other) => other.phase === 'decode');
     const from = sequence.computed;
@@ -146,18 +179,19 @@ export class Scheduler {
     const last = to === sequence.prefillTarget;
     const started = clock.now();
     await this.#guard([sequence], async () => {
-      const wantLogits = last && sequence.leg.kind === 'generate';
+      const wantLogits = last && sequence.leg.kind === 'generate' && !sequence.held;
       const [logits] = await context.evaluate([
         { sequence: sequence.slot?.id as number, position: from, tokens: sequence.tokens.subarray(from, to), wantLogits },
       ]);
       costs.prefilled(to - from, from, clock.now() - started);
-      if (sequence.leg.kind === 'generate' && last) {
+      if (sequence.leg.kind === 'generate' && wantLogits) {
         sequence.leg.sink.start(this.#report(sequence));
         sequence.phase = 'decode';
         this.#advance(sequence, to, logits as Float32Array);
       } else {
         this.#advance(sequence, to, null);
-        if (last) this.#finishPrefillLeg(sequence);
+        if (last && sequence.leg.kind === 'prefill') this.#finishPrefillLeg(sequence);
+        else if (sequence.parked) sequence.onCaughtUp();
       }
     });
     return true;
@@ -189,6 +223,13 @@ export class Scheduler {
     this.#options.count('generationTokens', 1);
     sequence.leg.sink.token(token, sampling.logprobs === null ? null : logprobs(logits, token, sampling.logprobs));
     if (sequence.isFull || sequence.length - prompt.length >= sampling.maxTokens) this.#end(sequence, 'length');
+    else if (sequence.stopAsked && !sequence.abort.signal.aborted) this.#pause(sequence);
+  }
+
+  /** It keeps its slot until it is cancelled. */
+  #pause(sequence: Sequence): void {
+    sequence.phase = 'paused';
+    if (sequence.leg.kind === 'generate') sequence.leg.sink.end('moved');
   }
 
   #finishPrefillLeg(sequence: Sequence): void {
@@ -212,7 +253,9 @@ export class Scheduler {
 
   #end(sequence: Sequence, reason: FinishReason): void {
     if (sequence.phase === 'ended') return;
+    const told = sequence.phase === 'paused';
     this.#remove(sequence);
+    if (told) return;
     if (sequence.leg.kind === 'generate') sequence.leg.sink.end(reason);
     else sequence.leg.sink.error(new SluiceError('client_closed', 'the request was cancelled'));
   }

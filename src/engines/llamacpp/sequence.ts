@@ -5,9 +5,10 @@ import type { Slot } from './slots.ts';
 
 /**
  * `pulling` blocks from the prefill instance or the store → `waiting` for a slot → `prefill` → `decode` → `ended`.
- * A prefill leg ends after `prefill`.
+ * A prefill leg ends after `prefill`. One that moves away is `paused` after its last token here, and one that comes from elsewhere is
+ * `held` in `prefill` until it is started.
  */
-export type Phase = 'pulling' | 'waiting' | 'prefill' | 'decode' | 'ended';
+export type Phase = 'pulling' | 'waiting' | 'prefill' | 'decode' | 'paused' | 'ended';
 
 export type Leg = { readonly kind: 'generate'; readonly sink: GenerateSink } | { readonly kind: 'prefill'; readonly sink: PrefillSink };
 
@@ -18,7 +19,7 @@ export class Sequence {
   /** Prompt, resumed and generated tokens; `length` of them are known. */
   readonly tokens: Int32Array;
   /** Tokens whose KV must be computed before the first new token: prompt and resumed ones. */
-  readonly givenTokens: number;
+  givenTokens: number;
   length: number;
   /** Tokens whose KV is in the slot. */
   computed = 0;
@@ -38,6 +39,15 @@ export class Sequence {
   readonly queuedAt: number;
   startedAt = 0;
   loadMs = 0;
+  /** Another instance still decodes it: nothing is generated, and the KV of the last known token is left for the start. */
+  held = false;
+  /** Its blocks are on their way, so that nothing is computed. */
+  filling = false;
+  /** The next token is its last one here. */
+  stopAsked = false;
+  onPlaced: () => void = () => undefined;
+  /** All that `prefillTarget` asks for is computed, while it is held. */
+  onCaughtUp: () => void = () => undefined;
   readonly abort = new AbortController();
   readonly #seed: Uint32Array;
   #words: Uint32Array;
@@ -67,7 +77,21 @@ export class Sequence {
 
   /** Tokens to compute before the leg's result. A prefill leg leaves the unfinished block to the decode instance. */
   get prefillTarget(): number {
+    if (this.held) return this.givenTokens - 1;
     return this.leg.kind === 'generate' ? this.givenTokens : this.reusableBlocks * this.blockTokens;
+  }
+
+  /** It has a slot and nothing to do there until somebody asks for something. */
+  get parked(): boolean {
+    return this.phase === 'paused' || (this.held && (this.filling || this.computed >= this.prefillTarget));
+  }
+
+  /** Tokens that were generated elsewhere. @throws RangeError beyond what may be generated */
+  follow(tokens: Int32Array): void {
+    if (this.length + tokens.length > this.tokens.length)
+      throw new RangeError(`${tokens.length} more tokens: there is room for ${this.tokens.length - this.length}`);
+    for (const token of tokens) this.push(token);
+    this.givenTokens = this.length;
   }
 
   /** The blocks from elsewhere are in place, or not needed any more. Idempotent. */

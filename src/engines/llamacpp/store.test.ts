@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type KvEvent, openFolderStore } from '../../kv/index.ts';
 import { systemClock } from '../../shared/index.ts';
 import type { EngineCore, EngineRequest, PromptReport, Sampling } from '../port.ts';
-import { createLlamaCppEngine, type LlamaCppOptions } from './engine.ts';
+import { createLlamaCppEngine } from './engine.ts';
+import type { LlamaCppOptions } from './options.ts';
 import { uniformAt } from './sampling.ts';
 import { ensureTinyModel } from './tinymodel.ts';
 

@@ -1,7 +1,7 @@
 /** `POST /v1/completions` and `/v1/chat/completions`: from a body to a running request. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SluiceError } from '../../shared/index.ts';
-import type { EngineRequest, HandOffTicket, PromptReport, Running } from '../port.ts';
+import type { EngineRequest, GenerateSink, HandOffTicket, PromptReport, Running } from '../port.ts';
 import { parseBody } from './body.ts';
 import { type Call, type CallKind, parseCall } from './call.ts';
 import { Generation } from './generation.ts';
@@ -27,6 +27,7 @@ export async function generate(face: Face, kind: CallKind, request: IncomingMess
       fallbackSeed: face.newSeed(),
     });
     if (directions.prefillLeg) await prefillLeg(face, call, response);
+    else if (directions.holdLeg) await face.sessions.hold(face, call, { request: engineRequest(face, call), response });
     else run(face, call, response);
   } catch (thrown) {
     // Only here is the request's id known, which every answer carries.
@@ -96,6 +97,25 @@ async function prefillLeg(face: Face, call: Call, response: ServerResponse): Pro
 }
 
 function run(face: Face, call: Call, response: ServerResponse): void {
+  const { session } = call.directions;
+  // Only a stream can go on elsewhere.
+  const place = session === null || !call.stream ? null : face.sessions.begin(session);
+  runCall(face, { call, response, onMoved: () => place?.moved() }, (sink) => {
+    const running = face.core.generate(engineRequest(face, call), sink);
+    place?.runs(running);
+    return running;
+  });
+  response.on('close', () => place?.ended());
+}
+
+export interface Run {
+  readonly call: Call;
+  readonly response: ServerResponse;
+  readonly onMoved: () => void;
+}
+
+/** Brings what `begin` starts to the client. */
+export function runCall(face: Face, { call, response, onMoved }: Run, begin: (sink: GenerateSink) => Running): void {
   const target = { response, call, pieces: face.pieces, bufferedBytes: face.limits.streamBufferedBytes };
   const generation = new Generation({
     call,
@@ -103,6 +123,7 @@ function run(face: Face, call: Call, response: ServerResponse): void {
     output: call.stream ? new StreamOutput(target) : new WholeOutput(target),
     clock: face.clock,
     metrics: face.metrics.request(call),
+    onMoved,
     onSlowClient: () => {
       face.logger.warn({ requestId: call.requestId }, 'a client does not read its stream; the request is cancelled');
       response.destroy();
@@ -113,5 +134,5 @@ function run(face: Face, call: Call, response: ServerResponse): void {
     return;
   }
   response.on('close', () => generation.cancel());
-  generation.run(face.core, engineRequest(face, call));
+  generation.run(begin);
 }

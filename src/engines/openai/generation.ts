@@ -3,7 +3,7 @@
  * cancel it. Ends exactly once.
  */
 import { type Cancel, type Clock, SluiceError } from '../../shared/index.ts';
-import type { EngineCore, EngineRequest, FinishReason, GenerateSink, PromptReport, Running, TokenLogprobs } from '../port.ts';
+import type { FinishReason, GenerateSink, PromptReport, Running, TokenLogprobs } from '../port.ts';
 import { type AnswerReason, type TokenDetails, usageOf } from './answer.ts';
 import type { Call } from './call.ts';
 import type { RequestMetrics } from './metrics.ts';
@@ -17,6 +17,8 @@ export interface GenerationOptions {
   readonly clock: Clock;
   readonly metrics: RequestMetrics;
   readonly onSlowClient: () => void;
+  /** The core stopped because it goes on elsewhere. */
+  readonly onMoved?: () => void;
 }
 
 export class Generation implements GenerateSink {
@@ -44,8 +46,8 @@ export class Generation implements GenerateSink {
     return this.#ended;
   }
 
-  /** Puts the tokens that another instance made through the same text machine, then starts the core. */
-  run(core: EngineCore, request: EngineRequest): void {
+  /** Puts the tokens that another instance made through the same text machine, then `begin` starts the core, unless nothing is left to do. */
+  run(begin: (sink: GenerateSink) => Running): void {
     const { call } = this.#options;
     for (const token of call.directions.resumed) {
       this.#text.push(token);
@@ -57,7 +59,7 @@ export class Generation implements GenerateSink {
       this.#finish(this.#text.stopped ? 'stop' : 'length', this.#text.flush());
       return;
     }
-    const running = core.generate(request, this);
+    const running = begin(this);
     // A core may answer before it returns; then a stop string found meanwhile still has to end it.
     if (this.#ended) running.cancel();
     else this.#running = running;
@@ -107,6 +109,13 @@ export class Generation implements GenerateSink {
     if (this.#ended) return;
     if (reason === 'cancelled') {
       this.error(new SluiceError('unavailable', 'the engine gave the request up'));
+      return;
+    }
+    if (reason === 'moved') {
+      // Tokens whose text is held back are not told: the next instance makes them again.
+      if (!this.#end('abort')) return;
+      this.#options.onMoved?.();
+      this.#options.output.moved();
       return;
     }
     const rest = this.#text.flush();

@@ -6,6 +6,10 @@ import { type Body, invalid, isObject, readTokenIds } from './fields.ts';
 export interface Directions {
   readonly requestId: string;
   readonly prefillLeg: boolean;
+  /** The stream is another instance's as yet: take its place, generate nothing. Never without a session. */
+  readonly holdLeg: boolean;
+  /** Name under which the running request can be moved; null = it cannot. */
+  readonly session: SessionName | null;
   readonly ticket: HandOffTicket | null;
   readonly resumed: Int32Array;
   /** Put a comment line with token ids before each event. */
@@ -22,12 +26,19 @@ export interface Directions {
   readonly created: number | null;
 }
 
+/** One owner of a stream: `generation` counts its owners, and is the fencing token of a move. */
+export interface SessionName {
+  readonly id: string;
+  readonly generation: number;
+}
+
 export interface DirectionContext {
   readonly vocabularySize: number;
   readonly contextTokens: number;
   readonly newId: () => string;
 }
 
+const SESSION = /^([\w.-]{1,128})\/(\d{1,9})$/;
 const REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
 const MAX_SALT = 256;
 const DAY_MS = 86_400_000;
@@ -56,6 +67,11 @@ function ticketOf(text: string | undefined): HandOffTicket | null {
     // Falls through to the exact error below.
   }
   if (!isObject(parsed)) throw invalid('x-sluice-ticket', 'a HandOffTicket as JSON', text);
+  return readTicket(parsed);
+}
+
+/** @throws SluiceError invalid_request */
+export function readTicket(parsed: Body): HandOffTicket {
   return {
     instance: ticketText(parsed, 'instance'),
     incarnation: ticketText(parsed, 'incarnation'),
@@ -89,10 +105,20 @@ function resumedOf(text: string | undefined, context: DirectionContext): Int32Ar
   return readTokenIds(numbers, 'x-sluice-resume', context.vocabularySize);
 }
 
+function sessionOf(text: string | undefined): SessionName | null {
+  if (text === undefined) return null;
+  const [, id, generation] = SESSION.exec(text) ?? [];
+  if (id === undefined || generation === undefined)
+    throw invalid('x-sluice-session', 'a name of 1 to 128 letters, digits, "_", "." or "-", a "/" and a number', text);
+  return { id, generation: Number(generation) };
+}
+
 /** @throws SluiceError invalid_request with the header as `param` */
 export function readDirections(headers: IncomingHttpHeaders, context: DirectionContext): Directions {
   const leg = one(headers, 'x-sluice-leg');
-  if (leg !== undefined && leg !== 'prefill') throw invalid('x-sluice-leg', '"prefill" or absent', leg);
+  if (leg !== undefined && leg !== 'prefill' && leg !== 'hold') throw invalid('x-sluice-leg', '"prefill", "hold" or absent', leg);
+  const session = sessionOf(one(headers, 'x-sluice-session'));
+  if (leg === 'hold' && session === null) throw invalid('x-sluice-session', 'present with x-sluice-leg: hold', session);
   const tokens = one(headers, 'x-sluice-tokens');
   if (tokens !== undefined && tokens !== '1' && tokens !== '0') throw invalid('x-sluice-tokens', '0 or 1', tokens);
   const salt = one(headers, 'x-sluice-salt') ?? '';
@@ -101,6 +127,8 @@ export function readDirections(headers: IncomingHttpHeaders, context: DirectionC
   return {
     requestId: requestId !== undefined && REQUEST_ID.test(requestId) ? requestId : context.newId(),
     prefillLeg: leg === 'prefill',
+    holdLeg: leg === 'hold',
+    session,
     ticket: ticketOf(one(headers, 'x-sluice-ticket')),
     resumed: resumedOf(one(headers, 'x-sluice-resume'), context),
     tokenComments: tokens === '1',

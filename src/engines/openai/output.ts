@@ -1,6 +1,6 @@
 /** Where the text of one request goes: a stream of events, or one body at the end. */
 import type { ServerResponse } from 'node:http';
-import { errorBody, type SluiceError } from '../../shared/index.ts';
+import { errorBody, SluiceError } from '../../shared/index.ts';
 import type { PromptReport } from '../port.ts';
 import { type AnswerReason, EventShapes, type TokenDetails, type Usage, wholeBody } from './answer.ts';
 import type { Call } from './call.ts';
@@ -16,6 +16,8 @@ export interface Output {
   /** False when the client does not read and too much is buffered. */
   emit(text: string, details: TokenDetails): boolean;
   finish(text: string, details: TokenDetails, ending: { reason: AnswerReason; usage: Usage }): void;
+  /** It goes on at another instance. */
+  moved(): void;
   fail(error: SluiceError): void;
 }
 
@@ -78,6 +80,10 @@ export class StreamOutput implements Output {
     response.end(`${this.#events.finish(text, details, ending.reason)}${usage}data: [DONE]\n\n`);
   }
 
+  moved(): void {
+    this.#target.response.end(': moved\n\n');
+  }
+
   fail(error: SluiceError): void {
     const { response, call } = this.#target;
     if (!this.begun) {
@@ -124,6 +130,10 @@ export class WholeOutput implements Output {
       'x-request-id': call.requestId,
       ...(this.#report === null ? {} : { 'x-sluice-report': reportHeader(this.#report) }),
     });
+  }
+
+  moved(): void {
+    this.fail(new SluiceError('unavailable', 'a whole answer cannot be moved'));
   }
 
   fail(error: SluiceError): void {

@@ -12,6 +12,7 @@ import { KV_ROUTES } from './kvroutes.ts';
 import type { EngineMetrics } from './metrics.ts';
 import { sendJson, sendText } from './replies.ts';
 import type { EngineLogger, EngineServerLimits } from './server.ts';
+import { readCommand, type Sessions, type SessionVerb } from './sessions.ts';
 import type { PieceTable } from './text.ts';
 
 /** What one server has for all its requests. */
@@ -26,6 +27,7 @@ export interface Face {
   readonly pieces: PieceTable;
   readonly metrics: EngineMetrics;
   readonly events: EventHub;
+  readonly sessions: Sessions;
 }
 
 export type Handler = (face: Face, request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
@@ -48,6 +50,12 @@ const ROUTES: Routes = {
   '/metrics': { method: 'GET', handle: metrics },
   '/sluice/release': { method: 'POST', handle: release },
   ...KV_ROUTES,
+  '/sluice/session/offer': { method: 'POST', handle: command('offer') },
+  '/sluice/session/pull': { method: 'POST', handle: command('pull') },
+  '/sluice/session/follow': { method: 'POST', handle: command('follow') },
+  '/sluice/session/stop': { method: 'POST', handle: command('stop') },
+  '/sluice/session/commit': { method: 'POST', handle: command('commit') },
+  '/sluice/session/release': { method: 'POST', handle: command('release') },
 };
 
 /** @throws SluiceError not_found, method_not_allowed and what the path's handler throws */
@@ -111,6 +119,13 @@ async function release(face: Face, request: IncomingMessage, response: ServerRes
   if (typeof lease !== 'string') throw invalid('lease', 'a string', lease);
   face.core.releaseLease(lease);
   sendJson(response, 200, { released: lease });
+}
+
+function command(verb: SessionVerb): Handler {
+  return async (face, request, response) => {
+    const body = await jsonBody(face, request);
+    await face.sessions.obey(face, readCommand(verb, body, face.core.tokenizer.vocabularySize), response);
+  };
 }
 
 async function drain(face: Face, request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -9,9 +9,11 @@ import type {
   EngineLoad,
   FinishReason,
   GenerateSink,
+  HeldRequest,
   PrefillSink,
   PromptReport,
   Running,
+  Session,
 } from '../port.ts';
 
 export const REPORT: PromptReport = {
@@ -22,6 +24,8 @@ export const REPORT: PromptReport = {
   prefillMs: 1,
   handOff: null,
 };
+
+const TICKET = { instance: 's-1', incarnation: 'i-1', host: '127.0.0.1', port: 1, lease: 'l', blocks: 0, bytes: 0, leaseMs: 1 };
 
 export class ScriptedCore implements EngineCore {
   readonly info: EngineInfo = {
@@ -51,6 +55,11 @@ export class ScriptedCore implements EngineCore {
   readonly #onGenerate: ((sink: GenerateSink) => void) | null;
   running: GenerateSink | null = null;
   cancelled = 0;
+  stopped = 0;
+  held = false;
+  /** Gives the held request its place. */
+  place: () => void = () => undefined;
+  readonly followed: number[] = [];
   snapshotSeq = 0;
 
   /** @param onGenerate what to answer before `generate` returns. */
@@ -58,10 +67,31 @@ export class ScriptedCore implements EngineCore {
     this.#onGenerate = onGenerate;
   }
 
-  generate(_request: unknown, sink: GenerateSink): Running {
+  generate(_request: unknown, sink: GenerateSink): Session {
     this.running = sink;
     this.#onGenerate?.(sink);
     return {
+      cancel: () => {
+        this.cancelled += 1;
+      },
+      offer: () => Promise.resolve(TICKET),
+      stop: () => {
+        this.stopped += 1;
+      },
+    };
+  }
+
+  hold(): HeldRequest {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.held = true;
+    this.place = resolve;
+    return {
+      placed: promise,
+      pull: () => Promise.resolve({ blocks: 0, bytes: 0, ms: 0, moveMs: 0, failed: null }),
+      follow: async (tokens) => {
+        this.followed.push(...tokens);
+      },
+      start: (sink) => this.generate(null, sink),
       cancel: () => {
         this.cancelled += 1;
       },
@@ -69,8 +99,7 @@ export class ScriptedCore implements EngineCore {
   }
 
   prefill(_request: unknown, sink: PrefillSink): Running {
-    const ticket = { instance: 's-1', incarnation: 'i-1', host: '127.0.0.1', port: 1, lease: 'l', blocks: 0, bytes: 0, leaseMs: 1 };
-    sink.done(ticket, REPORT);
+    sink.done(TICKET, REPORT);
     return { cancel: () => {} };
   }
 

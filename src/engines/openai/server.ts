@@ -9,6 +9,7 @@ import { EventHub } from './events.ts';
 import { close, listen } from './listen.ts';
 import { EngineMetrics } from './metrics.ts';
 import type { Face } from './routes.ts';
+import { Sessions } from './sessions.ts';
 import { PieceTable } from './text.ts';
 
 export interface EngineServerLimits {
@@ -70,6 +71,7 @@ export interface EngineServer {
 /** Resumed requests carry all their tokens in a header. */
 const MAX_HEADER_BYTES = 256 * 1024;
 const KEEP_ALIVE_MS = 65_000;
+const DEFAULT_HOLD_MS = 30_000;
 
 export function createEngineServer(options: EngineServerOptions): EngineServer {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
@@ -84,6 +86,7 @@ export function createEngineServer(options: EngineServerOptions): EngineServer {
     bodies: new BodyReader(limits),
     pieces: new PieceTable(core.tokenizer),
     metrics: new EngineMetrics(core, clock),
+    sessions: new Sessions(clock, core.info.leaseMs ?? DEFAULT_HOLD_MS),
     events: new EventHub({ core, clock, bufferedBytes: limits.eventBufferedBytes, maxSubscribers: limits.eventSubscribers }),
   };
   const server = createServer(
@@ -102,6 +105,7 @@ export function createEngineServer(options: EngineServerOptions): EngineServer {
     listen: (host, port) => listen(server, host, port),
     close: () => {
       face.events.close();
+      face.sessions.close();
       return close(server);
     },
   };

@@ -1,75 +1,36 @@
 /** A simulated engine: no model, declared timings, real KV names, events, leases and hand-off. */
 import { randomUUID } from 'node:crypto';
-import { TransferServer, type TransferServerOptions } from '../../kv/index.ts';
+import { TransferServer } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
 import type {
   EngineCore,
-  EngineCosts,
   EngineCounters,
   EngineInfo,
   EngineLoad,
   EngineRequest,
   GenerateSink,
   HandOffTicket,
+  HeldRequest,
   KvVerdict,
   PrefillSink,
   Running,
+  Session,
 } from '../port.ts';
 import { ChainSeeds } from '../seeds.ts';
 import { storeCounts, storeLoad, verifyKv } from '../stores.ts';
 import { DEFAULT_SIM_COSTS } from './costs.ts';
 import { simIdentity } from './identity.ts';
 import { SimKv } from './kv.ts';
+import { hold, overSession } from './moves.ts';
 import { NixlPuller } from './nixl/puller.ts';
 import { onboard } from './onboard.ts';
-import type { SimOptions } from './options.ts';
+import { DEFAULTS, type SimOptions } from './options.ts';
 import { Puller } from './pull.ts';
 import { Scheduler } from './scheduler.ts';
-import { Sequence, type SequenceEvents } from './sequence.ts';
+import { type Pulled, Sequence, type SequenceEvents, SILENT } from './sequence.ts';
+import { type Settings, served } from './served.ts';
+import type { NixlCounters, SimCore, SimRequest } from './simcore.ts';
 import { bytes4Tokenizer, END_TOKEN } from './tokenizer.ts';
-
-type Settings = Required<Omit<SimOptions, 'costs'>> & { readonly costs: EngineCosts };
-
-/** What vLLM's face needs besides. */
-export interface SimCore extends EngineCore {
-  /** As `generate`; with `keepAs` the prompt's HBM stays for a peer, under that name, when the request ends by itself. */
-  generate(request: SimRequest, sink: GenerateSink): Running;
-  /** Tells a peer that nobody is going to read what it keeps. */
-  notify(ticket: HandOffTicket): void;
-  /** Ends the engine's core for good, as params that do not fit do: every request fails from now on. */
-  die(): void;
-  readonly dead: boolean;
-  nixlCounters(): NixlCounters;
-  /** Calls back for every pull: KV bytes and milliseconds. */
-  onPulled(listener: (bytes: number, ms: number) => void): void;
-}
-
-export interface SimRequest extends EngineRequest {
-  readonly keepAs?: string | null;
-}
-
-export interface NixlCounters {
-  readonly failedNotifications: number;
-  readonly notificationsAfterExpiry: number;
-}
-
-const DEFAULTS = {
-  host: '127.0.0.1',
-  contextTokens: 8192,
-  maxSequences: 64,
-  blockTokens: 16,
-  bytesPerBlock: 4096,
-  hbmBytes: 64 * 2 ** 20,
-  hostBytes: 64 * 2 ** 20,
-  leaseMs: 30_000,
-  dialect: 'sluice',
-  sideChannelTimeoutMs: 5_000,
-  onDeath: () => {},
-  maxWaiting: 4096,
-  chunkTokens: 2048,
-  transfer: 'tcp',
-  store: null,
-} as const;
 
 /** How often a draining engine looks whether its last lease is over. */
 const LEASE_LOOK_MS = 50;
@@ -92,30 +53,8 @@ export async function createSimEngine(options: SimOptions): Promise<SimCore> {
   return new SimEngine(settings, kv, { server, host: transfer.host, port: transfer.port });
 }
 
-/** What peers can read, and how long it stays. */
-function served(kv: SimKv, { dialect, incarnation }: Settings): Pick<TransferServerOptions, 'source' | 'leases'> {
-  if (dialect === 'sluice') {
-    return {
-      source: { block: (key) => kv.host.peek(key) },
-      leases: { renew: (id) => kv.host.renew(id), release: (id) => void kv.host.release(id) },
-    };
-  }
-  const mine = `${incarnation}/`;
-  return {
-    source: { block: (key) => kv.hbm.peek(key) },
-    // As in vLLM, whoever knows this engine may read, in time or not.
-    leases: {
-      renew: (id) => {
-        kv.pins.renew(id.slice(mine.length));
-        return id.startsWith(mine);
-      },
-      release: (id) => kv.pins.release(id.slice(mine.length)),
-    },
-  };
-}
-
 /** A request that is not over. */
-interface Active extends Running {
+interface Active extends Session {
   fail(error: SluiceError): void;
 }
 
@@ -127,6 +66,7 @@ class SimEngine implements SimCore {
   readonly #server: TransferServer;
   readonly #scheduler: Scheduler;
   readonly #puller: Puller | NixlPuller;
+  readonly #kept = new Set<HeldRequest>();
   readonly #active = new Map<Sequence, Active>();
   readonly #seeds: ChainSeeds;
   #onPulled: (bytes: number, ms: number) => void = () => {};
@@ -157,14 +97,41 @@ class SimEngine implements SimCore {
       leaseMs: settings.leaseMs,
     };
     this.#seeds = new ChainSeeds(this.info.identity);
-    this.#scheduler = new Scheduler({ ...settings, kv, onOver: (sequence) => this.#over(sequence) });
+    this.#scheduler = new Scheduler({ ...settings, kv, kept: () => this.#kept.size, onOver: (sequence) => this.#over(sequence) });
     kv.pins.onFreed = () => this.#scheduler.wake();
     const nixl = { onDeadly: () => this.die(), onPulled: (bytes: number, ms: number) => this.#onPulled(bytes, ms) };
     this.#puller =
       dialect === 'nixl' ? new NixlPuller({ ...settings, ...nixl, peer: instance }) : new Puller({ ...settings, peer: instance });
   }
 
-  generate(request: SimRequest, sink: GenerateSink): Running {
+  generate(request: SimRequest, sink: GenerateSink): Session {
+    return this.#generate(request, sink, null);
+  }
+
+  hold(request: EngineRequest): HeldRequest {
+    const { maxSequences } = this.#settings;
+    const full = this.#scheduler.running.length + this.#scheduler.waiting.length + this.#kept.size >= maxSequences;
+    const crowded = () =>
+      new SluiceError('queue_full', 'this instance has no place for a request of another one', { retryAfterSeconds: 1 });
+    return hold({
+      request,
+      refusal: this.#refusal(request) ?? (full ? crowded() : null),
+      kept: this.#kept,
+      pull: (ask, signal) => this.#pullAhead(ask, signal),
+      start: (ask, sink, pulled) => this.#generate(ask, sink, pulled),
+      onLeft: () => {
+        this.#scheduler.wake();
+        this.#lookDrained();
+      },
+    });
+  }
+
+  async #pullAhead(request: EngineRequest, signal: AbortSignal): Promise<Pulled | null> {
+    const sequence = this.#sequence(request, null);
+    return this.#puller.pull(sequence, this.#kv.match(sequence.keys, sequence.tokens).length, signal);
+  }
+
+  #generate(request: SimRequest, sink: GenerateSink, pulled: Pulled | null): Session {
     const { keepAs = null } = request;
     const events: SequenceEvents = {
       start: (report) => sink.start(report),
@@ -176,14 +143,14 @@ class SimEngine implements SimCore {
       end: (reason) => sink.end(reason),
       error: (error) => sink.error(error),
     };
-    return this.#take(request, events);
+    return this.#take(request, events, pulled);
   }
 
   prefill(request: EngineRequest, sink: PrefillSink): Running {
     const events: SequenceEvents = {
       start: () => {},
       prefilled: (sequence) => {
-        sink.done(this.#ticket(sequence), sequence.report(this.#settings.clock.now()));
+        sink.done(this.#ticket(sequence, sequence.request.prompt.length), sequence.report(this.#settings.clock.now()));
         return true;
       },
       token: () => {},
@@ -191,7 +158,7 @@ class SimEngine implements SimCore {
       end: () => sink.error(new SluiceError('unavailable', 'the prefill was cancelled')),
       error: (error) => sink.error(error),
     };
-    return this.#take(request, events);
+    return this.#take(request, events, null);
   }
 
   releaseLease(lease: string): void {
@@ -290,34 +257,61 @@ class SimEngine implements SimCore {
     return verifyKv(this.#kv.host, this.#kv.store);
   }
 
-  #take(request: EngineRequest, events: SequenceEvents): Running {
+  /** @param pulled what came from a peer already */
+  #take(request: EngineRequest, events: SequenceEvents, pulled: Pulled | null): Session {
     const refused = this.#refusal(request);
     if (refused) {
       events.error(refused);
-      return { cancel: () => {} };
+      return overSession();
     }
-    const { clock, blockTokens } = this.#settings;
-    const sequence = new Sequence({ request, events, seed: this.#seeds.of(request.salt), blockTokens, arrivedAt: clock.now() });
+    const { clock } = this.#settings;
+    const sequence = this.#sequence(request, events);
+    sequence.pulled = pulled;
     if (request.resumed.at(-1) === END_TOKEN && !request.sampling.ignoreEos) {
       events.start(sequence.report(clock.now()));
       events.end('stop');
-      return { cancel: () => {} };
+      return overSession();
     }
     const abort = new AbortController();
     const stop = (tell: () => void) => {
       if (sequence.over) return;
       abort.abort();
       this.#scheduler.remove(sequence);
-      tell();
+      if (!sequence.paused) tell();
     };
-    const running = { cancel: () => stop(() => events.end('cancelled')), fail: (error: SluiceError) => stop(() => events.error(error)) };
+    const running = {
+      ...this.#session(sequence),
+      cancel: () => stop(() => events.end('cancelled')),
+      fail: (error: SluiceError) => stop(() => events.error(error)),
+    };
     this.#active.set(sequence, running);
     const local = this.#kv.match(sequence.keys, sequence.tokens).length;
-    sequence.expect(local);
+    sequence.expect(pulled?.to ?? local);
     const { ticket } = request;
     if (this.#kv.store === null && (ticket === null || ticket.blocks === 0)) this.#scheduler.submit(sequence);
     else this.#fetchThenSubmit(sequence, local, abort.signal);
     return running;
+  }
+
+  #sequence(request: EngineRequest, events: SequenceEvents | null): Sequence {
+    const { clock, blockTokens } = this.#settings;
+    return new Sequence({ request, events: events ?? SILENT, seed: this.#seeds.of(request.salt), blockTokens, arrivedAt: clock.now() });
+  }
+
+  #session(sequence: Sequence): Omit<Session, 'cancel'> {
+    let lease = '';
+    return {
+      offer: async () => {
+        if (sequence.over) throw new SluiceError('not_found', 'the request is over');
+        const ticket = this.#ticket(sequence, sequence.computed);
+        if (lease !== '') this.releaseLease(lease);
+        lease = ticket.lease;
+        return ticket;
+      },
+      stop: () => {
+        sequence.stopAsked = true;
+      },
+    };
   }
 
   #fetchThenSubmit(sequence: Sequence, local: number, signal: AbortSignal): void {
@@ -356,10 +350,11 @@ class SimEngine implements SimCore {
     return null;
   }
 
-  #ticket(sequence: Sequence) {
+  /** Of the blocks of the first `tokens` tokens. */
+  #ticket(sequence: Sequence, tokens: number) {
     const { instance, incarnation, transfer } = this.info;
     const { blockTokens, bytesPerBlock, leaseMs } = this.#settings;
-    const count = Math.floor(sequence.request.prompt.length / blockTokens);
+    const count = Math.floor(tokens / blockTokens);
     const blocks = Array.from({ length: count }, (_, index) => sequence.block(this.#kv, index));
     const lease = this.#kv.lease(blocks, leaseMs);
     const held = lease?.keys.length ?? 0;
@@ -376,7 +371,7 @@ class SimEngine implements SimCore {
   }
 
   #lookDrained(): void {
-    if (this.#drained.length === 0 || this.#active.size > 0) return;
+    if (this.#drained.length === 0 || this.#active.size + this.#kept.size > 0) return;
     if (this.#leases > 0) {
       this.#settings.clock.after(LEASE_LOOK_MS, () => this.#lookDrained());
       return;

@@ -1,3 +1,4 @@
-export { createSimEngine, type SimCore } from './engine.ts';
+export { createSimEngine } from './engine.ts';
 export { nixlDialect } from './nixl/dialect.ts';
 export type { SimOptions } from './options.ts';
+export type { SimCore } from './simcore.ts';

@@ -42,3 +42,21 @@ export interface SimOptions {
   /** Default: a random UUID. */
   readonly incarnation?: string;
 }
+
+export const DEFAULTS = {
+  host: '127.0.0.1',
+  contextTokens: 8192,
+  maxSequences: 64,
+  blockTokens: 16,
+  bytesPerBlock: 4096,
+  hbmBytes: 64 * 2 ** 20,
+  hostBytes: 64 * 2 ** 20,
+  leaseMs: 30_000,
+  dialect: 'sluice',
+  sideChannelTimeoutMs: 5_000,
+  onDeath: () => {},
+  maxWaiting: 4096,
+  chunkTokens: 2048,
+  transfer: 'tcp',
+  store: null,
+} as const;

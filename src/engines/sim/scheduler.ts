@@ -23,6 +23,8 @@ export interface SchedulerOptions {
   readonly costs: EngineCosts;
   readonly chunkTokens: number;
   readonly maxSequences: number;
+  /** Places that are kept for requests of other instances. */
+  readonly kept: () => number;
   /** Called when a sequence is over, whatever the reason. */
   readonly onOver: (sequence: Sequence) => void;
 }
@@ -125,10 +127,10 @@ export class Scheduler {
   }
 
   #admit(): void {
-    const { kv, clock, maxSequences } = this.#options;
+    const { kv, clock, maxSequences, kept } = this.#options;
     let admitted = 0;
     for (const sequence of this.waiting) {
-      if (this.running.length >= maxSequences || !sequence.admit(kv)) break;
+      if (this.running.length + kept() >= maxSequences || !sequence.admit(kv)) break;
       admitted += 1;
       if (!sequence.started && sequence.admittedAt === 0) {
         sequence.admittedAt = clock.now();
@@ -189,6 +191,13 @@ export class Scheduler {
     if (!sequence.over) this.#speak(sequence);
   }
 
+  /** It keeps its HBM until it is removed. */
+  #pause(sequence: Sequence): void {
+    sequence.paused = true;
+    this.running = this.running.filter((other) => other !== sequence);
+    sequence.events.end('moved');
+  }
+
   #speak(sequence: Sequence): void {
     const { request, speech, events } = sequence;
     const scores = speech.scores();
@@ -198,7 +207,10 @@ export class Scheduler {
     events.token(token, scores);
     if (sequence.over) return;
     const ended = token === END_TOKEN && !request.sampling.ignoreEos;
-    if (!ended && sequence.generated < request.sampling.maxTokens) return;
+    if (!ended && sequence.generated < request.sampling.maxTokens) {
+      if (sequence.stopAsked) this.#pause(sequence);
+      return;
+    }
     events.ending(sequence);
     this.remove(sequence);
     events.end(ended ? 'stop' : 'length');

@@ -17,6 +17,16 @@ export interface SequenceEvents {
   error(error: SluiceError): void;
 }
 
+/** Nobody listens. */
+export const SILENT: SequenceEvents = {
+  start: () => {},
+  prefilled: () => false,
+  token: () => {},
+  ending: () => {},
+  end: () => {},
+  error: () => {},
+};
+
 export interface Pulled {
   /** Blocks from `from` to before `to` came from a peer. */
   readonly from: number;
@@ -59,6 +69,9 @@ export class Sequence {
   expected = 0;
   started = false;
   over = false;
+  /** The next token is its last one here. */
+  stopAsked = false;
+  paused = false;
   #report: Pick<PromptReport, 'reused' | 'computed'> | null = null;
 
   constructor(options: SequenceOptions) {

@@ -68,6 +68,16 @@ export class Booking {
     return this.#choose(this.#question(true, new Set(this.#excluded).add(without)));
   }
 
+  /** Where the stream could go on without `source`; nothing is reserved. */
+  target(source: Instance): Choice | null {
+    return this.#choose({ ...this.#question(true, new Set(this.#excluded).add(source)), alone: true });
+  }
+
+  /** Reserves a place for the stream as it is now, beside what it holds. */
+  holdTarget({ decode, prompt }: Choice, speech: Speech): void {
+    this.holdings.hold(decode, { prefillTokens: 0, contextTokens: prompt.tokens + speech.events.tokens });
+  }
+
   /** When the first leg of the present choice should be done, had it begun now: milliseconds. */
   get predictedPrefillMs(): number {
     const terms = this.choice?.decision.chosen.terms;

@@ -26,6 +26,8 @@ export interface Question {
   readonly group: Group | null;
   /** It goes over a pair where there is one, and over instances that nothing went through yet. */
   readonly probe: boolean;
+  /** Nothing is to be prefilled: one instance is asked for, which gets the KV from elsewhere. */
+  readonly alone?: boolean;
 }
 
 /** A chat without `max_tokens` may go on to the end of the context. */
@@ -73,7 +75,7 @@ export class Chooser {
     const { request } = question;
     const { salt, spared, undivided } = question.speechFor(group);
     const eligible = this.#eligible(group, question, now);
-    const instances = undivided ? eligible.filter((instance) => instance.role !== 'prefill') : eligible;
+    const instances = undivided || question.alone === true ? eligible.filter((instance) => instance.role !== 'prefill') : eligible;
     if (instances.length === 0) return null;
     const { identity, bytesPerBlock } = group.info;
     const prompt = group.family?.namesOf(request.prompt, request.body, salt) ?? guessedNames(request.body);
@@ -96,12 +98,15 @@ export class Chooser {
     return { group, prefill: byId(ranking.chosen.prefill) ?? null, decode, decision, prompt };
   }
 
-  /** Those that fail or are silent count only while nobody else can decode: a doubtful instance is better than a certain refusal. */
-  #eligible(group: Group, { excluded, probe }: Question, now: number): Instance[] {
+  /**
+   * Those that fail, are silent or were ordered to be drained count only while nobody else can decode: a doubtful instance is better than a
+   * certain refusal. So do those that leave, for a stream that has begun.
+   */
+  #eligible(group: Group, { excluded, probe, group: begun }: Question, now: number): Instance[] {
     const usable: Instance[] = [];
     const healthy: Instance[] = [];
     for (const instance of group.instances) {
-      if (!instance.usable || excluded.has(instance)) continue;
+      if (!(instance.usable || (begun !== null && instance.able)) || excluded.has(instance)) continue;
       usable.push(instance);
       if (isWell(instance, now)) healthy.push(instance);
     }
@@ -130,7 +135,8 @@ export class Chooser {
   }
 }
 
-function isWell(instance: Instance, now: number): boolean {
+/** Nothing speaks against it. */
+export function isWell(instance: Instance, now: number): boolean {
   return whyNotWell(instance, now) === null;
 }
 
@@ -139,7 +145,7 @@ function whyNotWell(instance: Instance, now: number): string | null {
   const { breaker, draining, load, lostBecause, pulse } = instance;
   if (!instance.connected) return `it is not connected: ${lostBecause ?? 'it has not said yet how loaded it is'}`;
   if (breaker.broken) return 'its engine said that it is dead';
-  if (draining || load?.draining === true) return 'it drains';
+  if (draining || instance.emptied !== null || load?.draining === true) return 'it drains';
   const { silence } = pulse;
   if (silence) return `${silence.of === 'engine' ? 'its engine' : 'it'} has said nothing for ${Math.round(silence.ms)} ms`;
   return breaker.allows(now) ? null : 'it failed again and again';

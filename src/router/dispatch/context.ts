@@ -6,6 +6,7 @@ import type { RequestRecord } from '../record/index.ts';
 import type { Chooser } from './choose.ts';
 import type { Deadlines, Watchman } from './deadlines.ts';
 import type { Flight } from './flight.ts';
+import type { MoveContext } from './moves/index.ts';
 
 export interface DispatchContext {
   readonly clock: Clock;
@@ -18,6 +19,9 @@ export interface DispatchContext {
   readonly chains: WeakMap<RequestRecord, Float64Array>;
   /** A 32-bit seed for a sampled request that brought none. */
   readonly newSeed: () => number;
+  readonly moves: MoveContext;
+  /** A name that no other request of any router has. */
+  readonly newSession: () => string;
   /** Called once per request, when it has ended and holds nothing any more. */
   readonly onEnd: (flight: Flight) => void;
   /** Counts of what is held right now; all are zero when nothing is in flight. */

@@ -10,6 +10,7 @@ const COMMA = 44;
 const ZERO = 48;
 const BRACKET = 91;
 const QUOTE = 34;
+const LETTER_M = 109;
 /** `data: ` comes before the payload. */
 export const PAYLOAD_AT = 6;
 const ERROR_START = Buffer.from('data: {"error"');
@@ -33,6 +34,8 @@ export class EventFilter implements EventReader {
   readonly heard = false;
   /** The engine reported an error in the stream; it is held back. */
   stopped: StreamStop | null = null;
+  /** The engine stopped after the last event because the stream goes on elsewhere. */
+  moved = false;
   #carry: Buffer | null = null;
 
   get tokens(): number {
@@ -48,6 +51,11 @@ export class EventFilter implements EventReader {
     while (from < all.length && this.stopped === null) {
       const end = endOfEvent(all, from);
       if (end < 0) break;
+      if (isMoved(all, from)) {
+        this.moved = true;
+        from = end;
+        continue;
+      }
       const start = all[from] === COLON ? this.#comment(all, from) : from;
       if (isError(all, start)) this.stopped = { kind: 'error', text: all.toString('utf8', start + PAYLOAD_AT, end).trimEnd() };
       else if (this.#look(all, start, end)) written += all.copy(out, written, start, end);
@@ -60,6 +68,7 @@ export class EventFilter implements EventReader {
   restart(): void {
     this.#carry = null;
     this.stopped = null;
+    this.moved = false;
   }
 
   #keep(all: Buffer, from: number): void {
@@ -102,6 +111,11 @@ export class EventFilter implements EventReader {
     if (at >= 0) this.finishReason = event.toString('utf8', at + FINISHED.length, event.indexOf(QUOTE, at + FINISHED.length));
     return true;
   }
+}
+
+/** `: moved` in place of an event; other comments are numbers. */
+function isMoved(all: Buffer, from: number): boolean {
+  return all[from] === COLON && all[from + 2] === LETTER_M;
 }
 
 export function isError(all: Buffer, start: number): boolean {

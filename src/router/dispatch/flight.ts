@@ -10,7 +10,7 @@
  */
 import { SluiceError } from '../../shared/index.ts';
 import type { Applicant } from '../admission/admission.ts';
-import type { ParsedRequest, TraceContext } from '../edge/index.ts';
+import type { ParsedRequest } from '../edge/index.ts';
 import type { Instance } from '../instances/instance.ts';
 import type { LegReport, RequestOutcome, RequestRecord } from '../record/index.ts';
 import type { ResponseHead } from '../upstream/index.ts';
@@ -20,39 +20,21 @@ import type { Client } from './client.ts';
 import type { DispatchContext } from './context.ts';
 import type { Stage, Watched } from './deadlines.ts';
 import { DecodeLeg } from './decode-leg.ts';
-import type { PrefillAnswer, Speech, StreamStop, Subject } from './dialects/index.ts';
+import type { Message, PrefillAnswer, Speech, StreamStop } from './dialects/index.ts';
+import { type Fault, type FlightOptions, subjectOf } from './flightoptions.ts';
 import { Ledger } from './ledger.ts';
 import { Line } from './line.ts';
-import { silenceText, slowAfterMs, slowText } from './patience.ts';
+import { type MovedStream, Relocation } from './moves/index.ts';
+import { LAPSED_TEXT, overdueText, silenceText, slowAfterMs, slowText, tooLongText } from './patience.ts';
 import { PrefillLeg } from './prefill-leg.ts';
-import { errorOf, interrupted, isCrowded, messageOf } from './reports.ts';
+import { errorOf, interrupted, isCrowded, nobodyError, passRefusal } from './reports.ts';
 import { Vigil } from './vigil.ts';
 
 const MAX_RETRIES = 3;
 const MAX_RESUMES = 3;
-const LAPSED = 'the instance gave no sign of life before the lease of its KV was over';
 const DONE_EVENT = Buffer.from('data: [DONE]\n\n');
 
-export interface FlightOptions {
-  readonly id: string;
-  readonly model: string;
-  readonly tenant: string;
-  readonly salt: string;
-  readonly trace: TraceContext | null;
-  /** Probes want the whole way, and are kept out of records and metrics. */
-  readonly probe: boolean;
-}
-
-/** Why an attempt is lost. */
-interface Fault {
-  /** Left out of the attempts to come. */
-  readonly culprit: Instance | null;
-  readonly error: SluiceError;
-  /** No fault of the culprit: it has no room, or ends on purpose. */
-  readonly innocent?: boolean;
-}
-
-export class Flight implements Applicant, Watched {
+export class Flight implements Applicant, Watched, MovedStream {
   readonly tenant: string;
   place = -1;
   readonly #context: DispatchContext;
@@ -62,6 +44,7 @@ export class Flight implements Applicant, Watched {
   readonly #vigil: Vigil;
   readonly #line: Line;
   readonly #booking: Booking;
+  readonly #relocation: Relocation;
   #ended = false;
   #retries = 0;
   /** Admission turned it away, so that there is no place to give back. */
@@ -77,12 +60,9 @@ export class Flight implements Applicant, Watched {
     this.#ledger = new Ledger(request, clock, options);
     this.#vigil = new Vigil(this.#ledger.receivedAt + deadlines.totalMs);
     this.#line = new Line(context.held);
-    const { id, salt, trace } = options;
-    // A seed is harmless for greedy requests; for sampled ones it is what makes them resumable.
-    const seed = request.hasSeed ? null : context.newSeed();
-    const created = Math.floor(this.record.startedAt / 1000);
-    const subject: Subject = { request, id, salt, created, seed, deadlines, clock, trace: trace?.lines ?? '' };
+    const subject = subjectOf(context, request, { ...options, startedAt: this.record.startedAt });
     this.#booking = new Booking(context, subject, options.probe);
+    this.#relocation = new Relocation({ context, booking: this.#booking, ledger: this.#ledger, stream: this });
   }
 
   get record(): RequestRecord {
@@ -94,6 +74,27 @@ export class Flight implements Applicant, Watched {
     this.#client.onDrain(() => this.#drained());
     this.#context.watchman.watch(this);
     this.#context.admission.enter(this);
+  }
+
+  /** Where its stream is decoded, from its first token on; null = it is no stream, or not yet. */
+  get decodeInstance(): Instance | null {
+    return this.#client.started && !this.#ended ? (this.#booking.choice?.decode ?? null) : null;
+  }
+
+  /** Where its stream comes from while it moves. */
+  get moveSource(): Instance | null {
+    return this.#relocation.source;
+  }
+
+  lose(culprit: Instance | null, why: string): void {
+    this.#failed({ culprit, error: new SluiceError('unavailable', why), innocent: true });
+  }
+
+  /** Moves the stream to another instance, if there is one and it can be moved now. */
+  move(why: string): boolean {
+    const source = this.decodeInstance;
+    if (source === null || this.#vigil.stage !== 'idle' || this.#spoken || this.#line.paused) return false;
+    return this.#relocation.begin(source, why);
   }
 
   admitted(): void {
@@ -122,14 +123,11 @@ export class Flight implements Applicant, Watched {
       case null:
         return;
       case 'total':
-        return this.#finish(
-          'failed',
-          new SluiceError('deadline_exceeded', `the request took longer than ${this.#context.deadlines.totalMs} ms`),
-        );
+        return this.#finish('failed', new SluiceError('deadline_exceeded', tooLongText(this.#context.deadlines.totalMs)));
       case 'deadline':
         return this.#overdue();
       case 'lapsed':
-        return this.#failed({ culprit: this.#booking.choice?.decode ?? null, error: new SluiceError('engine_failed', LAPSED) });
+        return this.#failed({ culprit: this.#booking.choice?.decode ?? null, error: new SluiceError('engine_failed', LAPSED_TEXT) });
       case 'silent':
       case 'slow':
         return this.#reconsider(verdict, now);
@@ -138,8 +136,7 @@ export class Flight implements Applicant, Watched {
 
   #overdue(): void {
     const { stage } = this.#vigil;
-    const names = { prefill: 'prefill', firstToken: 'the first token', idle: 'the next token', total: 'the answer' };
-    const error = new SluiceError('deadline_exceeded', `${names[stage]} did not come within its deadline`);
+    const error = new SluiceError('deadline_exceeded', overdueText(stage));
     if (stage === 'prefill') this.#failed({ culprit: this.#booking.choice?.prefill ?? null, error });
     else this.#decodeFailed(error, null);
   }
@@ -176,11 +173,7 @@ export class Flight implements Applicant, Watched {
   #try(): void {
     const choice = this.#booking.take(this.#client.started);
     if (!choice && this.#spoken) return this.#complete();
-    if (!choice)
-      return this.#finish(
-        'failed',
-        this.#lastError ?? new SluiceError('unavailable', 'no instance can take the request now', { retryAfterSeconds: 1 }),
-      );
+    if (!choice) return this.#finish('failed', this.#lastError ?? nobodyError());
     const speech = this.#booking.reserve(choice);
     this.#ledger.placed(choice.decision, choice.prompt.tokens, speech.events.tokens);
     this.#context.chains.set(this.record, choice.prompt.keys);
@@ -221,6 +214,22 @@ export class Flight implements Applicant, Watched {
     this.#enter('firstToken', choice.decode, ms);
     this.#vigil.liveBy(speech.acceptMs());
     this.#ledger.legBegan();
+    this.#booking.expectBlocks(choice.decode);
+    const message = speech.decode(choice, this.#vigil.msLeft(this.#context.clock.now(), ms));
+    this.#line.open(choice.decode, message, this.#decodeLeg(choice, speech));
+  }
+
+  /** The target of a move goes on with the stream that the source let go. */
+  switchTo(choice: Choice, message: Message): void {
+    const speech = this.#booking.speech as Speech;
+    this.#line.close();
+    speech.events.restart();
+    this.#booking.choice = choice;
+    this.#enter('firstToken', choice.decode, speech.firstTokenMs(choice));
+    this.#line.open(choice.decode, message, this.#decodeLeg(choice, speech));
+  }
+
+  #decodeLeg(choice: Choice, speech: Speech): DecodeLeg {
     const events = {
       spoke: (report: LegReport | null) => this.#spoke(report),
       events: (bytes: Buffer) => this.#forward(bytes),
@@ -231,14 +240,13 @@ export class Flight implements Applicant, Watched {
       lost: (error: SluiceError) =>
         error.code === 'internal' ? this.#finish('failed', error) : this.#failed({ culprit: choice.decode, error }),
     };
-    this.#booking.expectBlocks(choice.decode);
-    const message = speech.decode(choice, this.#vigil.msLeft(this.#context.clock.now(), ms));
-    this.#line.open(choice.decode, message, new DecodeLeg(speech, this.#request.stream, events));
+    return new DecodeLeg(speech, this.#request.stream, events);
   }
 
   #spoke(report: LegReport | null): void {
     this.#enter('idle', this.#booking.choice?.decode ?? null, this.#context.deadlines.idleMs);
-    this.#alive();
+    const now = this.#alive();
+    if (this.#relocation.spoke(now)) return;
     this.#ledger.firstByte(report);
     if (this.#booking.choice) this.#booking.holdings.prefilled(this.#booking.choice.decode);
     if (this.#request.stream && !this.#client.started) this.#client.begin();
@@ -267,6 +275,7 @@ export class Flight implements Applicant, Watched {
 
   #streamEnded(): void {
     const decode = this.#booking.choice?.decode ?? null;
+    if (this.#booking.speech?.events.moved && this.#relocation.stopped()) return;
     if (!this.#booking.speech?.events.done)
       return this.#failed({ culprit: decode, error: new SluiceError('engine_failed', 'the stream ended too early') });
     decode?.breaker.succeeded();
@@ -295,10 +304,7 @@ export class Flight implements Applicant, Watched {
   /** True when it is the client's fault, and the client was told. */
   #refusedBy(head: ResponseHead, body: Buffer): boolean {
     if (head.status >= 500 || head.status === 429 || this.#client.started || this.#booking.speech === null) return false;
-    this.record.status = head.status;
-    this.record.error = messageOf(body);
-    const refusal = this.#booking.speech.refusal(head, body);
-    this.#client.answer(head.status, refusal.contentType, refusal.body, head.retryAfter);
+    passRefusal(this.#client, this.record, { head, ...this.#booking.speech.refusal(head, body), said: body });
     this.#finish('refused', null);
     return true;
   }
@@ -314,6 +320,7 @@ export class Flight implements Applicant, Watched {
   /** An attempt is lost; the next one goes elsewhere, while there is one. */
   #failed({ culprit, error, innocent = false }: Fault): void {
     if (this.#ended) return;
+    this.#relocation.interrupted();
     this.#line.close();
     this.#lastError = error;
     this.#ledger.failed(error.message);
@@ -376,6 +383,7 @@ export class Flight implements Applicant, Watched {
   #finish(outcome: RequestOutcome, error: SluiceError | null): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#relocation.ended();
     this.#line.close();
     this.#booking.speech?.dropHandOff();
     this.#booking.holdings.letAllGo();

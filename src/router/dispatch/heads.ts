@@ -48,6 +48,10 @@ function resume(tokens: readonly number[]): string {
 }
 
 export interface DecodeFields extends HeadFields {
+  /** Name and generation of the stream, `name/generation`; null = it is no stream. */
+  readonly session: string | null;
+  /** Another instance decodes it as yet. */
+  readonly hold: boolean;
   readonly stream: boolean;
   readonly ticket: HandOffTicket | null;
   readonly pullMs: number;
@@ -57,15 +61,21 @@ export interface DecodeFields extends HeadFields {
 }
 
 export function decodeHead(fields: DecodeFields): string {
-  const { stream, ticket, pullMs, resumed, cachedTokens } = fields;
+  const { stream, ticket, pullMs, resumed, cachedTokens, session, hold } = fields;
   return (
     common(fields) +
     (stream ? 'x-sluice-tokens: 1\r\n' : '') +
+    (session === null ? '' : `x-sluice-session: ${session}\r\n`) +
+    (hold ? 'x-sluice-leg: hold\r\n' : '') +
     (ticket === null ? '' : `x-sluice-ticket: ${JSON.stringify(ticket)}\r\nx-sluice-pull-ms: ${Math.ceil(pullMs)}\r\n`) +
     (cachedTokens === null ? '' : `x-sluice-cached-tokens: ${cachedTokens}\r\n`) +
     resume(resumed) +
     '\r\n'
   );
+}
+
+export function sessionHead(host: string, verb: string, bytes: number): string {
+  return `POST /sluice/session/${verb} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\n\r\n`;
 }
 
 export function releaseHead(host: string, bytes: number): string {

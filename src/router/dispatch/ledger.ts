@@ -41,6 +41,7 @@ export class Ledger {
       queuedMs: 0,
       attempts: [],
       resumes: 0,
+      moves: [],
       outcome: null,
       status: 0,
       error: null,
@@ -82,6 +83,16 @@ export class Ledger {
     this.#lastAt = now;
   }
 
+  /** Monotonic milliseconds of the last event for the client. */
+  get lastEventAt(): number {
+    return this.#lastAt;
+  }
+
+  /** Mean time between two tokens so far; null before the second. */
+  interTokenMs(tokens: number): number | null {
+    return tokens > 1 ? (this.#lastAt - this.#firstAt) / (tokens - 1) : null;
+  }
+
   failed(reason: string): void {
     if (this.#attempt) this.#attempt.error = reason;
   }
@@ -111,8 +122,9 @@ export class Ledger {
   credit({ prefill, decode }: Choice): void {
     decode.proven = true;
     if (prefill) prefill.proven = true;
-    const { ttftMs, tpotMs, synthetic } = this.record;
-    if (synthetic) return;
+    const { ttftMs, tpotMs, synthetic, moves } = this.record;
+    // What was measured of a stream that moved is of no one instance.
+    if (synthetic || moves.some(({ pauseMs }) => pauseMs !== null)) return;
     if (ttftMs !== null) decode.ttft.add(ttftMs);
     if (tpotMs !== null) decode.tpot.add(tpotMs);
     for (const [instance, report] of [

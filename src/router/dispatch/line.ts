@@ -8,6 +8,10 @@ export class Line {
   #leg: Leg | null = null;
   #paused = false;
 
+  get paused(): boolean {
+    return this.#paused;
+  }
+
   constructor(count: { legs: number }) {
     this.#count = count;
   }

@@ -49,6 +49,18 @@ export function slowAfterMs(predictedMs: number, ratio: number): number {
 
 const PLACES = { prefill: 'during prefill', firstToken: 'before the first token', idle: 'between two tokens', total: 'all the while' };
 
+export const LAPSED_TEXT = 'the instance gave no sign of life before the lease of its KV was over';
+
+export function tooLongText(totalMs: number): string {
+  return `the request took longer than ${totalMs} ms`;
+}
+
+const AWAITED = { prefill: 'prefill', firstToken: 'the first token', idle: 'the next token', total: 'the answer' };
+
+export function overdueText(stage: Stage): string {
+  return `${AWAITED[stage]} did not come within its deadline`;
+}
+
 /** For records and `explain`. */
 export function silenceText({ ms, of }: Silence, stage: Stage): string {
   const who = of === 'instance' ? 'the instance was' : 'the engine was, as its agent says,';

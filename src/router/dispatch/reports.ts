@@ -1,7 +1,9 @@
 /** Reads what engines say in reports and error bodies. Pure. */
 import type { PromptReport } from '../../engines/index.ts';
 import { SluiceError } from '../../shared/index.ts';
+import type { RequestRecord } from '../record/index.ts';
 import type { ResponseHead } from '../upstream/index.ts';
+import type { Client } from './client.ts';
 
 /** Prompt tokens that an instance did not have to compute. */
 export function reusedTokens({ reused }: PromptReport): number {
@@ -27,6 +29,23 @@ export function messageOf(body: Buffer): string {
   return 'no reason given';
 }
 
+/** An engine's 4xx is the client's fault, and the client is told. */
+export function passRefusal(client: Client, record: RequestRecord, refusal: Refusal): void {
+  const { head, contentType, body, said } = refusal;
+  record.status = head.status;
+  record.error = messageOf(said);
+  client.answer(head.status, contentType, body, head.retryAfter);
+}
+
+interface Refusal {
+  readonly head: ResponseHead;
+  /** As the client gets it. */
+  readonly contentType: string;
+  readonly body: Buffer;
+  /** As the engine said it. */
+  readonly said: Buffer;
+}
+
 /** An instance has no room, which is no fault of it. */
 export function isCrowded(status: number): boolean {
   return status === 429 || status === 503;
@@ -45,4 +64,8 @@ export function errorOf(head: ResponseHead, body: Buffer): SluiceError {
 
 export function interrupted(error: SluiceError): SluiceError {
   return new SluiceError('stream_interrupted', `the stream could not be resumed: ${error.message}`, { cause: error });
+}
+
+export function nobodyError(): SluiceError {
+  return new SluiceError('unavailable', 'no instance can take the request now', { retryAfterSeconds: 1 });
 }

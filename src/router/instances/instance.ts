@@ -28,6 +28,8 @@ export class Instance implements InstanceView {
   /** Of prefill legs. */
   readonly prefillSpread = new Spread();
   draining = false;
+  /** Why somebody ordered that its streams go elsewhere, and it takes no new ones; null = nobody did. */
+  emptied: string | null = null;
   /** A request went well through it, a probe or a client's: for a prefill instance up to the decode instance's answer. */
   proven = false;
   /** Null while the feed is down. */
@@ -73,9 +75,14 @@ export class Instance implements InstanceView {
     return this.info !== null && this.load !== null;
   }
 
+  /** It can take requests, and may be going to leave: the last resort of a stream. */
+  get able(): boolean {
+    return this.connected && this.load?.draining !== true && !this.breaker.broken;
+  }
+
   /** There, alive and not draining. Whether it fails too often is the breaker's word. */
   get usable(): boolean {
-    return this.connected && !this.draining && this.load?.draining !== true && !this.breaker.broken;
+    return this.able && !this.draining;
   }
 
   get costs(): EngineCosts {

@@ -16,6 +16,8 @@ export interface RegistryOptions {
   readonly loadTokenizer: (source: TokenizerSource) => Promise<Tokenizer>;
   /** Something an operator should know. */
   readonly onNotice: (message: string, instance: string) => void;
+  /** An instance drains; called again and again while it does. */
+  readonly onDraining: () => void;
 }
 
 export interface InstanceStatus {
@@ -82,6 +84,7 @@ export class Registry {
       const member = this.#members.get(published.id) ?? this.#add(published);
       member.instance.draining = published.draining;
     }
+    if (list.instances.some(({ draining }) => draining)) this.#options.onDraining();
     return true;
   }
 
@@ -120,6 +123,7 @@ export class Registry {
       load: (load: EngineLoad) => {
         instance.reported(load);
         instance.pulse.told(load.quietMs ?? 0, clock.now());
+        if (load.draining) this.#options.onDraining();
       },
       update: (update: Parameters<Directory['apply']>[1]) => {
         const outcome = this.#options.directory.apply(instance.id, update);

@@ -2,6 +2,7 @@ export {
   type AttemptRecord,
   type LegHandOff,
   type LegReport,
+  type MoveRecord,
   type RecordSummary,
   type RequestOutcome,
   type RequestRecord,

@@ -3,6 +3,7 @@
  * the JSON of `GET /admin/requests/:id`.
  */
 import type { PromptReport } from '../../engines/index.ts';
+import type { AbortReason, MigrationState } from '../../kv/index.ts';
 import type { Decision } from '../placement/index.ts';
 
 /** What an instance did with the prompt on one leg: an engine's own report, or what is known of an engine that gives none. Null = not known. */
@@ -44,6 +45,31 @@ export interface AttemptRecord {
   error: string | null;
 }
 
+/** The move of the running stream to another instance. */
+export interface MoveRecord {
+  readonly id: string;
+  /** Milliseconds after the request came. */
+  readonly atMs: number;
+  readonly from: string;
+  readonly to: string;
+  readonly why: string;
+  /** `recompute`: the engine does not offer blocks of a running request, so another instance computed them again. */
+  readonly way: 'blocks' | 'recompute';
+  state: MigrationState;
+  /** Why it was given up; null when it was not. */
+  reason: AbortReason | null;
+  /** Tokens generated before the switch. */
+  tokens: number;
+  /** Pulled by the target while the source decoded on. */
+  blocks: number;
+  bytes: number;
+  tookMs: number;
+  /** Between the source's last token and the target's first; null until then. */
+  pauseMs: number | null;
+  /** Mean time between two tokens before the move; null when there were not two. */
+  interTokenMs: number | null;
+}
+
 export interface RequestRecord {
   readonly id: string;
   /** Of the client's W3C trace context; null = it sent none. */
@@ -61,6 +87,7 @@ export interface RequestRecord {
   queuedMs: number;
   readonly attempts: AttemptRecord[];
   resumes: number;
+  readonly moves: MoveRecord[];
   /** Null while the request is under way. */
   outcome: RequestOutcome | null;
   status: number;

@@ -16,6 +16,7 @@ function record(id: string, synthetic = false): RequestRecord {
     queuedMs: 0,
     attempts: [],
     resumes: 0,
+    moves: [],
     outcome: 'rejected',
     status: 429,
     error: 'queue_full: full',

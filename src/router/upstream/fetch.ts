@@ -18,7 +18,17 @@ export interface FetchOptions {
 }
 
 /** The request failed: no connection, a broken or oversized answer, or no answer in time. */
-export class FetchError extends Error {}
+export class FetchError extends Error {
+  /** No answer came in time. */
+  readonly late: boolean;
+
+  constructor(message: string) {
+    super(message);
+    this.late = message === LATE;
+  }
+}
+
+const LATE = 'no answer in time';
 
 /**
  * Sends `head` and `body` and collects the answer.
@@ -43,7 +53,7 @@ export function fetchBuffered(pool: Pool, head: string, body: Buffer | null, opt
     options.signal?.addEventListener('abort', onAbort, { once: true });
     if (options.signal?.aborted) giveUp('cancelled');
     void sleep(options.clock, options.timeoutMs, done.signal).then(() => {
-      if (!done.signal.aborted) giveUp('no answer in time');
+      if (!done.signal.aborted) giveUp(LATE);
     });
   });
 }

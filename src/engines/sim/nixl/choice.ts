@@ -87,7 +87,7 @@ export class Choice implements GenerateSink {
   end(reason: FinishReason): void {
     if (this.over) return;
     if (this.#stop !== null) this.#finish('stop');
-    else this.#finish(reason === 'cancelled' ? 'abort' : reason);
+    else this.#finish(reason === 'stop' || reason === 'length' ? reason : 'abort');
   }
 
   error(error: SluiceError): void {

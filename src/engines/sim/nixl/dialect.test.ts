@@ -4,8 +4,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { FREE_COSTS } from '../../../api/facts/index.ts';
 import { systemClock } from '../../../shared/index.ts';
 import { createEngineServer, type EngineServer } from '../../openai/index.ts';
-import { createSimEngine, type SimCore } from '../engine.ts';
+import { createSimEngine } from '../engine.ts';
 import type { SimOptions } from '../options.ts';
+import type { SimCore } from '../simcore.ts';
 import { nixlDialect } from './dialect.ts';
 
 type Json = Record<string, unknown>;

@@ -11,7 +11,7 @@ import type { HttpDialect } from '../../openai/dialect.ts';
 import { type Body, isObject } from '../../openai/fields.ts';
 import { sendJson, sendText } from '../../openai/replies.ts';
 import { type Face, FEED, type Handler, pathOf, type Routes } from '../../openai/routes.ts';
-import type { SimCore } from '../engine.ts';
+import type { SimCore } from '../simcore.ts';
 import { parseVllmCall, requestIdOf } from './call.ts';
 import { DEAD, type Fault, faultBody, faultOf } from './faults.ts';
 import { Refusal } from './fields.ts';

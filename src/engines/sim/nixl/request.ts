@@ -5,7 +5,7 @@ import { SluiceError } from '../../../shared/index.ts';
 import type { RequestMetrics } from '../../openai/metrics.ts';
 import type { Face } from '../../openai/routes.ts';
 import type { HandOffTicket, PromptReport } from '../../port.ts';
-import type { SimCore } from '../engine.ts';
+import type { SimCore } from '../simcore.ts';
 import { type Answer, StreamAnswer, WholeAnswer } from './answer.ts';
 import type { VllmCall } from './call.ts';
 import { Choice } from './choice.ts';

@@ -3,7 +3,19 @@ import { NixlSpeech } from '../nixl/speech.ts';
 import { SluiceSpeech } from './sluice.ts';
 import type { Speech, Subject } from './speech.ts';
 
-export type { EventReader, Message, NoHandOff, PrefillAnswer, Speech, StreamStop, Subject, Suspect, WholeAnswer } from './speech.ts';
+export type {
+  EventReader,
+  Message,
+  MoveSpeech,
+  NoHandOff,
+  PrefillAnswer,
+  SessionVerb,
+  Speech,
+  StreamStop,
+  Subject,
+  Suspect,
+  WholeAnswer,
+} from './speech.ts';
 
 export function speechOf(dialect: Dialect, subject: Subject): Speech {
   switch (dialect) {

@@ -6,15 +6,15 @@ import type { ResponseHead } from '../../upstream/index.ts';
 import { readAnswer } from '../answer.ts';
 import type { Choice } from '../choose.ts';
 import { EventFilter } from '../events.ts';
-import { decodeHead, prefillHead } from '../heads.ts';
+import { decodeHead, prefillHead, sessionHead } from '../heads.ts';
 import { parseReport, reusedTokens } from '../reports.ts';
 import { HeldTicket } from '../ticket.ts';
-import type { Message, NoHandOff, PrefillAnswer, Speech, Subject, WholeAnswer } from './speech.ts';
+import type { Message, MoveSpeech, NoHandOff, PrefillAnswer, SessionVerb, Speech, Subject, WholeAnswer } from './speech.ts';
 
 /** Their ids go in one header of at most 256 KiB. */
 const MAX_RESUMED_TOKENS = 30_000;
 
-export class SluiceSpeech implements Speech {
+export class SluiceSpeech implements Speech, MoveSpeech {
   readonly dialect = 'sluice';
   readonly undivided = false;
   readonly headSpeaks = true;
@@ -23,10 +23,30 @@ export class SluiceSpeech implements Speech {
   readonly #ticket: HeldTicket;
   #ticketInHand: HandOffTicket | null = null;
   #prefillReport: PromptReport | null = null;
+  /** What the client's usage calls cached, however often its stream moves; null until its first token. */
+  #cachedTokens: number | null = null;
+  #generation = 0;
 
   constructor(subject: Subject) {
     this.#subject = subject;
     this.#ticket = new HeldTicket(subject.clock);
+  }
+
+  get moving(): MoveSpeech | null {
+    return this.#subject.request.stream ? this : null;
+  }
+
+  get session(): string {
+    return this.#subject.session;
+  }
+
+  get tokenIds(): readonly number[] {
+    return this.events.tokenIds;
+  }
+
+  nextGeneration(): number {
+    this.#generation += 1;
+    return this.#generation;
   }
 
   get salt(): string {
@@ -61,8 +81,30 @@ export class SluiceSpeech implements Speech {
       pullMs: deadlines.pullMs,
       resumed: this.events.tokenIds,
       cachedTokens: report ? reusedTokens(report) : null,
+      session: request.stream ? `${this.session}/${this.nextGeneration()}` : null,
+      hold: false,
     };
     return { head: decodeHead(fields), body: request.body };
+  }
+
+  hold(target: Instance, generation: number, deadlineMs: number): Message {
+    const { request, deadlines } = this.#subject;
+    const fields = {
+      ...this.#fields(target, deadlineMs),
+      stream: true,
+      ticket: null,
+      pullMs: deadlines.pullMs,
+      resumed: this.events.tokenIds,
+      cachedTokens: this.#cachedTokens,
+      session: `${this.session}/${generation}`,
+      hold: true,
+    };
+    return { head: decodeHead(fields), body: request.body };
+  }
+
+  command(verb: SessionVerb, instance: Instance, fields: { readonly generation: number } & Readonly<Record<string, unknown>>): Message {
+    const body = Buffer.from(JSON.stringify({ session: this.session, ...fields }));
+    return { head: sessionHead(instance.requests.host, verb, body.length), body };
   }
 
   firstTokenMs(): number {
@@ -78,6 +120,8 @@ export class SluiceSpeech implements Speech {
     const report = head.report === null ? null : parseReport(head.report);
     // The pull is over. One that failed, or was not needed, was not acknowledged: its lease would wait.
     const handOff = report?.handOff ?? null;
+    const reused = this.#prefillReport ?? report;
+    if (reused !== null) this.#cachedTokens ??= reusedTokens(reused);
     if (handOff === null || handOff.failed !== null) this.#ticket.release();
     else this.#ticket.taken();
     return report;

@@ -25,6 +25,8 @@ export interface Subject {
   readonly clock: Clock;
   /** Header lines of the client's trace context; '' = none. */
   readonly trace: string;
+  /** Name under which engines know the request's stream; no other request has it. */
+  readonly session: string;
 }
 
 /** One HTTP request. */
@@ -53,6 +55,8 @@ export interface EventReader {
   readonly heard: boolean;
   /** From then on nothing is read. */
   readonly stopped: StreamStop | null;
+  /** The engine ended the stream because it goes on elsewhere. */
+  readonly moved: boolean;
   /**
    * Takes the next bytes and returns what goes to the client, in memory of its own; null when there is nothing yet.
    * @throws RangeError when an event does not end within 4 MiB
@@ -85,7 +89,24 @@ export interface WholeAnswer {
   readonly finishReason: string | null;
 }
 
+export type SessionVerb = 'offer' | 'pull' | 'follow' | 'stop' | 'commit' | 'release';
+
+/** How a running decode is moved to another instance (docs/engine-protocol.md, Moving a running request). */
+export interface MoveSpeech {
+  readonly session: string;
+  /** Ids of all tokens that went out. */
+  readonly tokenIds: readonly number[];
+  /** Of the next owner of the stream: the fencing token of a move. */
+  nextGeneration(): number;
+  /** Asks for a place. */
+  hold(target: Instance, generation: number, deadlineMs: number): Message;
+  /** @param fields beside the session's name */
+  command(verb: SessionVerb, instance: Instance, fields: { readonly generation: number } & Readonly<Record<string, unknown>>): Message;
+}
+
 export interface Speech {
+  /** Null: the engine does not offer blocks of a running decode. */
+  readonly moving: MoveSpeech | null;
   readonly dialect: Dialect;
   /** Salt of the key chain. */
   readonly salt: string;

@@ -37,6 +37,7 @@ export class NixlEvents implements EventReader {
   finishReason: string | null = null;
   usage = false;
   heard = false;
+  readonly moved = false;
   stopped: StreamStop | null = null;
   /** Prompt tokens that the prefill instance had; null after no hand-off. */
   prefillCached: number | null = null;

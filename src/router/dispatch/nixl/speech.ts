@@ -31,6 +31,8 @@ const JSON_TYPE = 'application/json';
 
 export class NixlSpeech implements Speech {
   readonly dialect = 'nixl';
+  /** vLLM offers blocks of a finished prefill alone: a stream goes elsewhere by `do_remote_prefill` or recomputing, as after a failure. */
+  readonly moving = null;
   readonly salt: string;
   readonly undivided: boolean;
   readonly events: NixlEvents;

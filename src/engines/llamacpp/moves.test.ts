@@ -1,0 +1,173 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../shared/index.ts';
+import type { EngineCore, EngineRequest, FinishReason, PromptReport, Sampling, Session } from '../port.ts';
+import { createLlamaCppEngine } from './engine.ts';
+import { uniformAt } from './sampling.ts';
+import { ensureTinyModel } from './tinymodel.ts';
+
+const BLOCK_TOKENS = 16;
+let folder: string;
+let source: EngineCore;
+let target: EngineCore;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'sluice-moves-'));
+  const modelPath = ensureTinyModel(folder);
+  const engine = (instance: string, maxSequences: number) =>
+    createLlamaCppEngine({
+      instance,
+      role: 'decode',
+      modelName: 'tiny',
+      modelPath,
+      host: '127.0.0.1',
+      contextTokens: 1024,
+      maxSequences,
+      blockTokens: BLOCK_TOKENS,
+      hbmBytes: maxSequences * 1024 * 1024,
+      hostBytes: 64 * 2 ** 20,
+      leaseMs: 30_000,
+      clock: systemClock,
+      onWarning: () => undefined,
+    });
+  [source, target] = await Promise.all([engine('source', 4), engine('target', 2)]);
+});
+afterAll(async () => {
+  await Promise.all([source.close(), target.close()]);
+  rmSync(folder, { recursive: true, force: true });
+});
+afterEach(async () => {
+  for (const core of [source, target]) await until(() => core.load().running + core.load().waiting === 0);
+});
+
+async function until(holds: () => boolean): Promise<void> {
+  const end = performance.now() + 10_000;
+  while (!holds()) {
+    if (performance.now() > end) throw new Error('not within 10 s');
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+const SEEDED: Sampling = { temperature: 0.8, topP: 0.9, seed: 77, maxTokens: 120, ignoreEos: true, logprobs: 2 };
+
+function request(count: number, seed: number, change: Partial<EngineRequest> = {}): EngineRequest {
+  const prompt = Int32Array.from({ length: count }, (_, i) => Math.floor(uniformAt(seed, i) * 320));
+  return { id: 'r', prompt, resumed: new Int32Array(0), sampling: SEEDED, salt: '', ticket: null, pullDeadlineMs: 5_000, ...change };
+}
+
+class Listener {
+  readonly tokens: number[] = [];
+  readonly scores: number[] = [];
+  report: PromptReport | null = null;
+  ended: FinishReason | null = null;
+  error: Error | null = null;
+
+  start(report: PromptReport): void {
+    this.report = report;
+  }
+  token(token: number, logprobs: { logprob: number } | null): void {
+    this.tokens.push(token);
+    this.scores.push(logprobs?.logprob ?? 0);
+  }
+  end(reason: FinishReason): void {
+    this.ended = reason;
+  }
+  fail(error: Error): void {
+    this.error = error;
+  }
+}
+
+function generate(core: EngineCore, of: EngineRequest): { heard: Listener; session: Session } {
+  const heard = new Listener();
+  return { heard, session: core.generate(of, sinkOf(heard)) };
+}
+
+function sinkOf(heard: Listener) {
+  return {
+    start: (report: PromptReport) => heard.start(report),
+    token: (token: number, logprobs: { logprob: number } | null) => heard.token(token, logprobs),
+    end: (reason: FinishReason) => heard.end(reason),
+    error: (error: Error) => heard.fail(error),
+  };
+}
+
+async function whole(of: EngineRequest): Promise<Listener> {
+  const { heard } = generate(source, of);
+  await until(() => heard.ended !== null);
+  return heard;
+}
+
+describe('a running request', () => {
+  it.each([200, 207, 500])('goes on at another instance with the same tokens and scores, after a prompt of %i', async (length) => {
+    const expected = await whole(request(length, length, { salt: 'x' }));
+    const ask = request(length, length);
+    const { heard, session } = generate(source, ask);
+    await until(() => heard.tokens.length >= 10);
+    const held = target.hold({ ...ask, resumed: Int32Array.from(heard.tokens) });
+    let known = heard.tokens.length;
+    await held.placed;
+    const ticket = await session.offer();
+    expect(ticket.blocks).toBeGreaterThanOrEqual(Math.floor(length / BLOCK_TOKENS));
+    const before = heard.tokens.length;
+    expect(await held.pull(ticket, 5_000)).toMatchObject({ failed: null });
+    await until(() => heard.tokens.length > before + 2);
+    const meanwhile = Int32Array.from(heard.tokens.slice(known));
+    known = heard.tokens.length;
+    await held.follow(meanwhile);
+    session.stop();
+    await until(() => heard.ended !== null);
+    expect(heard.ended).toBe('moved');
+    // Its copy stays until it is given up.
+    expect(source.load().running).toBe(1);
+    const stoppedAt = heard.tokens.length;
+    const rest = new Listener();
+    held.follow(Int32Array.from(heard.tokens.slice(known))).catch(() => undefined);
+    held.start(sinkOf(rest));
+    await until(() => rest.ended !== null);
+    session.cancel();
+    expect([...heard.tokens, ...rest.tokens]).toEqual(expected.tokens);
+    expect([...heard.scores, ...rest.scores]).toEqual(expected.scores);
+    expect(rest.ended).toBe('length');
+    expect(stoppedAt).toBeLessThan(expected.tokens.length);
+    expect(rest.report?.reused.peer).toBeGreaterThan(0);
+    source.releaseLease(ticket.lease);
+  });
+
+  it('is computed where its blocks do not come', async () => {
+    const expected = await whole(request(300, 5, { salt: 'y' }));
+    const ask = request(300, 5, { resumed: Int32Array.from(expected.tokens.slice(0, 20)) });
+    const held = target.hold(ask);
+    await held.placed;
+    const nowhere = { instance: 's', incarnation: 'i', host: '127.0.0.1', port: 1, lease: 'none', blocks: 10, bytes: 1, leaseMs: 1 };
+    expect((await held.pull(nowhere, 500)).failed).not.toBeNull();
+    await held.follow(Int32Array.from(expected.tokens.slice(20, 40)));
+    const rest = new Listener();
+    held.start(sinkOf(rest));
+    await until(() => rest.ended !== null);
+    expect(rest.tokens).toEqual(expected.tokens.slice(40));
+  });
+});
+
+describe('a place that is held', () => {
+  it('keeps nobody else from working, and is free again when it is given up', async () => {
+    const held = target.hold(request(100, 6));
+    await held.placed;
+    await held.follow(new Int32Array(0));
+    const { heard } = generate(target, request(50, 7));
+    await until(() => heard.ended !== null);
+    expect(heard.tokens).toHaveLength(120);
+    expect(target.load().running).toBe(1);
+    held.cancel();
+    await until(() => target.load().running === 0);
+    await expect(held.follow(Int32Array.of(1))).rejects.toThrow('the request is over');
+  });
+
+  it('is refused at once where there is none', async () => {
+    const held = [target.hold(request(60, 8)), target.hold(request(60, 9))];
+    await Promise.all(held.map((one) => one.placed));
+    await expect(target.hold(request(60, 10)).placed).rejects.toMatchObject({ code: 'queue_full' });
+    for (const one of held) one.cancel();
+  });
+});

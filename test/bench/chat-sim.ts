@@ -89,6 +89,8 @@ class ChatRun {
   #steps = 0;
   #ended = 0;
   #dirty = true;
+  /** Who is computed for; null = to be found anew. */
+  #running: readonly Chat[] | null = null;
   readonly #ttftMs: number[] = [];
   #tokens = 0;
   #stalledMs = 0;
@@ -106,7 +108,8 @@ class ChatRun {
     while (this.#ended < this.#chats.length) {
       this.#passTime();
       if (this.#dirty) this.#schedule();
-      const running = [...this.#live].filter((chat) => chat.chosen && chat.where === 'here');
+      this.#running ??= [...this.#live].filter((chat) => chat.chosen && chat.where === 'here');
+      const running = this.#running;
       const { costs, chunkTokens } = this.#setup;
       const step = planStep(running, this.#fresh, { costs, chunkTokens });
       if (step === null || !this.#fits(step)) {
@@ -187,6 +190,7 @@ class ChatRun {
   /** Who is to be in HBM by priority, who has to go for them, and who comes. */
   #schedule(): void {
     this.#dirty = false;
+    this.#running = null;
     const { maxSequences, memory } = this.#setup;
     const wanted = [...this.#live].filter(({ active }) => active).sort((a, b) => b.priority - a.priority);
     let blocks = 0;
@@ -231,7 +235,7 @@ class ChatRun {
     this.#overLink(ms, () => {
       this.#memory.hbm.release(chat.id);
       chat.where = 'away';
-      this.#dirty = true;
+      this.#dirty ||= this.#setup.mechanisms.asynchronous;
     });
   }
 
@@ -265,7 +269,7 @@ class ChatRun {
     chat.where = 'coming';
     this.#overLink(ms, () => {
       chat.where = 'here';
-      this.#dirty = true;
+      this.#dirty ||= this.#setup.mechanisms.asynchronous;
     });
   }
 
@@ -275,6 +279,7 @@ class ChatRun {
       this.#now += ms;
       this.#stalledMs += ms;
       done();
+      this.#running = null;
       return;
     }
     this.#linkFreeAt = Math.max(this.#linkFreeAt, this.#now) + ms;

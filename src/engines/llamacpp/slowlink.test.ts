@@ -13,7 +13,7 @@ import { ensureTinyModel } from './tinymodel.ts';
 const BYTES_PER_SECOND = 1e6;
 let folder: string;
 let engines: Record<'alone' | 'prefill' | 'decode', EngineCore>;
-let relay: { readonly port: number; readonly close: () => void };
+let relay: Relay;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sluice-slow-'));
@@ -36,15 +36,20 @@ beforeAll(async () => {
     });
   engines = { alone: await engine('a', 'mixed'), prefill: await engine('p', 'prefill'), decode: await engine('d', 'decode') };
   relay = await slowRelay(engines.prefill.info.transfer.port);
-});
+}, 120_000);
 afterAll(async () => {
   relay.close();
   await Promise.all(Object.values(engines).map((core) => core.close()));
   rmSync(folder, { recursive: true, force: true });
 });
 
+interface Relay {
+  readonly port: number;
+  readonly close: () => void;
+}
+
 /** Passes bytes on, those from the server at 1 MB/s. */
-async function slowRelay(port: number): Promise<typeof relay> {
+async function slowRelay(port: number): Promise<Relay> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((client) => {
     const upstream = connect({ host: '127.0.0.1', port });

@@ -23,7 +23,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sluice-engine-store-'));
   modelPath = ensureTinyModel(folder);
   plain = await engine('plain', { hostBytes: 64 * 2 ** 20, maxSequences: 16, hbmBytes: 16 * 1024 * 1024 });
-});
+}, 120_000);
 afterAll(async () => {
   await Promise.all(engines.map((core) => core.close()));
   rmSync(folder, { recursive: true, force: true });

@@ -29,7 +29,7 @@ async function engineOf(path: string, options: Partial<SimOptions> = {}): Promis
     hbmBytes: 130 * 4096,
     hostBytes: 128 * 4096,
     // As slow to compute as a large model, as quick to speak as none.
-    costs: { prefillFixed: 0, prefillPerToken: 0.1, prefillPerTokenContext: 0, stepFixed: 0, stepPerSequence: 0, stepPerContextToken: 0 },
+    costs: { prefillFixed: 0, prefillPerToken: 0.5, prefillPerTokenContext: 0, stepFixed: 0, stepPerSequence: 0, stepPerContextToken: 0 },
     ...options,
   });
   engines.push(engine);

@@ -55,8 +55,12 @@ const DECLARED: Readonly<Record<BlockStore['kind'], LinkPrice>> = {
   folder: { fixedMs: 1, msPerMiB: 1, copyMs: 0.2 },
   redis: { fixedMs: 2, msPerMiB: 2, copyMs: 0.5 },
 };
-/** Asking what is stored takes so long at most; one that does not answer in time is not asked again for a while. */
-const MATCH_MS = 50;
+/**
+ * Asking what is stored may take a quarter of what computing would, within these bounds. One that does not answer in time is not asked again for
+ * a while.
+ */
+const MATCH_SHARE = 0.25;
+const MATCH_MS = { least: 50, most: 500 } as const;
 const SILENT_MS = 1_000;
 const USAGE_EVERY_MS = 1_000;
 const NO_USAGE: StoreUsage = { usedBytes: 0, pinnedBytes: 0, capacityBytes: 0, groups: 0 };
@@ -91,12 +95,14 @@ export class StoreTier {
   /** What is best for a prompt, by what is stored now: `stored` blocks after the resident ones. */
   async #plan(request: OnboardRequest): Promise<{ plan: OnboardPlan; stored: number }> {
     const { keys, resident, peer, deadlineMs, signal } = request;
-    const stored = resident < keys.length ? await this.#match(keys.slice(resident), Math.min(MATCH_MS, deadlineMs), signal) : 0;
+    const { blockTokens, bytesPerBlock, prefillMs } = this.#options;
+    const worthMs = MATCH_SHARE * prefillMs((keys.length - resident) * blockTokens, resident * blockTokens);
+    const withinMs = Math.min(deadlineMs, MATCH_MS.most, Math.max(MATCH_MS.least, worthMs));
+    const stored = resident < keys.length ? await this.#match(keys.slice(resident), withinMs, signal) : 0;
     const offers: OnboardQuestion['offers'] = {
       ...(peer === null ? {} : { peer }),
       ...(stored === 0 ? {} : { store: this.#offer(resident + stored) }),
     };
-    const { blockTokens, bytesPerBlock, prefillMs } = this.#options;
     return { plan: planOnboard({ blocks: keys.length, resident, offers, blockTokens, bytesPerBlock, prefillMs, deadlineMs }), stored };
   }
 

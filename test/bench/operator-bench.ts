@@ -12,8 +12,9 @@ import type { Report } from './report.ts';
 
 const OURS = 'sluice';
 const SIZES = [1, 100, 1_000] as const;
-/** The operator looks at a deployment that needs nothing every 30 s. */
-const QUIET_MS = 35_000;
+/** Events are told at a pace of their own, long after all else is at rest: until nothing has been written for so long. */
+const QUIET_MS = 12_000;
+const QUIET_WITHIN_MS = 300_000;
 const IDLE_SECONDS = 60;
 const EMPTY_MS = 10_000;
 
@@ -73,8 +74,7 @@ async function measureEmpty(scene: OperatorScene, { add, progress }: { add: Add;
 }
 
 async function measureIdle(scene: OperatorScene, forMs: number, { add, progress }: { add: Add; progress: Progress }): Promise<void> {
-  progress.step(`waiting ${QUIET_MS / 1_000} s for rest`);
-  await delay(QUIET_MS);
+  await untilQuiet(scene, progress);
   progress.step(`idle for ${forMs / 1_000} s`);
   const { pid } = scene.operator;
   const [cpuBefore, startMs] = [readCpu(pid), performance.now()];
@@ -90,6 +90,17 @@ async function measureIdle(scene: OperatorScene, forMs: number, { add, progress 
   // Watches end and begin anew every some minutes whatever rounds do.
   add('idle.requestsPerRound', requests.filter(({ verb }) => verb !== 'watch').length / rounds);
   add('idle.writesPerRound', writesOf(scene).filter(({ at }) => at >= since).length / rounds);
+}
+
+async function untilQuiet(scene: OperatorScene, progress: Progress): Promise<void> {
+  const deadline = performance.now() + QUIET_WITHIN_MS;
+  for (;;) {
+    const last = Date.parse(writesOf(scene).at(-1)?.at ?? '');
+    if (Date.now() - last > QUIET_MS) return;
+    if (performance.now() > deadline) throw new Error(`the operator still writes after ${QUIET_WITHIN_MS} ms`);
+    progress.step('waiting for the last events to be told');
+    await delay(QUIET_MS / 4);
+  }
 }
 
 /** @param field of /proc/<pid>/status, in KiB there */

@@ -29,7 +29,7 @@ describe('sluice rollout', { timeout: 400_000 }, () => {
     await bed.operate();
   }, 120_000);
   afterAll(async () => {
-    await bed.close();
+    await bed?.close();
     rmSync(folder, { recursive: true });
   });
 

@@ -68,7 +68,7 @@ describe('a sound manifest', () => {
             imagePullSecrets: [],
           },
         },
-        kv: { blockTokens: 16, hbmBytes: 268_435_456, hostBytes: 268_435_456, leaseMs: 30_000 },
+        kv: { blockTokens: 16, hbmBytes: 268_435_456, hostBytes: 268_435_456, leaseMs: 30_000, redis: null, nats: null },
         router: {
           host: '127.0.0.1',
           port: 0,

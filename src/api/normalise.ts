@@ -3,8 +3,10 @@ import type { ServingDeploymentManifest } from './schema.ts';
 import {
   type EngineSpec,
   FREE_COSTS,
+  type NatsSpec,
   type Percentiles,
   type PodOverrides,
+  type RedisSpec,
   type RoleSpec,
   type RouterSettings,
   type ServiceLevel,
@@ -34,10 +36,20 @@ export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymen
         hbmBytes: bytes(spec.kv.hbm.capacity),
         hostBytes: bytes(spec.kv.host.capacity),
         leaseMs: ms(spec.kv.lease),
+        redis: spec.kv.redis ? redis(spec.kv.redis) : null,
+        nats: spec.kv.nats ? nats(spec.kv.nats) : null,
       },
       router: router(spec.router),
     },
   };
+}
+
+function redis({ budget, ...given }: NonNullable<Spec['kv']['redis']>): RedisSpec {
+  return { ...given, budgetMs: ms(budget) };
+}
+
+function nats({ maxBytes, maxAge, ...given }: NonNullable<Spec['kv']['nats']>): NatsSpec {
+  return { ...given, maxBytes: bytes(maxBytes), maxAgeMs: ms(maxAge) };
 }
 
 function engine({ type, image, imagePullPolicy, dtype, args, env, contextTokens, maxSequences }: Spec['engine']): EngineSpec {

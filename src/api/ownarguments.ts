@@ -27,6 +27,7 @@ const OURS: Refused = refusedWith(null, [
   'host-bytes',
   'lease-ms',
   'costs',
+  'kv',
 ]);
 
 const EVENTS = 'without which the router does not know what is in the KV cache';

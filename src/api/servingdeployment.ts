@@ -32,8 +32,43 @@ export interface ServingDeploymentSpec {
     readonly hbmBytes: number;
     readonly hostBytes: number;
     readonly leaseMs: number;
+    /** Null = none. */
+    readonly redis: RedisSpec | null;
+    readonly nats: NatsSpec | null;
   };
   readonly router: RouterSettings;
+}
+
+/** Where user, password and certificates are: exactly one is given. */
+export interface Credentials {
+  /** Name of a Secret; only where instances are pods. */
+  readonly secret?: string | undefined;
+  /** With a file for each. */
+  readonly folder?: string | undefined;
+  /** What names of environment variables begin with. */
+  readonly env?: string | undefined;
+}
+
+export interface RedisSpec {
+  readonly kind: 'single' | 'sentinel' | 'cluster';
+  /** Without user and password. */
+  readonly urls: readonly string[];
+  readonly sentinelName?: string | undefined;
+  readonly credentials?: Credentials | undefined;
+  readonly servername?: string | undefined;
+  readonly prefix: string;
+  /** Longest that a request waits. */
+  readonly budgetMs: number;
+}
+
+export interface NatsSpec {
+  /** Without user and password. */
+  readonly urls: readonly string[];
+  readonly credentials?: Credentials | undefined;
+  readonly prefix: string;
+  readonly maxBytes: number;
+  readonly maxAgeMs: number;
+  readonly replicas: number;
 }
 
 /** Number format of weights and KV; `auto` = as the model says. */

@@ -25,6 +25,7 @@ describe('readEngineFlags', () => {
         costs: {},
         dialect: 'sluice',
         sideChannelTimeoutMs: 5000,
+        kv: null,
         vllm: null,
       },
     });

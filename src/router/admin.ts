@@ -53,6 +53,8 @@ function bodyFault(thrown: unknown): SluiceError | null {
   return thrown.type === 'entity.parse.failed' ? new SluiceError('invalid_json', `the body is not valid JSON: ${thrown.message}`) : null;
 }
 
-function instances({ registry }: RouterParts): object {
-  return { generation: registry.generation, model: registry.model, instances: registry.status() };
+function instances({ registry, sources, context: { hints } }: RouterParts): object {
+  // Null = well, else why the router does without.
+  const kv = { ...(hints ? { redis: hints.away } : {}), ...(sources ? { nats: sources.away } : {}) };
+  return { generation: registry.generation, model: registry.model, instances: registry.status(), kv };
 }

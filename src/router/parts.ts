@@ -4,6 +4,7 @@ import type { Admission } from './admission/admission.ts';
 import type { RouterConfig } from './config.ts';
 import type { DispatchContext } from './dispatch/context.ts';
 import type { Registry } from './instances/registry.ts';
+import type { BlockSources } from './kv/sources.ts';
 import type { RouterMetrics } from './metrics.ts';
 import type { Prober } from './prober.ts';
 import type { RecordRing } from './record/index.ts';
@@ -17,6 +18,8 @@ export interface RouterParts {
   readonly records: RecordRing;
   readonly metrics: RouterMetrics;
   readonly prober: Prober;
+  /** Null = instances' feeds tell what they hold. */
+  readonly sources: BlockSources | null;
   /** Clients' requests that have not ended. */
   readonly underWay: { clients: number };
   readonly newId: () => string;

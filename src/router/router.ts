@@ -13,6 +13,9 @@ import { Chooser } from './dispatch/choose.ts';
 import type { DispatchContext } from './dispatch/context.ts';
 import { Watchman } from './dispatch/deadlines.ts';
 import { Registry } from './instances/registry.ts';
+import { DirectoryHints } from './kv/hints.ts';
+import { NO_KV, type RouterKv } from './kv/port.ts';
+import { BlockSources } from './kv/sources.ts';
 import { RouterMetrics } from './metrics.ts';
 import type { RouterParts } from './parts.ts';
 import { Prober } from './prober.ts';
@@ -27,6 +30,8 @@ export interface RouterOptions {
   readonly newId: () => string;
   /** [0, 1). */
   readonly random: () => number;
+  /** What it shares with other routers and the instances; default nothing. Whoever opened it closes it, after the router. */
+  readonly kv?: RouterKv;
   /** Requests began to go the whole way. */
   readonly onReady?: () => void;
 }
@@ -82,16 +87,22 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
         for (const flight of parts.context.watchman.all) if (!flight.record.synthetic) flight.abandon();
         await probed;
         for (const flight of parts.context.watchman.all) flight.abandon();
-        parts.registry.close();
+        closeSources(parts);
         await Promise.all([closed(publicServer), closed(adminServer)]);
       },
     };
   } catch (error) {
     void parts.prober.close();
-    parts.registry.close();
+    closeSources(parts);
     publicServer.close();
     throw error;
   }
+}
+
+function closeSources({ registry, sources, context }: RouterParts): void {
+  registry.close();
+  sources?.close();
+  context.hints?.close();
 }
 
 function urlOf(host: string, port: number): string {
@@ -99,18 +110,21 @@ function urlOf(host: string, port: number): string {
 }
 
 function assemble(options: RouterOptions, stopping: () => boolean): { parts: RouterParts; onIdle: (graceMs: number) => Promise<void> } {
-  const { model, config, clock, log, loadTokenizer, newId, random, onReady = () => undefined } = options;
+  const { model, config, clock, log, loadTokenizer, newId, random, onReady = () => undefined, kv = NO_KV } = options;
   const directory = memoryDirectory({ clock });
   const notice = (message: string, instance: string) => log.warn({ instance }, message);
-  const registry = new Registry(model, { clock, random, directory, loadTokenizer, onNotice: notice });
+  const sources = kv.bus === null ? null : new BlockSources({ bus: kv.bus, directory, clock, random });
+  const hints = kv.directory === null ? null : new DirectoryHints(kv.directory, clock);
+  const registry = new Registry(model, { clock, random, directory, sources, loadTokenizer, onNotice: notice });
   const admission = new Admission(config.limits, clock);
   const records = new RecordRing(RECORDS);
-  const metrics = new RouterMetrics(registry, admission);
+  const metrics = new RouterMetrics(registry, admission, { sources, hints });
   const underWay = { clients: 0 };
   let idle: (() => void) | null = null;
   const context: DispatchContext = {
     clock,
     directory,
+    hints,
     admission,
     chooser: new Chooser(registry, directory),
     watchman: new Watchman(clock),
@@ -137,6 +151,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     records,
     metrics,
     prober,
+    sources,
     underWay,
     newId,
     stopping,

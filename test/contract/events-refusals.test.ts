@@ -9,7 +9,9 @@ import { freePort } from '../ports.ts';
 import { makeCertificate } from '../servers/certificates.ts';
 import { type NatsServer, startNats } from '../servers/nats.ts';
 import { findServer } from '../servers/programs.ts';
-import { serverFolder } from '../servers/redis.ts';
+import { serverFolder, until } from '../servers/redis.ts';
+import { life } from './directory-contract.ts';
+import { blocks, Index, ToldEngine } from './events-engine.ts';
 
 const noNats = findServer('nats-server') === null;
 const opened: EventBus[] = [];
@@ -99,6 +101,28 @@ describe.skipIf(noNats)('users', () => {
     const nats = await server(users(''));
     await open(nats.url, { username: 'me', password: 'right' }).ready(5_000);
     await open(nats.url.replace('nats://', 'nats://me:right@')).ready(5_000);
+  });
+
+  it('needs no more rights than docs/kv-events.md names', async () => {
+    const rights = 'publish: ["sluice.>", "$JS.API.>", "$JS.ACK.>"], subscribe: ["sluice.>", "_INBOX.>"]';
+    const nats = await server(users(`, permissions: { ${rights} }`));
+    const bus = open(nats.url, { username: 'me', password: 'right' });
+    await bus.ready(5_000);
+    const engine = new ToldEngine(life('a'));
+    engine.store(blocks(1, 5));
+    const telling = bus.log.tell(engine.life, engine);
+    const following = bus.log.follow(new Index());
+    await until('told', async () => following.isTold(engine.life));
+    const got: string[] = [];
+    const worker = bus.queue.work('a', async ({ id }) => {
+      got.push(id);
+      return 'done';
+    });
+    await bus.queue.add({ id: '1', target: 'a', body: '' });
+    await until('the command came', async () => got.length === 1);
+    await worker.stop();
+    following.stop();
+    telling.stop();
   });
 
   it('names what a user may not do', async () => {

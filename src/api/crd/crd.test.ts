@@ -110,8 +110,8 @@ describe.each(definitions)('the CustomResourceDefinition of $kind.kind', ({ kind
     }
   });
 
-  it('is small: under 60 kB as kubectl writes it into its annotation', () => {
-    expect(JSON.stringify(definition).length).toBeLessThan(60_000);
+  it('is small: under 80 kB as kubectl writes it into its annotation, which takes 256', () => {
+    expect(JSON.stringify(definition).length).toBeLessThan(80_000);
   });
 });
 
@@ -128,6 +128,6 @@ describe('the generated files', () => {
   });
 
   it('stay small', () => {
-    for (const { path, text } of files.slice(0, 2)) expect(text.length, path).toBeLessThan(80_000);
+    for (const { path, text } of files.slice(0, 2)) expect(text.length, path).toBeLessThan(100_000);
   });
 });

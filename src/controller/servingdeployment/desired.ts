@@ -1,7 +1,8 @@
 /** What a ServingDeployment asks for, in terms of the platform. Pure. */
 import { createHash } from 'node:crypto';
 import type { EngineSpec, RoleSpec, ServingDeployment, ServingDeploymentSpec } from '../../api/index.ts';
-import type { InstanceSpec, PodSettings, Role, RouterSpec } from '../../platform/index.ts';
+import type { InstanceSpec, KvServers, PodSettings, Role, RouterSpec } from '../../platform/index.ts';
+import { kvServersOf } from './kvservers.ts';
 
 export interface DesiredPool {
   readonly replicas: number;
@@ -34,6 +35,8 @@ export interface Desired {
   /** A role that is absent is not wanted. */
   readonly pools: Partial<Record<Role, DesiredPool>>;
   readonly router: DesiredRouter;
+  /** Servers that routers and instances share. */
+  readonly kv?: readonly ('redis' | 'nats')[];
   /** Milliseconds after which a draining instance is stopped although requests are still on it. */
   readonly drainTimeoutMs: number;
 }
@@ -43,11 +46,15 @@ const MAX_GRACE_MS = 3_600_000;
 
 export const ROLES: readonly Role[] = ['prefill', 'decode', 'mixed'];
 
-export function desiredOf({ metadata, spec }: ServingDeployment, target: Target = { kind: 'processes' }): Desired {
+export function desiredOf(deployment: ServingDeployment, target: Target = { kind: 'processes' }): Desired {
+  const { metadata, spec } = deployment;
   // How many routers there are and what stands in front of them is no business of a router.
   const { host, port, replicas: wanted, service: _service, ...config } = spec.router;
   const { type, dtype } = spec.engine;
+  const servers = kvServersOf(deployment, target.kind);
+  const kv = servers === null ? {} : { kv: servers };
   const router: RouterSpec = {
+    ...kv,
     host,
     port,
     image: target.kind === 'pods' ? target.image : null,
@@ -55,7 +62,7 @@ export function desiredOf({ metadata, spec }: ServingDeployment, target: Target 
     config: JSON.stringify(config),
     graceMs: Math.min(config.deadlines.totalMs, MAX_GRACE_MS),
   };
-  const pool = (role: Role, of: RoleSpec) => desiredPool(spec, target, role, of);
+  const pool = (role: Role, of: RoleSpec) => desiredPool(spec, target, { role, wanted: of, kv });
   const pools: Desired['pools'] = spec.prefill
     ? { prefill: pool('prefill', spec.prefill), decode: pool('decode', spec.decode) }
     : { mixed: pool('mixed', spec.decode) };
@@ -67,8 +74,9 @@ export function desiredOf({ metadata, spec }: ServingDeployment, target: Target 
     // The router learns the name of the model with every list of instances.
     router:
       target.kind === 'pods'
-        ? { replicas: wanted, address: 'shared', spec: router, revision: revisionOf({ image: target.image, config }) }
-        : { replicas: 1, address: 'own', spec: router, revision: revisionOf({ host, port, config }) },
+        ? { replicas: wanted, address: 'shared', spec: router, revision: revisionOf({ image: target.image, config, ...kv }) }
+        : { replicas: 1, address: 'own', spec: router, revision: revisionOf({ host, port, config, ...kv }) },
+    kv: servers === null ? [] : (['redis', 'nats'] as const).filter((server) => spec.kv[server] !== null),
     drainTimeoutMs: spec.router.deadlines.totalMs,
   };
 }
@@ -78,9 +86,16 @@ export function deploymentRevision({ family, pools, router }: Desired): string {
   return revisionOf({ family, router: router.revision, pools: ROLES.map((role) => pools[role]?.revision ?? null) });
 }
 
-function desiredPool(spec: ServingDeploymentSpec, target: Target, role: Role, wanted: RoleSpec): DesiredPool {
+interface WantedPool {
+  readonly role: Role;
+  readonly wanted: RoleSpec;
+  readonly kv: { readonly kv?: KvServers };
+}
+
+function desiredPool(spec: ServingDeploymentSpec, target: Target, { role, wanted, kv: servers }: WantedPool): DesiredPool {
   const { model, engine, kv } = spec;
   const instance: InstanceSpec = {
+    ...servers,
     role,
     engine: engine.type,
     modelName: model.name,

@@ -98,7 +98,11 @@ export class Flight implements Applicant, Watched {
 
   admitted(): void {
     this.record.queuedMs = this.#ledger.elapsedMs;
-    this.#try();
+    const asked = this.#booking.askHints();
+    if (asked === null) return this.#try();
+    void asked.then(() => {
+      if (!this.#ended) this.#try();
+    });
   }
 
   refused(error: SluiceError): void {

@@ -1,6 +1,6 @@
 /** What every container of ours has: its probes, its rights, its folders, its environment. Pure. */
 import { ONE_THREAD } from '../../command.ts';
-import type { InstanceSpec } from '../../port.ts';
+import type { InstanceSpec, KvServers } from '../../port.ts';
 import type { Pod } from '../builtin.ts';
 
 export type PodSpec = NonNullable<Pod['spec']>;
@@ -54,15 +54,24 @@ export function probes(paths: ProbePaths, startSeconds: number): Partial<Contain
 const TMP = '/tmp';
 const HOME = '/home/sluice';
 
-export function folders(engine: InstanceSpec['engine'] | 'router'): {
+export interface Folders {
   readonly volumes: Volume[];
-  readonly volumeMounts: { name: string; mountPath: string }[];
-} {
+  readonly volumeMounts: { name: string; mountPath: string; readOnly?: boolean }[];
+}
+
+export function folders(engine: InstanceSpec['engine'] | 'router', kv?: KvServers): Folders {
   const shared = engine === 'vllm' ? [{ name: 'shm', mountPath: '/dev/shm', volume: { medium: 'Memory' } }] : [];
   const all = [{ name: 'tmp', mountPath: TMP, volume: {} }, { name: 'home', mountPath: HOME, volume: {} }, ...shared];
+  const secrets = kv?.secrets ?? [];
   return {
-    volumes: all.map(({ name, volume }) => ({ name, emptyDir: volume })),
-    volumeMounts: all.map(({ name, mountPath }) => ({ name, mountPath })),
+    volumes: [
+      ...all.map(({ name, volume }) => ({ name, emptyDir: volume })),
+      ...secrets.map(({ volume, secret }) => ({ name: volume, secret: { secretName: secret } })),
+    ],
+    volumeMounts: [
+      ...all.map(({ name, mountPath }) => ({ name, mountPath })),
+      ...secrets.map(({ volume, folder }) => ({ name: volume, mountPath: folder, readOnly: true })),
+    ],
   };
 }
 

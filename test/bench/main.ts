@@ -27,6 +27,8 @@ async function runBench(options: BenchOptions, children: Children, progress: Pro
       return (await import('./operator-bench.ts')).benchOperator(options, progress);
     case 'directory':
       return (await import('./directory-bench.ts')).benchDirectory(options, progress);
+    case 'events':
+      return (await import('./events-bench.ts')).benchEvents(options, progress);
     case 'index':
       return (await import('./index-bench.ts')).benchIndex(options, progress);
   }

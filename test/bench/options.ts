@@ -1,6 +1,18 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHES = ['router', 'handoff', 'disagg', 'vllm', 'start', 'peers', 'tokenizer', 'operator', 'directory', 'index'] as const;
+export const BENCHES = [
+  'router',
+  'handoff',
+  'disagg',
+  'vllm',
+  'start',
+  'peers',
+  'tokenizer',
+  'operator',
+  'directory',
+  'events',
+  'index',
+] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export const BASELINES = ['nginx', 'vllmRouter', 'smg'] as const;
@@ -32,7 +44,7 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|index> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|events|index> [options]
 
   router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
             CPU per request and per streamed token, added latency, requests per second
@@ -48,6 +60,7 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|to
   operator  the operator on a real API server with 1, 100 and 1,000 deployments and simulated pods: time from apply to pods,
             memory, CPU when idle, requests
   directory the shared directory in Redis against plain pipelined GET and SET of as much data: blocks per second
+  events    the event log on NATS against plain publish and subscribe of the same events: events per second, delay
   index     the directory's block index, in WebAssembly and in TypeScript, against a Map and what it was before:
             CPU per block and chain, bytes per block
 

@@ -1,6 +1,6 @@
 import type { Reporter, TestModule } from 'vitest/node';
 import { asksForTier, testedTier, testsChart } from './cluster/binaries.ts';
-import { findServer } from './servers/programs.ts';
+import { findServer, SERVER_PROGRAMS } from './servers/programs.ts';
 
 /** Prints one plain closing line, `N passed, N failed, N skipped`, so that scripts and people need not read a coloured summary. */
 export default class ClosingLine implements Reporter {
@@ -27,8 +27,11 @@ export default class ClosingLine implements Reporter {
       );
     if (testedTier(process.env) !== null && !asksForTier(process.env))
       process.stdout.write('left out: the operator under faults, 3 minutes. npm run test:cluster -- --tier 1 test/cluster/faults\n');
-    if (findServer('redis-server') === null)
-      process.stdout.write('left out: tests against a real Redis, which is not on this machine. Debian: apt-get install redis-server\n');
+    for (const program of SERVER_PROGRAMS)
+      if (findServer(program) === null)
+        process.stdout.write(
+          `left out: tests against a real ${program}, which is not on this machine. Debian: apt-get install ${program}\n`,
+        );
     if (testedTier(process.env) !== 3)
       process.stdout.write('left out: a whole node with containers. npm run test:cluster -- --tier 3 (needs root and, once, 10 minutes)\n');
     if (process.env['SLUICE_TEST_ENGINES'] !== '1')

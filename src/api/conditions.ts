@@ -6,6 +6,10 @@ export const CONDITIONS = {
   PrefillReady: { settled: true, meaning: 'The prefill pool has all its instances ready. Absent without a prefill pool.' },
   DecodeReady: { settled: true, meaning: 'The pool that decodes (decode, or mixed without a prefill pool) has all its instances ready.' },
   RouterReady: { settled: true, meaning: 'The router runs and a request went through the pools.' },
+  KVTierReady: {
+    settled: true,
+    meaning: 'Routers use the Redis and the NATS of `kv`. While they are away requests go on without. Absent when neither is named.',
+  },
   Reconciling: { settled: false, meaning: 'What runs is not yet what is wanted, and work on it goes on: starting, rolling or draining.' },
   Stalled: {
     settled: false,
@@ -37,6 +41,10 @@ export const REASONS = {
   Draining: ['Reconciling'],
   Paused: ['Reconciling'],
   Settled: ['Reconciling'],
+  NatsAway: ['KVTierReady'],
+  RedisAway: ['KVTierReady'],
+  NotSaid: ['KVTierReady'],
+  Connected: ['KVTierReady'],
 } as const satisfies Readonly<Record<string, readonly ConditionType[]>>;
 
 export type ConditionReason = keyof typeof REASONS;

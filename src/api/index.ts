@@ -5,10 +5,13 @@ export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
 export { type ResourceResult, readResource } from './resource.ts';
 export { GROUP, KIND, type ServingDeploymentManifest, VERSION } from './schema.ts';
 export type {
+  Credentials,
   Dtype,
   EngineSpec,
+  NatsSpec,
   Percentiles,
   PodOverrides,
+  RedisSpec,
   RoleSpec,
   RouterSettings,
   ServiceLevel,

@@ -3,8 +3,10 @@ import type { ServingDeploymentManifest } from './schema.ts';
 import {
   type EngineSpec,
   FREE_COSTS,
+  type NatsSpec,
   type Percentiles,
   type PodOverrides,
+  type RedisSpec,
   type RoleSpec,
   type RouterSettings,
   type ServiceLevel,
@@ -36,6 +38,8 @@ export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymen
         hostBytes: bytes(spec.kv.host.capacity),
         leaseMs: ms(spec.kv.lease),
         store: spec.kv.store ? store(spec.kv.store) : null,
+        redis: spec.kv.redis ? redis(spec.kv.redis) : null,
+        nats: spec.kv.nats ? nats(spec.kv.nats) : null,
       },
       router: router(spec.router),
       rollout: { paused: spec.rollout.paused },
@@ -51,6 +55,14 @@ function store({ directory, redis, capacity, bandwidth, tenantShare }: NonNullab
     bytesPerSecond: bandwidth === undefined ? null : bytes(bandwidth),
     tenantShare,
   };
+}
+
+function redis({ budget, ...given }: NonNullable<Spec['kv']['redis']>): RedisSpec {
+  return { ...given, budgetMs: ms(budget) };
+}
+
+function nats({ maxBytes, maxAge, ...given }: NonNullable<Spec['kv']['nats']>): NatsSpec {
+  return { ...given, maxBytes: bytes(maxBytes), maxAgeMs: ms(maxAge) };
 }
 
 function engine({ type, image, imagePullPolicy, dtype, args, env, contextTokens, maxSequences }: Spec['engine']): EngineSpec {

@@ -28,6 +28,7 @@ const OURS: Refused = refusedWith(null, [
   'store',
   'lease-ms',
   'costs',
+  'kv',
 ]);
 
 const EVENTS = 'without which the router does not know what is in the KV cache';

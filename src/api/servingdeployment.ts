@@ -34,6 +34,9 @@ export interface ServingDeploymentSpec {
     readonly leaseMs: number;
     /** Null = what host memory gives up is forgotten. */
     readonly store: StoreSettings | null;
+    /** Null = none. */
+    readonly redis: RedisSpec | null;
+    readonly nats: NatsSpec | null;
   };
   readonly router: RouterSettings;
   readonly rollout: {
@@ -59,6 +62,38 @@ export interface StoreSettings {
   readonly bytesPerSecond: number | null;
   /** Of one tenant at most, more than 0 to 1. */
   readonly tenantShare: number;
+}
+
+/** Where user, password and certificates are: exactly one is given. */
+export interface Credentials {
+  /** Name of a Secret; only where instances are pods. */
+  readonly secret?: string | undefined;
+  /** With a file for each. */
+  readonly folder?: string | undefined;
+  /** What names of environment variables begin with. */
+  readonly env?: string | undefined;
+}
+
+export interface RedisSpec {
+  readonly kind: 'single' | 'sentinel' | 'cluster';
+  /** Without user and password. */
+  readonly urls: readonly string[];
+  readonly sentinelName?: string | undefined;
+  readonly credentials?: Credentials | undefined;
+  readonly servername?: string | undefined;
+  readonly prefix: string;
+  /** Longest that a request waits. */
+  readonly budgetMs: number;
+}
+
+export interface NatsSpec {
+  /** Without user and password. */
+  readonly urls: readonly string[];
+  readonly credentials?: Credentials | undefined;
+  readonly prefix: string;
+  readonly maxBytes: number;
+  readonly maxAgeMs: number;
+  readonly replicas: number;
 }
 
 /** Number format of weights and KV; `auto` = as the model says. */

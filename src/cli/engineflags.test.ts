@@ -26,6 +26,7 @@ describe('readEngineFlags', () => {
         costs: {},
         dialect: 'sluice',
         sideChannelTimeoutMs: 5000,
+        kv: null,
         vllm: null,
       },
     });

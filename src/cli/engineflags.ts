@@ -2,6 +2,7 @@
 import type { Dialect, EngineCosts, EngineType, Role } from '../engines/index.ts';
 import { VLLM_DEFINITIONS, VLLM_HELP, VLLM_NUMBERS, type VllmFlags, vllmFlagsOf, vllmMistake } from './engineflagsvllm.ts';
 import { type FlagDefinition, parseFlags } from './flags.ts';
+import { type KvSettings, readKvSettings } from './kvservers.ts';
 import { type StoreAt, storeOf } from './storeflag.ts';
 import { WrongFlag } from './wrongflag.ts';
 
@@ -28,6 +29,8 @@ export interface EngineFlags {
   /** What a simulated engine speaks. */
   readonly dialect: Dialect;
   readonly sideChannelTimeoutMs: number;
+  /** Servers that it shares with others; null = none. */
+  readonly kv: KvSettings | null;
   /** Null for other engines. */
   readonly vllm: VllmFlags | null;
 }
@@ -57,6 +60,7 @@ const DEFINITIONS = {
   store: TEXT,
   dialect: TEXT,
   'side-channel-timeout-ms': TEXT,
+  kv: TEXT,
   ...VLLM_DEFINITIONS,
   help: { type: 'boolean', short: 'h' },
 } as const satisfies Record<string, FlagDefinition>;
@@ -136,6 +140,16 @@ function dialectOf(text: string | null, type: EngineType): Dialect {
   return oneOf('dialect', text ?? 'sluice', ['sluice', 'nixl']);
 }
 
+function kvOf(text: string | null): KvSettings | null {
+  if (text === null) return null;
+  try {
+    return readKvSettings(text);
+  } catch (thrown) {
+    if (thrown instanceof RangeError) throw new WrongFlag(`--kv ${thrown.message}`);
+    throw thrown;
+  }
+}
+
 function isCostName(name: string): name is keyof EngineCosts {
   return Object.hasOwn(COST_NAMES, name);
 }
@@ -179,6 +193,7 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
         storeAt: storeOf(flags.store, type),
         dialect: dialectOf(flags.dialect, type),
         sideChannelTimeoutMs: number('side-channel-timeout-ms'),
+        kv: kvOf(flags.kv),
         vllm: type === 'vllm' ? vllmFlagsOf(flags, number) : null,
       },
     };
@@ -214,6 +229,7 @@ and watches a vLLM, which takes the requests itself, and tells the router what t
   --costs JSON           simulated times in ms: ${Object.keys(COST_NAMES).join(', ')}
   --dialect NAME         sluice (default), or nixl: the simulated engine speaks and fails like a vLLM with its NixlConnector
   --side-channel-timeout-ms N  nixl: how long the first contact to another engine may take (default 5000)
+  --kv JSON              Redis and NATS that are told what it holds; \`sluice up\` writes it from \`kv\` of the deployment
   --help                 this text
 
 ${VLLM_HELP}

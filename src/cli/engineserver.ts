@@ -7,6 +7,8 @@ import type { Context } from './context.ts';
 import { drained } from './drained.ts';
 import type { EngineFlags } from './engineflags.ts';
 import { engineLogger } from './enginelogger.ts';
+import type { KvSettings } from './kvservers.ts';
+import type { KvTelling } from './kvtelling.ts';
 import type { EndReason } from './lifetime.ts';
 import { openStore } from './storeflag.ts';
 import { weightsOf } from './weights.ts';
@@ -25,15 +27,25 @@ export async function serveEngine({ flags, context, ended }: ServeOptions): Prom
   const logger = engineLogger(flags.instance);
   const dead = Promise.withResolvers<'dead'>();
   const { core, server } = await create({ flags, logger, context }, () => systemClock.after(DEATH_MS, () => dead.resolve('dead')));
+  let telling: KvTelling | null = null;
   try {
+    telling = flags.kv === null ? null : await tellOf(flags.kv, core, { env: context.env, logger });
     const { url } = await server.listen(flags.host, flags.port);
     announce(core, url, logger);
     const reason = await Promise.race([ended, dead.promise]);
     if (reason === 'dead') throw new SluiceError('engine_failed', 'the core is dead: it was given kv_transfer_params that do not fit');
     if (reason === 'signal') await drained(core, { drainMs: flags.drainMs, logger, clock: systemClock });
   } finally {
+    // First, so that nobody looks here for what goes now.
+    await telling?.stop();
     await stop(core, server);
   }
+}
+
+/** What talks to servers is loaded only where there are some. */
+async function tellOf(settings: KvSettings, core: EngineCore, to: { env: Context['env']; logger: Logger }): Promise<KvTelling> {
+  const { tellKv } = await import('./kvtelling.ts');
+  return tellKv(settings, { info: core.info, source: core }, to);
 }
 
 interface Created {
@@ -49,7 +61,7 @@ interface Creation {
 
 /** @param onDeath called when a simulated vLLM's core is dead */
 async function create({ flags, logger, context }: Creation, onDeath: () => void): Promise<Created> {
-  const { type, modelPath, costs, vllm: _vllm, storeAt, ...options } = flags;
+  const { type, modelPath, costs, vllm: _vllm, kv: _kv, storeAt, ...options } = flags;
   const common = { logger, clock: systemClock };
   const store = await openStore(storeAt, context.env[STORE_PASSWORD] ?? null);
   if (type === 'sim') {

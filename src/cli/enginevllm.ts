@@ -15,6 +15,7 @@ import type { Context } from './context.ts';
 import { drained } from './drained.ts';
 import type { EngineFlags } from './engineflags.ts';
 import type { VllmFlags } from './engineflagsvllm.ts';
+import type { KvTelling } from './kvtelling.ts';
 import type { EndReason } from './lifetime.ts';
 import { weightsOf } from './weights.ts';
 
@@ -35,10 +36,11 @@ export interface VllmEngineOptions {
  * @throws SluiceError with the reason when vLLM does not come up, or ends by itself
  */
 export async function serveVllm(options: VllmEngineOptions): Promise<void> {
-  const { flags, ended } = options;
+  const { flags, context, ended } = options;
   let logger: Logger | null = null;
   const { agent, warning } = await createAgent(options, (text) => logger?.warn({}, text));
   let stopMs = STOP_MS;
+  let telling: KvTelling | null = null;
   try {
     const url = await agent.listen();
     announce(agent, { url, flags });
@@ -53,10 +55,16 @@ export async function serveVllm(options: VllmEngineOptions): Promise<void> {
       if (process.connected) process.send?.({ type: 'ready' });
       logger.info({ url, requestUrl: agent.info?.requestUrl, role: flags.role }, `${flags.instance} serves`);
     }
+    const { info, source } = agent;
+    if (flags.kv !== null && info !== null && source !== null) {
+      const { tellKv } = await import('./kvtelling.ts');
+      telling = await tellKv(flags.kv, { info, source }, { env: context.env, logger });
+    }
     const reason = await Promise.race([ended, lost]);
     if (reason === 'parent') stopMs = ORPHAN_STOP_MS;
     else if (agent.info !== null) await drained(agent, { drainMs: flags.drainMs, logger, clock: systemClock });
   } finally {
+    await telling?.stop();
     await agent.close(stopMs);
   }
 }

@@ -4,6 +4,7 @@ import { loadTokenizer } from '../engines/tokenizers/index.ts';
 import { type RunningRouter, startRouter } from '../router/index.ts';
 import { systemClock } from '../shared/index.ts';
 import { createLogger } from '../telemetry/index.ts';
+import type { KvServers, KvSettings } from './kvservers.ts';
 import { type EndReason, untilEnded } from './lifetime.ts';
 import { ROUTER_HELP, type RouterFlags, readRouterFlags } from './routerflags.ts';
 
@@ -33,12 +34,14 @@ export async function routerCommand(argv: string[]): Promise<number> {
   }
 }
 
-async function serve({ model, config, listen, graceMs }: RouterFlags, ended: Promise<EndReason>): Promise<number> {
+async function serve({ model, config, listen, graceMs, kv: settings }: RouterFlags, ended: Promise<EndReason>): Promise<number> {
   const log = createLogger({ name: 'router', level: 'info', format: process.stderr.isTTY ? 'pretty' : 'json' });
   const onReady = () => {
     if (process.connected) process.send?.({ type: 'ready' });
   };
-  const options = { model, config, log, loadTokenizer, clock: systemClock, newId: requestIds(), random: Math.random, onReady };
+  const kv = settings === null ? null : await openServers(settings);
+  const shared = kv === null ? {} : { kv };
+  const options = { ...shared, model, config, log, loadTokenizer, clock: systemClock, newId: requestIds(), random: Math.random, onReady };
   const router = await startRouter(options, listen);
   announce(router);
   log.info({ url: router.url, adminUrl: router.adminUrl, model }, 'listens');
@@ -46,7 +49,14 @@ async function serve({ model, config, listen, graceMs }: RouterFlags, ended: Pro
   log.info({ reason, graceMs }, 'stops');
   // Without the process that told it of instances and waits for its end there is nobody to be graceful for.
   await router.stop(reason === 'signal' ? graceMs : 0);
+  await kv?.close();
   return 0;
+}
+
+/** What talks to servers is loaded only where there are some. */
+async function openServers(settings: KvSettings): Promise<KvServers> {
+  const { openKvServers } = await import('./kvservers.ts');
+  return openKvServers(settings, process.env);
 }
 
 function announce({ url, adminUrl }: RunningRouter): void {

@@ -2,11 +2,14 @@
 import { DEFAULT_CONFIG, type ListenOptions, parseConfig, type RouterConfig } from '../router/index.ts';
 import { SluiceError } from '../shared/index.ts';
 import { type FlagDefinition, parseFlags } from './flags.ts';
+import { type KvSettings, readKvSettings } from './kvservers.ts';
 
 export interface RouterFlags {
   readonly model: string;
   readonly listen: ListenOptions;
   readonly config: RouterConfig;
+  /** Servers that it shares with others; null = none. */
+  readonly kv: KvSettings | null;
   /** How long SIGTERM waits for requests under way. */
   readonly graceMs: number;
 }
@@ -24,6 +27,7 @@ const DEFINITIONS = {
   'admin-host': TEXT,
   'admin-port': TEXT,
   config: TEXT,
+  kv: TEXT,
   'grace-ms': TEXT,
   help: { type: 'boolean', short: 'h' },
 } as const satisfies Record<string, FlagDefinition>;
@@ -48,7 +52,8 @@ export function readRouterFlags(argv: readonly string[]): RouterArguments {
     if (flags.model === null) throw new WrongFlag('--model must be the name that requests ask for; it is missing');
     const [host, adminHost] = [flags.host ?? LOOPBACK, flags['admin-host'] ?? LOOPBACK];
     const listen = { host, port: number('port'), adminHost, adminPort: number('admin-port') };
-    return { kind: 'run', flags: { model: flags.model, listen, config: configOf(flags.config), graceMs: number('grace-ms') } };
+    const [config, kv] = [configOf(flags.config), kvOf(flags.kv)];
+    return { kind: 'run', flags: { model: flags.model, listen, config, kv, graceMs: number('grace-ms') } };
   } catch (thrown) {
     if (thrown instanceof WrongFlag) return { kind: 'wrong', message: thrown.message };
     throw thrown;
@@ -72,6 +77,16 @@ function configOf(text: string | null): RouterConfig {
   }
 }
 
+function kvOf(text: string | null): KvSettings | null {
+  if (text === null) return null;
+  try {
+    return readKvSettings(text);
+  } catch (thrown) {
+    if (thrown instanceof RangeError) throw new WrongFlag(`--kv ${thrown.message}`);
+    throw thrown;
+  }
+}
+
 export const ROUTER_HELP = `Usage: sluice router --model NAME [flags]
 
 Runs one router: OpenAI's HTTP API in front of prefill and decode instances. Which instances there are it is told through its admin
@@ -84,6 +99,7 @@ listener (PUT /admin/instances); \`sluice up\` and \`sluice start\` do that.
   --admin-port N      port of the admin listener (default 0: any free port)
   --config JSON       limits, deadlines, saltHeader; what is left out keeps its default:
                       ${JSON.stringify(DEFAULT_CONFIG)}
+  --kv JSON           Redis and NATS by which it knows where KV is; \`sluice up\` writes it from \`kv\` of the deployment
   --grace-ms N        how long SIGTERM waits for requests under way (default 30000)
   --help              this text
 

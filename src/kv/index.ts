@@ -26,7 +26,28 @@ export type {
   Withdrawal,
   WithdrawResult,
 } from './directory/shared/port.ts';
+export { DirectoryWriter, type WriterOptions, type WriterState, type WriterStats } from './directory/shared/writer.ts';
+export type { QueueTerms } from './events/command.ts';
 export type { KvEvent, KvEventEnvelope, KvSnapshot, Tier } from './events/event.ts';
+export type { EventFault, EventFaultCode } from './events/fault.ts';
+export { type MemoryEventBusOptions, memoryEventBus } from './events/memory.ts';
+export type {
+  Command,
+  Delivery,
+  EventBus,
+  EventListener,
+  EventLog,
+  EventSource,
+  Following,
+  FollowingStats,
+  Health,
+  Telling,
+  TellingStats,
+  Worker,
+  WorkOutcome,
+  WorkQueue,
+} from './events/port.ts';
+export type { TellerLimits } from './events/teller.ts';
 export { checksum, holdsTokens, type KvBlock, kvBlock } from './host/block.ts';
 export { type HostChange, HostTier, type HostTierOptions, type Lease } from './host/tier.ts';
 export type { KvIdentity } from './identity/identity.ts';
@@ -44,7 +65,7 @@ export type {
   Transition,
 } from './migration/machine.ts';
 export { type MemoryMoveQueueOptions, memoryMoveQueue } from './migration/memoryqueue.ts';
-export type { Delivery, MoveOrder, MoveQueue, SubmitOutcome } from './migration/queue.ts';
+export type { Delivery as MoveDelivery, MoveOrder, MoveQueue, SubmitOutcome } from './migration/queue.ts';
 export { type Offer, planOnboard } from './policy/choice.ts';
 export { copiesBetween, GroupAllocator } from './policy/groups.ts';
 export { LinkMeter, type LinkPrice, moveMs } from './policy/link.ts';

@@ -1,5 +1,5 @@
 /** The router's admin listener, as the platform uses it. */
-import type { PublishedInstance, RoutedInstance } from './port.ts';
+import type { PublishedInstance, RoutedInstance, RoutedKv } from './port.ts';
 import { call, isRecord } from './probe.ts';
 
 /** What a router says of the list of instances that it holds. */
@@ -7,15 +7,24 @@ export interface RoutedList {
   /** Of the list that it took last; it takes no older one. */
   readonly generation: number;
   readonly instances: readonly RoutedInstance[];
+  readonly kv: RoutedKv;
 }
 
 /** Null when the router gave no usable answer. */
 export async function readRoutedInstances(adminUrl: string, timeoutMs: number): Promise<RoutedList | null> {
   const answer = await call({ url: `${adminUrl}/admin/instances`, timeoutMs });
   if (!answer.ok || answer.status !== 200 || !isRecord(answer.json)) return null;
-  const { generation, instances } = answer.json;
+  const { generation, instances, kv } = answer.json;
   if (typeof generation !== 'number' || !Array.isArray(instances)) return null;
-  return { generation, instances: instances.map(routedInstance).filter((instance) => instance !== null) };
+  return { generation, instances: instances.map(routedInstance).filter((instance) => instance !== null), kv: routedKv(kv) };
+}
+
+function routedKv(kv: unknown): RoutedKv {
+  const said = (name: 'redis' | 'nats') => {
+    const word = isRecord(kv) ? kv[name] : undefined;
+    return word === null || typeof word === 'string' ? { [name]: word } : {};
+  };
+  return { ...said('redis'), ...said('nats') };
 }
 
 function routedInstance(line: unknown): RoutedInstance | null {

@@ -26,10 +26,11 @@ export function engineArguments(name: string, { host, port }: Listening, spec: I
   const weights = spec.engine === 'sim' ? [] : ['--model', model];
   const costs = spec.costs === null ? [] : ['--costs', spec.costs];
   const store = spec.store === undefined ? [] : ['--store', spec.store];
-  if (spec.engine === 'vllm') return ['engine', ...words(flags), ...weights, ...vllmWords(spec)];
+  const kv = spec.kv === undefined ? [] : ['--kv', spec.kv.settings];
+  if (spec.engine === 'vllm') return ['engine', ...words(flags), ...weights, ...kv, ...vllmWords(spec)];
   // What is left to wait for when the router has let an instance go is leases; arguments of the user's own win.
   const drain = spec.args.some((argument) => argument.startsWith('--drain-ms')) ? [] : ['--drain-ms', String(spec.leaseMs)];
-  return ['engine', ...words(flags), ...weights, ...costs, ...store, ...drain, ...spec.args];
+  return ['engine', ...words(flags), ...weights, ...costs, ...store, ...kv, ...drain, ...spec.args];
 }
 
 /** The user's arguments are those of `vllm serve`. */
@@ -62,6 +63,7 @@ export function routerArguments(spec: RouterSpec, { host, port, adminHost, admin
     model: spec.modelName,
     'grace-ms': spec.graceMs,
     config: spec.config,
+    ...(spec.kv === undefined ? {} : { kv: spec.kv.settings }),
   };
   return ['router', ...words(flags)];
 }

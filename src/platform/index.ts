@@ -1,6 +1,8 @@
 export type {
   Address,
   InstanceSpec,
+  KvServers,
+  MountedSecret,
   Observed,
   ObservedInstance,
   ObservedRouter,
@@ -11,6 +13,7 @@ export type {
   PublishedInstance,
   Role,
   RoutedInstance,
+  RoutedKv,
   RouterSpec,
   Step,
 } from './port.ts';

@@ -22,6 +22,21 @@ export interface PodSettings {
   readonly overrides: PodOverrides;
 }
 
+/** Servers that instances and routers of a deployment share. */
+export interface KvServers {
+  /** As `--kv` takes it: JSON, without what is hidden. */
+  readonly settings: string;
+  /** What pods find in folders. */
+  readonly secrets: readonly MountedSecret[];
+}
+
+export interface MountedSecret {
+  readonly volume: string;
+  /** Name of the Secret. */
+  readonly secret: string;
+  readonly folder: string;
+}
+
 /** All that one instance is started with. Equal specs give interchangeable instances. */
 export interface InstanceSpec {
   readonly role: Role;
@@ -52,6 +67,8 @@ export interface InstanceSpec {
   readonly env: Readonly<Record<string, string>>;
   /** Declared costs of a simulated engine as JSON; null = the engine's own. */
   readonly costs: string | null;
+  /** Absent = none. */
+  readonly kv?: KvServers;
   /** Null where instances are processes. */
   readonly pod: PodSettings | null;
 }
@@ -67,6 +84,8 @@ export interface RouterSpec {
   readonly modelName: string;
   /** Limits and deadlines as JSON, as `sluice router --config` takes them. */
   readonly config: string;
+  /** Absent = none. */
+  readonly kv?: KvServers;
   /** Milliseconds that a router which is asked to end gives to requests under way. */
   readonly graceMs: number;
 }
@@ -119,6 +138,12 @@ export interface RoutedInstance {
   readonly inFlight: number;
 }
 
+/** How a router gets on with a server that it shares with others: null = well, else why it does without. */
+export interface RoutedKv {
+  readonly redis?: string | null;
+  readonly nats?: string | null;
+}
+
 export interface ObservedRouter extends ObservedProcess {
   readonly name: string;
   /** True while it takes new connections. */
@@ -129,6 +154,8 @@ export interface ObservedRouter extends ObservedProcess {
   readonly serving: boolean;
   /** Null when the router did not say (not up yet, or hung). */
   readonly instances: readonly RoutedInstance[] | null;
+  /** Of the servers that it was told of; absent when it did not say. */
+  readonly kv?: RoutedKv;
 }
 
 export interface Observed {

@@ -4,7 +4,7 @@ import { errorBody, SluiceError, toSluiceError } from '../shared/index.ts';
 import type { DrainOutcome } from './dispatch/moves/index.ts';
 import type { Instance } from './instances/instance.ts';
 import { readPublishedList } from './instances/published.ts';
-import { kvBlocks, kvVerify, kvView, kvWhere } from './kv.ts';
+import { kvBlocks, kvVerify, kvView, kvWhere } from './kv/view.ts';
 import type { RouterParts } from './parts.ts';
 import { topView } from './top.ts';
 
@@ -94,6 +94,8 @@ function bodyFault(thrown: unknown): SluiceError | null {
   return thrown.type === 'entity.parse.failed' ? new SluiceError('invalid_json', `the body is not valid JSON: ${thrown.message}`) : null;
 }
 
-function instances({ registry }: RouterParts): object {
-  return { generation: registry.generation, model: registry.model, instances: registry.status() };
+function instances({ registry, sources, context: { hints } }: RouterParts): object {
+  // Null = well, else why the router does without.
+  const kv = { ...(hints ? { redis: hints.away } : {}), ...(sources ? { nats: sources.away } : {}) };
+  return { generation: registry.generation, model: registry.model, instances: registry.status(), kv };
 }

@@ -2,7 +2,8 @@
 export { DEFAULT_CONFIG, parseConfig, type RouterConfig } from './config.ts';
 export type { DrainOutcome } from './dispatch/moves/index.ts';
 export { explainRecord } from './explain.ts';
-export type { KvBlocks, KvInstance, KvPlace, KvVerified, KvView, KvWhere } from './kv.ts';
+export type { RouterKv } from './kv/port.ts';
+export type { KvBlocks, KvInstance, KvPlace, KvVerified, KvView, KvWhere } from './kv/view.ts';
 export {
   type AttemptRecord,
   type MoveRecord,

@@ -5,6 +5,8 @@ import { MetricTable, type Observer } from '../telemetry/metrics/index.ts';
 import type { Admission } from './admission/admission.ts';
 import type { Forwarder } from './forward.ts';
 import type { Registry } from './instances/registry.ts';
+import type { DirectoryHints } from './kv/hints.ts';
+import type { BlockSources } from './kv/sources.ts';
 import type { MoveRecord, RequestOutcome, RequestRecord } from './record/index.ts';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
@@ -14,7 +16,13 @@ interface MeasuredParts {
   readonly registry: Registry;
   readonly admission: Admission;
   readonly forwarder: Forwarder;
+  /** Null without an event log. */
+  readonly sources: BlockSources | null;
+  /** Null without a shared directory. */
+  readonly hints: DirectoryHints | null;
 }
+
+const SOURCES = ['log', 'feed', 'none'] as const;
 
 export class RouterMetrics {
   readonly #table: MetricTable;
@@ -35,7 +43,7 @@ export class RouterMetrics {
   #alone = 0;
   #outputTokens = 0;
 
-  constructor({ registry, admission, forwarder }: MeasuredParts) {
+  constructor({ registry, admission, forwarder, sources, hints }: MeasuredParts) {
     const table = new MetricTable({ model_name: registry.model });
     this.#table = table;
     const histogram = (name: string, help: string, buckets: readonly number[]) =>
@@ -82,6 +90,47 @@ export class RouterMetrics {
       );
     perInstance('instance_in_flight', 'Requests of this router on the instance.', (instance) => instance.inFlight);
     perInstance('instance_connected', '1 while the router has a live feed from the instance.', (instance) => Number(instance.connected));
+    this.#addKv(registry, { sources, hints });
+  }
+
+  #addKv(registry: Registry, { sources, hints }: Pick<MeasuredParts, 'sources' | 'hints'>): void {
+    const table = this.#table;
+    const servers = [
+      ...(hints ? [{ server: 'redis', away: () => hints.away }] : []),
+      ...(sources ? [{ server: 'nats', away: () => sources.away }] : []),
+    ];
+    if (servers.length === 0) return;
+    table.gauge(
+      { name: 'sluice_router_kv_server_up', help: '1 while the server of the KV tier is used, 0 while requests go on without it.' },
+      () => servers.map(({ server, away }) => ({ value: Number(away() === null), labels: { server } })),
+      ['server'],
+    );
+    table.gauge(
+      {
+        name: 'sluice_router_block_sources',
+        help: 'Instances by how it is known what they hold: by the event log, by their own feed, or not yet.',
+      },
+      () =>
+        SOURCES.map((source) => ({
+          value: registry.instances.filter((one) => registry.sourceOf(one) === source).length,
+          labels: { source },
+        })),
+      ['source'],
+    );
+    if (hints) {
+      table.total(
+        { name: 'sluice_router_directory_lookups_total', help: 'Requests that asked the shared directory, by what it answered.' },
+        () => Object.entries(hints.outcomes).map(([outcome, value]) => ({ value, labels: { outcome } })),
+        ['outcome'],
+      );
+    }
+    if (!sources) return;
+    const total = (name: string, help: string, read: () => number) =>
+      table.total({ name: `sluice_router_event_log_${name}_total`, help }, () => [{ value: read() }]);
+    total('events', 'Events read from the event log.', () => sources.stats.events);
+    total('snapshots', 'Snapshots read from the event log.', () => sources.stats.snapshots);
+    total('gaps', 'Holes in the event log, each followed by a snapshot.', () => sources.stats.gaps);
+    total('unreadable', 'Messages of the event log that could not be read.', () => sources.stats.unreadable);
   }
 
   ended(record: RequestRecord): void {

@@ -6,6 +6,7 @@ import type { DispatchContext } from './dispatch/context.ts';
 import type { Mover } from './dispatch/moves/index.ts';
 import type { Forwarder } from './forward.ts';
 import type { Registry } from './instances/registry.ts';
+import type { BlockSources } from './kv/sources.ts';
 import type { RouterMetrics } from './metrics.ts';
 import type { Prober } from './prober.ts';
 import type { RecordRing } from './record/index.ts';
@@ -26,6 +27,8 @@ export interface RouterParts {
   readonly metrics: RouterMetrics;
   readonly prober: Prober;
   readonly mover: Mover;
+  /** Null = instances' feeds tell what they hold. */
+  readonly sources: BlockSources | null;
   /** Clients' requests that have not ended. */
   readonly underWay: UnderWay;
   readonly newId: () => string;

@@ -15,6 +15,9 @@ import { Watchman } from './dispatch/deadlines.ts';
 import { MOVE_LIMITS, Mover } from './dispatch/moves/index.ts';
 import { Forwarder } from './forward.ts';
 import { Registry } from './instances/registry.ts';
+import { DirectoryHints } from './kv/hints.ts';
+import { NO_KV, type RouterKv } from './kv/port.ts';
+import { BlockSources } from './kv/sources.ts';
 import { RouterMetrics } from './metrics.ts';
 import type { RouterParts } from './parts.ts';
 import { Prober } from './prober.ts';
@@ -29,6 +32,8 @@ export interface RouterOptions {
   readonly newId: () => string;
   /** [0, 1). */
   readonly random: () => number;
+  /** What it shares with other routers and the instances; default nothing. Whoever opened it closes it, after the router. */
+  readonly kv?: RouterKv;
   /** Requests began to go the whole way. */
   readonly onReady?: () => void;
 }
@@ -87,7 +92,7 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
         await probed;
         for (const flight of parts.context.watchman.all) flight.abandon();
         parts.mover.close();
-        parts.registry.close();
+        closeSources(parts);
         parts.forwarder.close();
         await Promise.all([closed(publicServer), closed(adminServer)]);
       },
@@ -95,10 +100,16 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
   } catch (error) {
     void parts.prober.close();
     parts.mover.close();
-    parts.registry.close();
+    closeSources(parts);
     publicServer.close();
     throw error;
   }
+}
+
+function closeSources({ registry, sources, context }: RouterParts): void {
+  registry.close();
+  sources?.close();
+  context.hints?.close();
 }
 
 function urlOf(host: string, port: number): string {
@@ -106,15 +117,25 @@ function urlOf(host: string, port: number): string {
 }
 
 function assemble(options: RouterOptions, stopping: () => boolean): { parts: RouterParts; onIdle: (graceMs: number) => Promise<void> } {
-  const { model, config, clock, log, loadTokenizer, newId, random, onReady = () => undefined } = options;
+  const { model, config, clock, log, loadTokenizer, newId, random, onReady = () => undefined, kv = NO_KV } = options;
   const directory = memoryDirectory({ clock });
   let mover: Mover | null = null;
   const notice = (message: string, instance: string) => log.warn({ instance }, message);
-  const registry = new Registry(model, { clock, random, directory, loadTokenizer, onNotice: notice, onDraining: () => mover?.wake() });
+  const sources = kv.bus === null ? null : new BlockSources({ bus: kv.bus, directory, clock, random });
+  const hints = kv.directory === null ? null : new DirectoryHints(kv.directory, clock);
+  const registry = new Registry(model, {
+    clock,
+    random,
+    directory,
+    sources,
+    loadTokenizer,
+    onNotice: notice,
+    onDraining: () => mover?.wake(),
+  });
   const admission = new Admission(config.limits, clock);
   const records = new RecordRing(RECORDS);
   const forwarder = new Forwarder(config, clock);
-  const metrics = new RouterMetrics({ registry, admission, forwarder });
+  const metrics = new RouterMetrics({ registry, admission, forwarder, sources, hints });
   let clients = 0;
   let idle: (() => void) | null = null;
   const underWay = {
@@ -129,6 +150,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
   const context: DispatchContext = {
     clock,
     directory,
+    hints,
     admission,
     chooser: new Chooser(registry, directory),
     watchman: new Watchman(clock),
@@ -173,6 +195,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     metrics,
     prober,
     mover,
+    sources,
     underWay,
     newId,
     stopping,

@@ -17,7 +17,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   workload: { rooms: ['shared'], packages: [] },
   planner: { rooms: ['api', 'shared', 'workload'], packages: [] },
   autoscaler: { rooms: ['api', 'shared', 'planner'], packages: [] },
-  kv: { rooms: ['api', 'shared', 'telemetry'], packages: ['@node-rs/crc32'], inside: { 'directory/redis': ['ioredis'] } },
+  kv: {
+    rooms: ['api', 'shared', 'telemetry'],
+    packages: ['@node-rs/crc32'],
+    inside: { 'directory/redis': ['ioredis'], 'events/nats': ['nats'] },
+  },
   engines: {
     rooms: ['api', 'shared', 'telemetry', 'kv'],
     packages: ['koffi', '@huggingface/jinja', '@huggingface/tokenizers', '@node-llama-cpp/linux-x64', 'zeromq', 'zod'],
@@ -37,8 +41,8 @@ export const TEST_PACKAGES = ['vitest', 'fast-check', 'openai', '@msgpack/msgpac
 /**
  * Files of a room that others may import. Engines have one face per engine too, so that only the one that runs is loaded; what is there
  * before vLLM runs, its model and its installation, is used without what running it loads. What talks to Kubernetes is not loaded where
- * instances are processes, nor the library for schemas or the one for metrics where none is read or kept, nor what talks to Redis where
- * there is none.
+ * instances are processes, nor the library for schemas or the one for metrics where none is read or kept, nor what talks to Redis or NATS
+ * where there is none.
  */
 export const FACES: readonly RegExp[] = [
   /^[a-z]+\/index\.ts$/,
@@ -48,6 +52,7 @@ export const FACES: readonly RegExp[] = [
   /^platform\/kubernetes\/index\.ts$/,
   /^controller\/operator\/index\.ts$/,
   /^kv\/directory\/redis\/index\.ts$/,
+  /^kv\/events\/nats\/index\.ts$/,
   /^kv\/store\/redis\/index\.ts$/,
   /^engines\/vllm\/(?:install|model|view)\/index\.ts$/,
 ];
@@ -63,8 +68,10 @@ export const DECIDING: readonly RegExp[] = [
   /^kv\/identity\/.*\.ts$/,
   /^kv\/directory\/redis\/(failure|replies|server|settings)\.ts$/,
   /^kv\/directory\/shared\/bounds\.ts$/,
+  /^kv\/events\/(codec|names)\.ts$/,
+  /^kv\/events\/nats\/(failure|settings)\.ts$/,
   /^kv\/migration\/(holder|machine)\.ts$/,
-  /^controller\/[a-z]+\/(changes|held|plan|status|resourcestatus|desired|leaving|routing|starting|world)\.ts$/,
+  /^controller\/[a-z]+\/(changes|held|plan|status|resourcestatus|desired|kvservers|leaving|routing|starting|world)\.ts$/,
   /^controller\/operator\/(change|drafts|happenings|networkpolicies|report|revisions|scale|wanted)\.ts$/,
   /^cli\/rollout\/(patch|tell|verdict)\.ts$/,
   /^kv\/policy\/choice\.ts$/,

@@ -29,6 +29,8 @@ async function runBench(options: BenchOptions, children: Children, progress: Pro
       return (await import('./directory-bench.ts')).benchDirectory(options, progress);
     case 'migration':
       return (await import('./migration-bench.ts')).benchMigration(options, children, progress);
+    case 'events':
+      return (await import('./events-bench.ts')).benchEvents(options, progress);
     case 'index':
       return (await import('./index-bench.ts')).benchIndex(options, progress);
     case 'transfer':

@@ -10,6 +10,7 @@ export const BENCHES = [
   'tokenizer',
   'operator',
   'directory',
+  'events',
   'index',
   'transfer',
   'chat',
@@ -46,7 +47,7 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|index|transfer|chat|migration> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|events|index|transfer|chat|migration> [options]
 
   router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
             CPU per request and per streamed token, added latency, requests per second
@@ -62,6 +63,7 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|to
   operator  the operator on a real API server with 1, 100 and 1,000 deployments and simulated pods: time from apply to pods,
             memory, CPU when idle, requests
   directory the shared directory in Redis against plain pipelined GET and SET of as much data: blocks per second
+  events    the event log on NATS against plain publish and subscribe of the same events: events per second, delay
   index     the directory's block index, in WebAssembly and in TypeScript, against a Map and what it was before:
             CPU per block and chain, bytes per block
   transfer  KV between host memory, a peer and the store, with checksums, against a plain socket copy, memcpy, plain files and plain

@@ -4,7 +4,7 @@ import { request as httpRequest } from 'node:http';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createEngineServer, createSimEngine, type EngineCore, type Role, type SimOptions } from '../../src/engines/index.ts';
 import { loadTokenizer } from '../../src/engines/tokenizers/index.ts';
-import { parseConfig, type RequestRecord, type RunningRouter, startRouter } from '../../src/router/index.ts';
+import { parseConfig, type RequestRecord, type RouterKv, type RunningRouter, startRouter } from '../../src/router/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { createLogger } from '../../src/telemetry/index.ts';
 
@@ -31,6 +31,8 @@ export interface Seen {
 export class Gate {
   readonly seen: Seen[] = [];
   fault: (seen: Seen) => Fault = () => ({ kind: 'pass' });
+  /** What the engine holds is not told through here; how loaded it is, is. */
+  hidesBlocks = false;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
@@ -80,6 +82,7 @@ export class Gate {
         if (fault.kind === 'answer') return void client.write(fault.text);
         hold = fault.kind === 'hang';
       }
+      if (this.hidesBlocks && text.startsWith('GET /sluice/events HTTP')) return;
       if (!hold) engine.write(bytes);
     });
     engine.on('data', (bytes) => {
@@ -196,6 +199,10 @@ export interface BedOptions {
   readonly mixed?: number;
   readonly config?: object;
   readonly engine?: Partial<SimOptions>;
+  /** What the router shares with others. */
+  readonly kv?: RouterKv;
+  /** Of every gate, from the start. */
+  readonly hidesBlocks?: boolean;
 }
 
 /** Starts everything and waits until every instance is connected. Readiness is not waited for: it takes a probe. */
@@ -207,18 +214,19 @@ export async function startBed(options: BedOptions = {}): Promise<Bed> {
   ];
   const wanted = counts.flatMap(([role, count]) => Array.from({ length: count }, (_, index) => ({ role, id: `${role}-${index}` })));
   const engines = await Promise.all(wanted.map(({ id, role }) => startEngine(id, role, options.engine)));
-  const bed = new Bed(engines, await startTestRouter(options.config ?? {}));
+  for (const { gate } of engines) gate.hidesBlocks = options.hidesBlocks ?? false;
+  const bed = new Bed(engines, await startTestRouter(options.config ?? {}, null, options.kv));
   await bed.publish();
   await connected(bed, engines.length);
   return bed;
 }
 
 /** @param onLine gets what the router logs */
-export function startTestRouter(config: object, onLine: ((line: string) => void) | null = null): Promise<RunningRouter> {
+export function startTestRouter(config: object, onLine: ((line: string) => void) | null = null, kv?: RouterKv): Promise<RunningRouter> {
   const destination = { write: (line: string) => onLine?.(line) };
   const log = createLogger({ name: 'router', level: onLine === null ? 'silent' : 'warn', format: 'json', destination });
   const made = { newId: () => randomUUID(), random: Math.random, loadTokenizer, clock: systemClock, log };
-  const options = { model: MODEL, config: parseConfig(JSON.stringify(config)), ...made };
+  const options = { model: MODEL, config: parseConfig(JSON.stringify(config)), ...made, ...(kv ? { kv } : {}) };
   return startRouter(options, { host: '127.0.0.1', port: 0, adminHost: '127.0.0.1', adminPort: 0 });
 }
 

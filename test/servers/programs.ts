@@ -7,8 +7,9 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /** Debian's package of each. */
-export const SERVER_PACKAGES = { 'redis-server': 'redis-server' } as const;
+export const SERVER_PACKAGES = { 'redis-server': 'redis-server', 'nats-server': 'nats-server' } as const;
 export type ServerProgram = keyof typeof SERVER_PACKAGES;
+export const SERVER_PROGRAMS = Object.keys(SERVER_PACKAGES) as readonly ServerProgram[];
 
 const INSTALL_LIMIT_MS = 180_000;
 const INSTALLER: string = 'apt-get';

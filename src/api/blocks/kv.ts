@@ -1,6 +1,7 @@
 /** `kv`: the KV tier. */
 import { z } from 'zod';
 import { block, duration, quantity } from '../fields.ts';
+import { nats, redis } from './kvservers.ts';
 import { kvStore } from './kvstore.ts';
 
 const SECOND = 1_000;
@@ -36,4 +37,6 @@ export const kv = block({
   lease: duration({ min: SECOND, max: HOUR })
     .default('30s')
     .describe('How long a prefill instance keeps the blocks of a hand-off that nobody acknowledges, as a duration, 1s to 1h.'),
+  redis,
+  nats,
 });

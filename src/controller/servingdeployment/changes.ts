@@ -79,6 +79,7 @@ const FIELDS: Readonly<Record<keyof InstanceSpec, string>> = {
   store: 'spec.kv.store',
   storePath: 'spec.kv.store.folder.path',
   storeSecret: 'spec.kv.store.redis.passwordSecret',
+  kv: 'spec.kv.redis or spec.kv.nats',
   args: 'spec.engine.args',
   env: 'spec.engine.env',
   costs: 'the costs of sim',

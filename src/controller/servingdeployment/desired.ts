@@ -1,7 +1,8 @@
 /** What a ServingDeployment asks for, in terms of the platform. Pure. */
 import { createHash } from 'node:crypto';
 import type { EngineSpec, RoleSpec, ServingDeployment, ServingDeploymentSpec, StoreSettings } from '../../api/index.ts';
-import type { InstanceSpec, PodSettings, Role, RouterSpec } from '../../platform/index.ts';
+import type { InstanceSpec, KvServers, PodSettings, Role, RouterSpec } from '../../platform/index.ts';
+import { kvServersOf } from './kvservers.ts';
 
 export interface DesiredPool {
   readonly replicas: number;
@@ -36,6 +37,8 @@ export interface Desired {
   readonly router: DesiredRouter;
   /** Nothing that serves is replaced. */
   readonly paused: boolean;
+  /** Servers that routers and instances share. */
+  readonly kv?: readonly ('redis' | 'nats')[];
   /** Milliseconds after which a draining instance is stopped although requests are still on it. */
   readonly drainTimeoutMs: number;
 }
@@ -45,11 +48,15 @@ const MAX_GRACE_MS = 3_600_000;
 
 export const ROLES: readonly Role[] = ['prefill', 'decode', 'mixed'];
 
-export function desiredOf({ metadata, spec }: ServingDeployment, target: Target = { kind: 'processes' }): Desired {
+export function desiredOf(deployment: ServingDeployment, target: Target = { kind: 'processes' }): Desired {
+  const { metadata, spec } = deployment;
   // How many routers there are and what stands in front of them is no business of a router.
   const { host, port, replicas: wanted, service: _service, ...config } = spec.router;
   const { type, dtype } = spec.engine;
+  const servers = kvServersOf(deployment, target.kind);
+  const kv = servers === null ? {} : { kv: servers };
   const router: RouterSpec = {
+    ...kv,
     host,
     port,
     image: target.kind === 'pods' ? target.image : null,
@@ -59,7 +66,7 @@ export function desiredOf({ metadata, spec }: ServingDeployment, target: Target 
   };
   // What names a deployment on one cluster names its part of a shared store.
   const space = `${metadata.namespace}.${metadata.name}`;
-  const pool = (role: Role, of: RoleSpec) => desiredPool({ spec, space, target }, role, of);
+  const pool = (role: Role, of: RoleSpec) => desiredPool({ spec, space, target, servers: kv }, role, of);
   const pools: Desired['pools'] = spec.prefill
     ? { prefill: pool('prefill', spec.prefill), decode: pool('decode', spec.decode) }
     : { mixed: pool('mixed', spec.decode) };
@@ -71,9 +78,10 @@ export function desiredOf({ metadata, spec }: ServingDeployment, target: Target 
     // The router learns the name of the model with every list of instances.
     router:
       target.kind === 'pods'
-        ? { replicas: wanted, address: 'shared', spec: router, revision: revisionOf({ image: target.image, config }) }
-        : { replicas: 1, address: 'own', spec: router, revision: revisionOf({ host, port, config }) },
+        ? { replicas: wanted, address: 'shared', spec: router, revision: revisionOf({ image: target.image, config, ...kv }) }
+        : { replicas: 1, address: 'own', spec: router, revision: revisionOf({ host, port, config, ...kv }) },
     paused: spec.rollout.paused,
+    kv: servers === null ? [] : (['redis', 'nats'] as const).filter((server) => spec.kv[server] !== null),
     drainTimeoutMs: spec.router.deadlines.totalMs,
   };
 }
@@ -99,11 +107,13 @@ interface PoolOf {
   readonly spec: ServingDeploymentSpec;
   readonly space: string;
   readonly target: Target;
+  readonly servers: { readonly kv?: KvServers };
 }
 
-function desiredPool({ spec, space, target }: PoolOf, role: Role, wanted: RoleSpec): DesiredPool {
+function desiredPool({ spec, space, target, servers }: PoolOf, role: Role, wanted: RoleSpec): DesiredPool {
   const { model, engine, kv } = spec;
   const instance: InstanceSpec = {
+    ...servers,
     role,
     engine: engine.type,
     modelName: model.name,

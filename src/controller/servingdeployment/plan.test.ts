@@ -350,3 +350,27 @@ describe('status', () => {
     });
   });
 });
+
+describe('KVTierReady', () => {
+  const shared: Desired = { ...wanted(1), kv: ['redis', 'nats'] };
+  const tier = (kv: ObservedRouter['kv']) =>
+    condition(status(shared, observed([], [router([], kv === undefined ? {} : { kv })])), 'KVTierReady');
+
+  it('is absent where no server is named', () => {
+    expect(condition(status(wanted(1), observed([], [router([])])), 'KVTierReady')).toBeNull();
+  });
+
+  it('says what routers say, and is no part of Ready', () => {
+    expect(tier(undefined)).toMatchObject({ status: false, reason: 'NotSaid' });
+    expect(tier({ redis: null })).toMatchObject({ status: false, reason: 'NotSaid' });
+    expect(tier({ redis: null, nats: null })).toMatchObject({ status: true, reason: 'Connected', message: 'routers use Redis and NATS' });
+    expect(tier({ redis: 'Redis at r: no', nats: null })).toMatchObject({
+      status: false,
+      reason: 'RedisAway',
+      message: 'router-0 does without Redis: Redis at r: no',
+    });
+    expect(tier({ redis: null, nats: 'NATS at n: no' })).toMatchObject({ status: false, reason: 'NatsAway' });
+    const well = status(shared, world([instance('a')]));
+    expect([condition(well, 'Ready')?.status, condition(well, 'KVTierReady')?.status]).toEqual([true, false]);
+  });
+});

@@ -45,7 +45,7 @@ export function status(desired: Desired, observed: Observed, done: readonly Done
     : { type: 'Ready', status: true, reason: 'Serving', message: 'every pool has its instances and a request went through them' };
   return {
     // Tools that know kstatus take the first of Stalled and Reconciling that is true, and a stalled deployment is still being worked on.
-    conditions: [ready, ...parts, stalled(desired, observed, done), reconciling(desired, observed)],
+    conditions: [ready, ...parts, ...kvCondition(desired, observed), stalled(desired, observed, done), reconciling(desired, observed)],
     roles,
     revision: deploymentRevision(desired),
     url: keptRouters(observed)[0]?.url ?? null,
@@ -119,6 +119,25 @@ function routerCondition(desired: Desired, observed: Observed, done: readonly Do
   if (kept.length === 0) return no('RouterMissing', 'no router runs');
   if (starting.length > 0 || kept.length < replicas) return no('RouterStarting', replicas === 1 ? 'the router starts' : 'routers start');
   return no('NoRequestYet', 'no request went through the pools yet');
+}
+
+const KV_WORDS = { redis: { name: 'Redis', reason: 'RedisAway' }, nats: { name: 'NATS', reason: 'NatsAway' } } as const;
+
+/** No part of Ready: without these servers requests go on. */
+function kvCondition(desired: Desired, observed: Observed): Condition[] {
+  const type = 'KVTierReady';
+  const servers = desired.kv ?? [];
+  if (servers.length === 0) return [];
+  const routers = keptRouters(observed).filter(({ phase, kv }) => phase === 'ready' && kv !== undefined);
+  for (const server of servers) {
+    const { name, reason } = KV_WORDS[server];
+    const away = routers.find(({ kv }) => typeof kv?.[server] === 'string');
+    if (away) return [{ type, status: false, reason, message: `${away.name} does without ${name}: ${away.kv?.[server]}` }];
+  }
+  const names = servers.map((server) => KV_WORDS[server].name).join(' and ');
+  const said = routers.length > 0 && servers.every((server) => routers.every(({ kv }) => kv?.[server] === null));
+  if (!said) return [{ type, status: false, reason: 'NotSaid', message: `no router has said yet how it gets on with ${names}` }];
+  return [{ type, status: true, reason: 'Connected', message: `routers use ${names}` }];
 }
 
 function stalled(desired: Desired, observed: Observed, done: readonly Done[]): Condition {

@@ -16,7 +16,7 @@ export type ToldEngine = Pick<EngineCore, 'snapshot' | 'onEvent' | 'load'>;
 
 interface Subscriber {
   readonly response: ServerResponse;
-  /** Events up to this one are in the snapshot that it got. */
+  /** Events up to this one are in the snapshot that it got; infinite = it wants none. */
   readonly snapshotSeq: number;
 }
 
@@ -47,17 +47,21 @@ export class EventHub {
     return this.#dropped;
   }
 
-  /** False when there are too many subscribers already. */
-  subscribe(response: ServerResponse): boolean {
+  /**
+   * False when there are too many subscribers already.
+   * @param url as it was asked for: with `blocks=0` only how loaded the engine is, not what it holds
+   */
+  subscribe(response: ServerResponse, url: string | undefined): boolean {
     const { core, maxSubscribers } = this.#options;
     if (this.#subscribers.size >= maxSubscribers) return false;
-    const snapshot = core.snapshot();
-    const subscriber = { response, snapshotSeq: snapshot.seq };
+    const snapshot = wantsBlocks(url) ? core.snapshot() : null;
+    const subscriber = { response, snapshotSeq: snapshot?.seq ?? Number.POSITIVE_INFINITY };
     response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-cache' });
     response.on('close', () => this.#remove(subscriber));
     this.#subscribers.add(subscriber);
     this.#stopListening ??= core.onEvent((envelope) => this.#publish(envelope));
-    this.#write(subscriber, `${JSON.stringify({ type: 'snapshot', ...snapshot })}\n${this.#loadLine()}`);
+    const first = snapshot === null ? '' : `${JSON.stringify({ type: 'snapshot', ...snapshot })}\n`;
+    this.#write(subscriber, `${first}${this.#loadLine()}`);
     if (this.#cancelTimer === null) this.#tick();
     return true;
   }
@@ -105,4 +109,9 @@ export class EventHub {
     this.#cancelTimer?.();
     this.#cancelTimer = null;
   }
+}
+
+function wantsBlocks(url: string | undefined): boolean {
+  const query = url?.split('?', 2)[1];
+  return query === undefined || new URLSearchParams(query).get('blocks') !== '0';
 }

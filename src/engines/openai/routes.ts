@@ -109,8 +109,8 @@ async function metrics(face: Face, _request: IncomingMessage, response: ServerRe
   sendText(response, 200, await face.metrics.text(), { 'content-type': METRICS_CONTENT_TYPE });
 }
 
-function events(face: Face, _request: IncomingMessage, response: ServerResponse): void {
-  if (face.events.subscribe(response)) return;
+function events(face: Face, request: IncomingMessage, response: ServerResponse): void {
+  if (face.events.subscribe(response, request.url)) return;
   throw new SluiceError('unavailable', `there are ${face.limits.eventSubscribers} subscribers of events already`);
 }
 

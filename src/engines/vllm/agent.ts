@@ -72,6 +72,7 @@ export class VllmAgent {
   #watch: HealthWatch | null = null;
   #info: EngineInfo | null = null;
   #events: EventHub | null = null;
+  #source: ToldEngine | null = null;
   #opened: OpenedView | null = null;
   #view: VllmView | null = null;
   #draining = false;
@@ -111,6 +112,11 @@ export class VllmAgent {
 
   get info(): EngineInfo | null {
     return this.#info;
+  }
+
+  /** What it holds and how loaded it is; null while vLLM starts, and once it has ended. */
+  get source(): ToldEngine | null {
+    return this.#source;
   }
 
   /** Where others reach the agent; it says that vLLM is not ready until it is. @throws the listen error of node:net */
@@ -207,6 +213,7 @@ export class VllmAgent {
       onEvent: (listener) => view.onEvent(listener),
       load: () => this.load() ?? view.load(this.#draining),
     };
+    this.#source = core;
     this.#events = new EventHub({ core, clock, bufferedBytes: EVENT_BUFFERED_BYTES, maxSubscribers: EVENT_SUBSCRIBERS });
     this.#info = info;
     this.#watch = new HealthWatch({ client: this.#client, clock, onDead: (why) => this.#condemn(why) });
@@ -265,6 +272,7 @@ export class VllmAgent {
   /** The router is to know at once that there is nobody behind this any more. */
   #hide(): void {
     this.#info = null;
+    this.#source = null;
     this.#events?.close();
     this.#events = null;
   }

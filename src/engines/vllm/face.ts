@@ -23,7 +23,7 @@ export interface Face {
   close(): Promise<void>;
 }
 
-type Handler = (shown: Shown, response: ServerResponse) => Promise<void> | void;
+type Handler = (shown: Shown, response: ServerResponse, url: string | undefined) => Promise<void> | void;
 
 const ROUTES: Readonly<Record<string, { readonly method: 'GET' | 'POST'; readonly handle: Handler }>> = {
   '/health': { method: 'GET', handle: health },
@@ -67,7 +67,7 @@ async function route(shown: Shown, request: IncomingMessage, response: ServerRes
     response.setHeader('allow', found.method);
     throw new SluiceError('method_not_allowed', `${path} takes ${found.method}, not ${request.method}`);
   }
-  await found.handle(shown, response);
+  await found.handle(shown, response, request.url);
 }
 
 function health(shown: Shown, response: ServerResponse): void {
@@ -75,8 +75,8 @@ function health(shown: Shown, response: ServerResponse): void {
   sendText(response, 200, '', {});
 }
 
-function events(shown: Shown, response: ServerResponse): void {
-  if (present(shown.events()).subscribe(response)) return;
+function events(shown: Shown, response: ServerResponse, url: string | undefined): void {
+  if (present(shown.events()).subscribe(response, url)) return;
   throw new SluiceError('unavailable', 'there are too many subscribers of events already');
 }
 

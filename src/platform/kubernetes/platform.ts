@@ -40,7 +40,7 @@ export class KubernetesPlatform implements Platform {
     const taken = this.#fleet.takenKeys(`${namespace}/${name}-`).map((key) => key.slice(namespace.length + 1));
     return {
       instances: instances.map((pod) => readInstance(pod, name, hellos.of(pod), now)).filter((one) => one !== null),
-      routers: routers.map((pod) => readRouter(pod, name, lists.get(pod)?.instances ?? null, now)).filter((one) => one !== null),
+      routers: routers.map((pod) => readRouter(pod, name, lists.get(pod) ?? null, now)).filter((one) => one !== null),
       takenNames: [...new Set([...alien, ...taken])].map((pod) => memberName(name, pod)).filter((one) => one !== null),
     };
   }

@@ -1,5 +1,5 @@
 /** What the two kinds of members add, and how each shows in an observation. */
-import type { InstanceSpec, ObservedInstance, ObservedRouter, RoutedInstance, RouterSpec } from '../port.ts';
+import type { InstanceSpec, ObservedInstance, ObservedRouter, RoutedInstance, RoutedKv, RouterSpec } from '../port.ts';
 import { Member } from './member.ts';
 
 export class InstanceMember extends Member {
@@ -46,6 +46,7 @@ export interface RouterView {
   readonly accepting: boolean;
   readonly serving: boolean;
   readonly instances: readonly RoutedInstance[] | null;
+  readonly kv?: RoutedKv;
 }
 
 export class RouterMember extends Member {

@@ -105,7 +105,8 @@ export class ProcessPlatform implements Platform {
       call({ url: `${url}/readyz`, timeoutMs: ADMIN_TIMEOUT_MS }),
       member.phase === 'stopping' ? accepts(url, ADMIN_TIMEOUT_MS) : true,
     ]);
-    member.see({ accepting: accepting && member.running, serving: ready.ok && ready.status === 200, instances: list?.instances ?? null });
+    const serving = ready.ok && ready.status === 200;
+    member.see({ accepting: accepting && member.running, serving, instances: list?.instances ?? null, ...(list ? { kv: list.kv } : {}) });
   }
 
   async apply(step: Step): Promise<Outcome> {

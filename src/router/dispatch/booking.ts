@@ -2,6 +2,7 @@
 import type { ParsedRequest } from '../edge/index.ts';
 import type { Group } from '../instances/group.ts';
 import type { Instance } from '../instances/instance.ts';
+import { type Hints, NO_HINTS } from '../kv/hints.ts';
 import type { Choice, Question } from './choose.ts';
 import type { DispatchContext } from './context.ts';
 import { type Speech, type Subject, speechOf } from './dialects/index.ts';
@@ -20,6 +21,7 @@ export class Booking {
   readonly #subject: Subject;
   readonly #probe: boolean;
   readonly #excluded = new Set<Instance>();
+  #hints: Hints = NO_HINTS;
 
   constructor(context: DispatchContext, subject: Subject, probe: boolean) {
     this.#context = context;
@@ -27,6 +29,18 @@ export class Booking {
     this.#subject = subject;
     this.#probe = probe;
     this.holdings = new Holdings(context.clock, context.held);
+  }
+
+  /** Goes on at once, or when the shared directory was asked, where that knows more than this router does: within its budget. */
+  afterHints(goOn: () => void): void {
+    const { hints, chooser } = this.#context;
+    if (hints === null || this.#probe) return goOn();
+    const keys = chooser.unknownKeys(this.#question(false, this.#excluded));
+    if (keys === null) return goOn();
+    void hints.ask(keys).then((found) => {
+      this.#hints = found;
+      goOn();
+    });
   }
 
   /** Takes the cheapest way; null when there is none. @param sameGroup the client has something of the answer */
@@ -91,7 +105,7 @@ export class Booking {
   #question(sameGroup: boolean, excluded: ReadonlySet<Instance>): Question {
     const speechFor = (group: Group) => this.#speechFor(group);
     const group = sameGroup ? (this.choice?.group ?? null) : null;
-    return { request: this.#request, speechFor, excluded, group, probe: this.#probe };
+    return { request: this.#request, speechFor, excluded, group, probe: this.#probe, hints: this.#hints };
   }
 
   #speechFor(group: Group): Speech {

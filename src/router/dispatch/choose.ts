@@ -5,6 +5,7 @@ import { guessedNames, type PromptNames } from '../identity/index.ts';
 import type { Group } from '../instances/group.ts';
 import type { Instance } from '../instances/instance.ts';
 import type { Registry } from '../instances/registry.ts';
+import type { Hints } from '../kv/hints.ts';
 import { type Aside, type Decision, MAX_ASIDE, place } from '../placement/index.ts';
 import type { Speech } from './dialects/index.ts';
 
@@ -28,6 +29,8 @@ export interface Question {
   readonly probe: boolean;
   /** Nothing is to be prefilled: one instance is asked for, which gets the KV from elsewhere. */
   readonly alone?: boolean;
+  /** What the shared directory said. */
+  readonly hints: Hints;
 }
 
 /** A chat without `max_tokens` may go on to the end of the context. */
@@ -86,7 +89,7 @@ export class Chooser {
       blockTokens: identity.blockTokens,
       bytesPerBlock,
       instances,
-      held: this.#held(instances, prompt),
+      held: this.#held(instances, prompt, question.hints),
       spread: this.#turn % instances.length,
       pairOnly: question.probe,
     });
@@ -124,12 +127,25 @@ export class Chooser {
     return aside;
   }
 
-  #held(instances: readonly Instance[], prompt: PromptNames): Uint32Array {
+  /**
+   * Whole names of the prompt's blocks where an instance could take it of which it is not known what it holds; else null.
+   */
+  unknownKeys({ request, speechFor }: Pick<Question, 'request' | 'speechFor'>): readonly string[] | null {
+    for (const group of this.#registry.groups) {
+      const isUnknown = [...group.instances].some((instance) => instance.usable && this.#registry.sourceOf(instance) === 'none');
+      const keys = isUnknown ? (group.family?.hexesOf(request.prompt, speechFor(group).salt) ?? []) : [];
+      if (keys.length > 0) return keys;
+    }
+    return null;
+  }
+
+  #held(instances: readonly Instance[], prompt: PromptNames, hints: Hints): Uint32Array {
     const held = new Uint32Array(instances.length);
     if (prompt.keys.length === 0) return held;
+    if (hints.size > 0) for (const [at, { id }] of instances.entries()) held[at] = Math.min(prompt.keys.length, hints.get(id) ?? 0);
     for (const match of this.#directory.lookup(prompt.keys)) {
       const at = instances.findIndex((instance) => instance.id === match.instance);
-      if (at >= 0) held[at] = match.expected;
+      if (at >= 0) held[at] = Math.max(held[at] ?? 0, match.expected);
     }
     return held;
   }

@@ -2,6 +2,7 @@
 import type { Directory } from '../../kv/index.ts';
 import type { Clock } from '../../shared/index.ts';
 import type { Admission } from '../admission/admission.ts';
+import type { DirectoryHints } from '../kv/hints.ts';
 import type { RequestRecord } from '../record/index.ts';
 import type { Chooser } from './choose.ts';
 import type { Deadlines, Watchman } from './deadlines.ts';
@@ -12,6 +13,8 @@ export interface DispatchContext {
   readonly clock: Clock;
   readonly chooser: Chooser;
   readonly directory: Directory;
+  /** The directory that is shared with others; null = none. */
+  readonly hints: DirectoryHints | null;
   readonly admission: Admission;
   readonly watchman: Watchman<Flight>;
   readonly deadlines: Deadlines;

@@ -99,7 +99,9 @@ export class Flight implements Applicant, Watched, MovedStream {
 
   admitted(): void {
     this.record.queuedMs = this.#ledger.elapsedMs;
-    this.#try();
+    this.#booking.afterHints(() => {
+      if (!this.#ended) this.#try();
+    });
   }
 
   refused(error: SluiceError): void {
@@ -348,9 +350,8 @@ export class Flight implements Applicant, Watched, MovedStream {
   }
 
   #whyNotResumed(): string | null {
-    return this.record.resumes < MAX_RESUMES
-      ? (this.#booking.speech?.whyNotResumed() ?? null)
-      : `it was resumed ${MAX_RESUMES} times already`;
+    if (this.record.resumes >= MAX_RESUMES) return `it was resumed ${MAX_RESUMES} times already`;
+    return this.#booking.speech?.whyNotResumed() ?? null;
   }
 
   /** All tokens went out. */

@@ -4,7 +4,7 @@
  */
 import { crc32 } from 'node:zlib';
 import type { EngineInfo, Tokenizer } from '../../engines/index.ts';
-import { blockKeys, chainSeed, keyNumbers } from '../../kv/index.ts';
+import { blockKeys, chainSeed, keyHexes, keyNumbers } from '../../kv/index.ts';
 import type { PromptSource } from '../edge/index.ts';
 import { GenerationCache } from './cache.ts';
 
@@ -56,6 +56,12 @@ export class Family {
     const names = tokens === null ? guessedNames(body) : this.#name(tokens, salt);
     this.#names.set(key, names, names.keys.byteLength + ENTRY_BYTES);
     return names;
+  }
+
+  /** Whole names of the prompt's full blocks, as others know them; empty when it cannot be tokenized here. */
+  hexesOf(prompt: PromptSource, salt: string): string[] {
+    const tokens = this.#encode(prompt);
+    return tokens === null ? [] : keyHexes(blockKeys(this.#seed(salt), tokens, this.blockTokens));
   }
 
   /** Null when the tokenizer is missing or refuses the text, for example a chat template that wants other roles. */

@@ -28,6 +28,8 @@ export interface FeedOptions {
   readonly listener: FeedListener;
   /** The instance's, kept going until the feed is closed. */
   readonly pulse: Pulse;
+  /** `load`: how loaded it is, without what it holds. Default `all`. */
+  readonly tells?: 'all' | 'load';
   /** Milliseconds without a line after which it is connected anew; 5 s unless told. */
   readonly lostMs?: number;
 }
@@ -85,7 +87,8 @@ export class Feed {
     this.#options.pulse.connected();
     this.#partial = [];
     this.#partialBytes = 0;
-    this.#leg = pool.request(get('/sluice/events', host), null, this.#sink());
+    const path = this.#options.tells === 'load' ? '/sluice/events?blocks=0' : '/sluice/events';
+    this.#leg = pool.request(get(path, host), null, this.#sink());
   }
 
   #sink(): ResponseSink {

@@ -3,6 +3,7 @@ import type { Dialect, EngineInfo, EngineLoad, Role, Tokenizer, TokenizerSource 
 import type { Directory } from '../../kv/index.ts';
 import type { Clock } from '../../shared/index.ts';
 import { Family, familyKey } from '../identity/index.ts';
+import type { BlockSource, BlockSources } from '../kv/sources.ts';
 import { openEndpoint, originOf } from './endpoint.ts';
 import { Feed } from './feed.ts';
 import type { Group } from './group.ts';
@@ -13,6 +14,8 @@ export interface RegistryOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly directory: Directory;
+  /** What tells of blocks in place of the feeds; null = the feeds do. */
+  readonly sources?: BlockSources | null;
   readonly loadTokenizer: (source: TokenizerSource) => Promise<Tokenizer>;
   /** Something an operator should know. */
   readonly onNotice: (message: string, instance: string) => void;
@@ -35,6 +38,8 @@ export interface InstanceStatus {
   readonly url: string;
   /** Where requests go: elsewhere when an agent stands beside the engine. */
   readonly requestUrl: string;
+  /** How it is known what it holds. */
+  readonly blocksFrom: BlockSource;
 }
 
 interface Member {
@@ -93,8 +98,16 @@ export class Registry {
     return this.instances.filter(({ usable, proven }) => usable && !proven).length;
   }
 
+  /** How it is known what an instance holds. */
+  sourceOf(instance: Instance): BlockSource {
+    const { sources } = this.#options;
+    if (sources) return sources.sourceOf(instance);
+    return instance.connected ? 'feed' : 'none';
+  }
+
   status(): InstanceStatus[] {
-    return this.instances.map(({ id, incarnation, role, draining, connected, proven, inFlight, info, published, requests }) => {
+    return this.instances.map((instance) => {
+      const { id, incarnation, role, draining, connected, proven, inFlight, info, published, requests } = instance;
       return {
         id,
         incarnation,
@@ -106,6 +119,7 @@ export class Registry {
         dialect: info?.dialect ?? null,
         url: published.url,
         requestUrl: requests.url,
+        blocksFrom: this.sourceOf(instance),
       };
     });
   }
@@ -131,7 +145,8 @@ export class Registry {
       },
       lost: (reason: string) => this.#lost(instance, reason),
     };
-    const member = { instance, feed: new Feed({ pool, host, clock, random, listener, pulse: instance.pulse }) };
+    const tells = this.#options.sources ? 'load' : 'all';
+    const member = { instance, feed: new Feed({ pool, host, clock, random, listener, pulse: instance.pulse, tells }) };
     this.#members.set(published.id, member);
     return member;
   }
@@ -142,6 +157,7 @@ export class Registry {
     this.#members.delete(id);
     member.feed.close();
     this.#lost(member.instance, 'removed from the list');
+    this.#options.sources?.removed(member.instance);
     // Requests that are still on it keep their connections; idle ones are closed.
     member.instance.closeEndpoints();
   }
@@ -161,12 +177,14 @@ export class Registry {
       instance.servedBy(origin === instance.published.url ? null : openEndpoint(origin, this.#options.clock));
     instance.info = info;
     instance.lostBecause = null;
+    this.#options.sources?.connected(instance);
     this.#groupOf(info).instances.add(instance);
     return true;
   }
 
   #lost(instance: Instance, reason: string): void {
     if (instance.info) this.#options.directory.fence(instance.id);
+    this.#options.sources?.left(instance);
     instance.lost(reason);
     for (const [key, group] of this.#groups) {
       group.instances.delete(instance);

@@ -1,6 +1,6 @@
 /** What every container of ours has: its probes, its rights, its folders, its environment. Pure. */
 import { ONE_THREAD } from '../../command.ts';
-import type { InstanceSpec } from '../../port.ts';
+import type { InstanceSpec, KvServers } from '../../port.ts';
 import type { Pod } from '../builtin.ts';
 
 export type PodSpec = NonNullable<Pod['spec']>;
@@ -54,21 +54,27 @@ export function probes(paths: ProbePaths, startSeconds: number): Partial<Contain
 const TMP = '/tmp';
 const HOME = '/home/sluice';
 
-/** @param storePath where a store on disk is, which gets a volume of its own */
-export function folders(
-  engine: InstanceSpec['engine'] | 'router',
-  storePath?: string,
-): {
+export interface Folders {
   readonly volumes: Volume[];
-  readonly volumeMounts: { name: string; mountPath: string }[];
-} {
+  readonly volumeMounts: { name: string; mountPath: string; readOnly?: boolean }[];
+}
+
+/** @param storePath where a store on disk is, which gets a volume of its own */
+export function folders(engine: InstanceSpec['engine'] | 'router', kv?: KvServers, storePath?: string): Folders {
   const shared = engine === 'vllm' ? [{ name: 'shm', mountPath: '/dev/shm', volume: { medium: 'Memory' } }] : [];
   // No limit of its size: a pod that passes one is thrown off the node, while the store keeps to its capacity by itself.
   const store = storePath === undefined ? [] : [{ name: 'kv-store', mountPath: storePath, volume: {} }];
   const all = [{ name: 'tmp', mountPath: TMP, volume: {} }, { name: 'home', mountPath: HOME, volume: {} }, ...shared, ...store];
+  const secrets = kv?.secrets ?? [];
   return {
-    volumes: all.map(({ name, volume }) => ({ name, emptyDir: volume })),
-    volumeMounts: all.map(({ name, mountPath }) => ({ name, mountPath })),
+    volumes: [
+      ...all.map(({ name, volume }) => ({ name, emptyDir: volume })),
+      ...secrets.map(({ volume, secret }) => ({ name: volume, secret: { secretName: secret } })),
+    ],
+    volumeMounts: [
+      ...all.map(({ name, mountPath }) => ({ name, mountPath })),
+      ...secrets.map(({ volume, folder }) => ({ name: volume, mountPath: folder, readOnly: true })),
+    ],
   };
 }
 

@@ -58,8 +58,11 @@ export function readInstance(pod: Pod, deployment: string, hello: Hello | null, 
   };
 }
 
+/** What the router itself says. */
+export type RouterSaid = Pick<ObservedRouter, 'kv'> & { readonly instances: readonly RoutedInstance[] };
+
 /** Null when the pod is no router of that deployment. */
-export function readRouter(pod: Pod, deployment: string, instances: readonly RoutedInstance[] | null, now: Now): ObservedRouter | null {
+export function readRouter(pod: Pod, deployment: string, said: RouterSaid | null, now: Now): ObservedRouter | null {
   const member = memberName(deployment, pod.metadata.name);
   if (member === null || pod.metadata.labels?.[LABELS.component] !== 'router') return null;
   const started = containerOf(pod)?.started === true;
@@ -71,7 +74,8 @@ export function readRouter(pod: Pod, deployment: string, instances: readonly Rou
     url: urlOf(pod, PORTS.router),
     adminUrl: urlOf(pod, PORTS.routerAdmin),
     serving: read.phase === 'ready' && isReady(pod),
-    instances,
+    instances: said?.instances ?? null,
+    ...(said?.kv === undefined ? {} : { kv: said.kv }),
   };
 }
 

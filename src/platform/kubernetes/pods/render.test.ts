@@ -131,6 +131,20 @@ describe('the pod of an instance', () => {
     expect(container?.env).toContainEqual({ name: 'PRICE', value: '$$(cost) and $$5' });
   });
 
+  it('finds Secrets in folders, which the arguments name', () => {
+    const secrets = [{ volume: 'kv-redis', secret: 's', folder: '/etc/sluice/kv/redis' }];
+    const kv = { settings: '{"redis":{"credentials":{"folder":"/etc/sluice/kv/redis"}}}', secrets };
+    const pods = [
+      instancePod(OWNER, start('decode-1', { ...SIM, kv })),
+      routerPod(OWNER, { ...routerStep, spec: { ...routerStep.spec, kv } }),
+    ];
+    for (const { spec } of pods) {
+      expect(spec?.volumes).toContainEqual({ name: 'kv-redis', secret: { secretName: 's' } });
+      expect(spec?.containers[0]?.volumeMounts).toContainEqual({ name: 'kv-redis', mountPath: '/etc/sluice/kv/redis', readOnly: true });
+      expect(spec?.containers[0]?.args).toContain(kv.settings);
+    }
+  });
+
   it('asks for no accelerator of its own when the resources name one', () => {
     const pod = {
       ...SIM.pod,

@@ -45,7 +45,7 @@ export const CONTAINERS = { instance: 'engine', router: 'router' } as const;
 export function instancePod(owner: PodOwner, { name, spec, revision, family }: Step & { type: 'startInstance' }): Draft<Pod> {
   const { pod, role, engine } = spec;
   if (pod === null) throw new RangeError(`spec of ${name} says nothing about its pod, expected image, resources and overrides`);
-  const { volumes, volumeMounts } = folders(engine, spec.storePath);
+  const { volumes, volumeMounts } = folders(engine, spec.kv, spec.storePath);
   const args = engineArguments(name, { host: ADDRESS, port: PORTS.instance }, spec, spec.modelSource);
   const container: Container = {
     name: CONTAINERS.instance,
@@ -82,7 +82,7 @@ export function instancePod(owner: PodOwner, { name, spec, revision, family }: S
 /** @throws RangeError when the spec was made for processes */
 export function routerPod(owner: PodOwner, { name, spec, revision }: Step & { type: 'startRouter' }): Draft<Pod> {
   if (spec.image === null) throw new RangeError(`spec of ${name} names no image, expected that of the operator`);
-  const { volumes, volumeMounts } = folders('router');
+  const { volumes, volumeMounts } = folders('router', spec.kv);
   // On loopback too, which is where `kubectl port-forward` asks.
   const at = { host: '::', port: PORTS.router, adminHost: ADDRESS, adminPort: PORTS.routerAdmin };
   const container: Container = {

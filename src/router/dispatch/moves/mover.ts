@@ -3,7 +3,7 @@
  * ordered to be drained (`sluice kv drain`). Level-triggered: it looks again until nothing is left, so that what could not move yet moves
  * later.
  */
-import type { Delivery, MoveOrder, MoveQueue } from '../../../kv/index.ts';
+import type { MoveDelivery, MoveOrder, MoveQueue } from '../../../kv/index.ts';
 import type { Cancel, Clock } from '../../../shared/index.ts';
 import type { Instance } from '../../instances/instance.ts';
 import type { MoveRecord } from '../../record/index.ts';
@@ -84,7 +84,7 @@ export class Mover {
     this.#cancelTimer?.();
   }
 
-  #take({ order, ack, nak }: Delivery): void {
+  #take({ order, ack, nak }: MoveDelivery): void {
     const { clock, instances } = this.#options;
     const instance = instances().find(({ id }) => id === order.instance);
     if (!instance) return this.#waiting.has(order.id) ? this.#done({ ...this.#begin(order, ack), startedAt: clock.now() }) : nak();

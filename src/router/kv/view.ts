@@ -1,10 +1,10 @@
 /** What is known of KV, for `sluice kv`: what each instance reports, and where the blocks of a key or of a request are. Asks engines. */
-import type { KvVerdict, StoreLoad, TierLoad } from '../engines/index.ts';
-import { hexNumber, isKeyHex } from '../kv/index.ts';
-import { SluiceError } from '../shared/index.ts';
-import type { Instance } from './instances/instance.ts';
-import type { RouterParts } from './parts.ts';
-import { fetchBuffered } from './upstream/index.ts';
+import type { KvVerdict, StoreLoad, TierLoad } from '../../engines/index.ts';
+import { hexNumber, isKeyHex } from '../../kv/index.ts';
+import { SluiceError } from '../../shared/index.ts';
+import type { Instance } from '../instances/instance.ts';
+import type { RouterParts } from '../parts.ts';
+import { fetchBuffered } from '../upstream/index.ts';
 
 export interface KvInstance {
   readonly id: string;

@@ -1,0 +1,170 @@
+/** Whatever the wire loses, doubles, delays or brings in another order: in the end a follower knows exactly what is held. */
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { FakeClock } from '../../shared/index.ts';
+import { memoryDirectory } from '../directory/memory.ts';
+import { hexNumber } from '../identity/names.ts';
+import type { KvEventEnvelope, KvSnapshot } from './event.ts';
+import { Follower } from './follower.ts';
+import { TELLER_LIMITS, Teller } from './teller.ts';
+import type { Reader, Wire } from './wire.ts';
+
+/** What happens to the next message: 0 it arrives, 1 it is lost, 2 it comes twice, 3 it comes after the next one, 4 its sender hears that it failed. */
+type Fate = 0 | 1 | 2 | 3 | 4;
+
+class BadWire implements Wire {
+  isUp = true;
+  fates: Fate[] = [];
+  readonly #readers = new Set<Reader>();
+  readonly #beats = new Set<(instance: string, message: Uint8Array) => void>();
+  readonly #asks = new Set<() => void>();
+  readonly #changes = new Set<() => void>();
+  #late: (() => void)[] = [];
+
+  onChange(listener: () => void): () => void {
+    this.#changes.add(listener);
+    return () => this.#changes.delete(listener);
+  }
+
+  toggle(): void {
+    this.isUp = !this.isUp;
+    for (const listener of this.#changes) listener();
+  }
+
+  async append(instance: string, message: Uint8Array): Promise<void> {
+    const deliver = () => {
+      for (const reader of this.#readers) reader.message(instance, message);
+    };
+    const fate = this.isUp ? (this.fates.shift() ?? 0) : 4;
+    if (fate === 3) {
+      this.#late.push(deliver);
+      return;
+    }
+    if (fate === 0 || fate === 2) deliver();
+    if (fate === 2) deliver();
+    for (const late of this.#late.splice(0)) late();
+    if (fate === 4) throw new Error('no answer');
+  }
+
+  read(reader: Reader): () => void {
+    this.#readers.add(reader);
+    reader.anew();
+    return () => this.#readers.delete(reader);
+  }
+
+  beat(instance: string, message: Uint8Array): void {
+    if ((this.fates.shift() ?? 0) === 1) return;
+    for (const listener of this.#beats) listener(instance, message);
+  }
+
+  onBeat(listener: (instance: string, message: Uint8Array) => void): () => void {
+    this.#beats.add(listener);
+    return () => this.#beats.delete(listener);
+  }
+
+  ask(): void {
+    if ((this.fates.shift() ?? 0) === 1) return;
+    for (const listener of this.#asks) listener();
+  }
+
+  onAsk(_instance: string, listener: () => void): () => void {
+    this.#asks.add(listener);
+    return () => this.#asks.delete(listener);
+  }
+}
+
+const KEYS = Array.from({ length: 12 }, (_, index) => (index + 1).toString(16).padStart(13, '0').padEnd(32, '0'));
+
+class Engine {
+  readonly held = new Set<string>();
+  incarnation = 1;
+  seq = 0;
+  listener: ((envelope: KvEventEnvelope) => void) | null = null;
+
+  snapshot(): KvSnapshot {
+    return { incarnation: `${this.incarnation}`, seq: this.seq, tiers: { hbm: [...this.held] } };
+  }
+
+  onEvent(listener: (envelope: KvEventEnvelope) => void): () => void {
+    this.listener = listener;
+    return () => {
+      this.listener = null;
+    };
+  }
+
+  load(): unknown {
+    return null;
+  }
+
+  flip(key: string): void {
+    const type = this.held.has(key) ? 'removed' : 'stored';
+    if (type === 'stored') this.held.add(key);
+    else this.held.delete(key);
+    this.seq += 1;
+    this.listener?.({ incarnation: `${this.incarnation}`, seq: this.seq, event: { type, tier: 'hbm', keys: [key] } });
+  }
+
+  restart(): void {
+    this.incarnation += 1;
+    this.seq = 0;
+    this.held.clear();
+  }
+}
+
+type Act = { readonly flip: number } | { readonly wait: number } | 'restart' | 'cut' | 'fence';
+
+const act: fc.Arbitrary<Act> = fc.oneof(
+  { weight: 10, arbitrary: fc.record({ flip: fc.nat(KEYS.length - 1) }) },
+  { weight: 4, arbitrary: fc.record({ wait: fc.integer({ min: 1, max: 2_000 }) }) },
+  { weight: 1, arbitrary: fc.constantFrom('restart' as const, 'cut' as const, 'fence' as const) },
+);
+const fate = fc.oneof({ weight: 3, arbitrary: fc.constant<Fate>(0) }, { weight: 2, arbitrary: fc.constantFrom<Fate>(1, 2, 3, 4) });
+
+/** Lets promises and immediates run. */
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+it('knows in the end what is held, whatever happened to messages on the way', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(act, { maxLength: 40 }), fc.array(fate, { maxLength: 60 }), async (acts, fates) => {
+      const clock = new FakeClock();
+      const wire = new BadWire();
+      const engine = new Engine();
+      const directory = memoryDirectory({ clock, maxBlocks: 1_000, maxInstances: 8 });
+      const common = { wire, clock, random: () => 0 };
+      const tell = () =>
+        new Teller({ ...common, life: { instance: 'a', incarnation: `${engine.incarnation}` }, source: engine, limits: TELLER_LIMITS });
+      let teller = tell();
+      const follower = new Follower({ ...common, listener: { update: (instance, update) => directory.apply(instance, update) } });
+      wire.fates = [...fates];
+      const pass = async (ms: number) => {
+        for (let passed = 0; passed < ms; passed += 50) {
+          clock.advance(50);
+          await turn();
+        }
+      };
+      for (const one of acts) {
+        if (one === 'cut') wire.toggle();
+        else if (one === 'fence') {
+          directory.fence('a');
+          follower.want('a');
+        } else if (one === 'restart') {
+          teller.stop();
+          engine.restart();
+          teller = tell();
+        } else if ('flip' in one) engine.flip(KEYS[one.flip] ?? '');
+        else await pass(one.wait);
+        if (clock.now() % 3 === 0) await turn();
+      }
+      if (!wire.isUp) wire.toggle();
+      wire.fates = [];
+      const life = { instance: 'a', incarnation: `${engine.incarnation}` };
+      for (let rounds = 0; rounds < 20; rounds += 1) await pass(1_000);
+      expect(follower.isTold(life)).toBe(true);
+      const held = KEYS.filter((key) => directory.lookup([hexNumber(key)]).some((match) => match.held > 0));
+      expect(held).toEqual(KEYS.filter((key) => engine.held.has(key)));
+      teller.stop();
+      follower.stop();
+    }),
+    { numRuns: 60 },
+  );
+});

@@ -1,0 +1,24 @@
+/** The contract on a real NATS server. */
+import { afterAll, beforeAll, describe } from 'vitest';
+import { natsEventBus } from '../../src/kv/events/nats/index.ts';
+import { type NatsServer, startNats } from '../servers/nats.ts';
+import { findServer } from '../servers/programs.ts';
+import { eventBusContract } from './events-contract.ts';
+
+let spaces = 0;
+
+describe.skipIf(findServer('nats-server') === null)('NATS', () => {
+  let server: NatsServer;
+  beforeAll(async () => {
+    server = await startNats();
+  });
+  afterAll(() => server?.stop());
+
+  eventBusContract('NATS', async (setup = {}) => {
+    spaces += 1;
+    const make = () => natsEventBus({ servers: { urls: [server.url] }, space: `s.${spaces}`, connectMs: 5_000, ...setup });
+    const [bus, other] = [make(), make()];
+    await Promise.all([bus.ready(10_000), other.ready(10_000)]);
+    return { bus, other };
+  });
+});

@@ -161,8 +161,7 @@ spec:
       redis: { kind: 'single', urls: [redis.url], credentials: { env: 'KV' }, prefix: 'sluice:', budgetMs: 5 },
       nats: {
         urls: [nats.url],
-        username: 'kv',
-        password: { env: 'KV_PASSWORD' },
+        credentials: { folder: join(box.folder, 'nats') },
         prefix: 'sluice',
         maxBytes: 2 ** 26,
         maxAgeMs: 600_000,
@@ -179,11 +178,12 @@ spec:
         return { id, incarnation, role, url: at, transfer: info.transfer, draining: false };
       }),
     );
-    await fetch(`${secondAdmin}/admin/instances`, {
+    const put = await fetch(`${secondAdmin}/admin/instances`, {
       method: 'PUT',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ generation: 1, model: 'tiny', instances }),
     });
+    expect([put.status, await put.text()]).toEqual([200, expect.stringContaining('prefill-0')]);
     const told = async () => ((await (await fetch(`${secondAdmin}/admin/instances`)).json()) as Said).instances;
     await untilWithin('the second router is told all', async () => (await told()).every(({ blocksFrom }) => blocksFrom === 'log'), BACK_MS);
     for (let turn = 0; turn < 5; turn += 1) {

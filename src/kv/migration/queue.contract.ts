@@ -11,7 +11,7 @@ export interface MoveQueueLimits {
 export interface MoveQueueBed {
   readonly queue: MoveQueue;
   /** Lets so much time pass for the queue. */
-  advance(ms: number): Promise<void>;
+  advance: (ms: number) => Promise<void>;
   close(): Promise<void>;
 }
 

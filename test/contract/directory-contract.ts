@@ -244,6 +244,14 @@ export function sharedDirectoryContract(name: string, open: OpenEmpty): void {
       expect((await withdraw(life('a'), 3, chain(1, 2))).kept).toEqual([]);
     });
 
+    it('ends by its own time while another one lasts', async () => {
+      await leased(life('a'), chain(1, 1));
+      const brief = await leased(life('a'), chain(1, 3), 10);
+      await pass(15);
+      expect((await withdraw(life('a'), 2, chain(1, 4))).kept).toEqual(chain(1, 1));
+      expect(await other.renewLease(brief, LONG_MS)).toBe('over');
+    });
+
     it('lasts while the incarnation starts anew, and ends with it', async () => {
       const lease = await leased(life('a'), chain(1, 2));
       await directory.join(life('a'), LONG_MS);

@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import { FakeClock } from '../../shared/index.ts';
 import { memoryDirectory } from '../directory/memory.ts';
 import { hexNumber } from '../identity/names.ts';
+import { encodeMessage } from './codec.ts';
 import type { KvEventEnvelope, KvSnapshot } from './event.ts';
 import { Follower } from './follower.ts';
 import { TELLER_LIMITS, Teller } from './teller.ts';
@@ -167,4 +168,29 @@ it('knows in the end what is held, whatever happened to messages on the way', as
     }),
     { numRuns: 60 },
   );
+});
+
+it('takes a snapshot only when all its parts came, in order', async () => {
+  const clock = new FakeClock();
+  const wire = new BadWire();
+  const snapshots: KvSnapshot[] = [];
+  const update = (_: string, told: KvEventEnvelope | KvSnapshot) => {
+    if ('tiers' in told) snapshots.push(told);
+    return 'applied' as const;
+  };
+  const follower = new Follower({ wire, clock, random: () => 0, listener: { update } });
+  const part = (index: number, seq = 7) => {
+    const [key = ''] = KEYS.slice(index);
+    return wire.append(
+      'a',
+      encodeMessage('1', [{ kind: 'snapshot', incarnation: '1', seq, part: index, parts: 3, tier: 'hbm', keys: [key] }]),
+    );
+  };
+  for (const index of [1, 2, 0, 2]) await part(index);
+  expect(snapshots).toEqual([]);
+  await part(0);
+  await part(1, 8);
+  for (const index of [1, 1, 2]) await part(index);
+  expect(snapshots).toEqual([{ incarnation: '1', seq: 7, tiers: { hbm: KEYS.slice(0, 3) } }]);
+  follower.stop();
 });

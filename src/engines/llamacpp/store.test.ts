@@ -171,21 +171,4 @@ describe('an engine with a store', { timeout: 60_000 }, () => {
     expect(again.report.reused.store).toBeGreaterThan(REUSABLE / 2);
     expect(again.tokens).toEqual(expected.tokens);
   });
-
-  it('computes what a slow link would hold up, once it knows', async () => {
-    const fast = await engine('fast', { store: await storeIn('slow') });
-    const prompts = [randomTokens(PROMPT_TOKENS, 7), randomTokens(PROMPT_TOKENS, 8)] as const;
-    const expected = await Promise.all(prompts.map((prompt) => generate(plain, request(prompt))));
-    for (const prompt of prompts) await generate(fast, request(prompt));
-    await crowdOut(fast, 800);
-    // Half a megabyte of KV at a tenth of a megabyte per second. The first read finds out: it ends by its deadline, and what came is used.
-    const slow = await engine('slow', { store: await storeIn('slow', { bytesPerSecond: 1e5 }) });
-    const first = await generate(slow, request(prompts[0], { pullDeadlineMs: 300 }));
-    expect(first.tokens).toEqual(expected[0]?.tokens);
-    expect(first.report.onboard?.failed).toMatch(/did not give all within \d+ ms/);
-    const second = await generate(slow, request(prompts[1]));
-    expect(second.tokens).toEqual(expected[1]?.tokens);
-    expect(second.report.reused.store).toBe(0);
-    expect(slow.counters().store).toMatchObject({ onboarded: 1, recomputed: 1 });
-  });
 });

@@ -63,7 +63,7 @@ async function drain(parts: RouterParts, request: Request<{ id: string }>): Prom
     const message = `timeoutMs must be a number from 1 to ${MAX_DRAIN_MS}; got ${JSON.stringify(given)}`;
     throw new SluiceError('invalid_request', message, { param: 'timeoutMs' });
   }
-  return parts.mover.drain({ id: parts.newId(), instance: id, session: null, why: 'sluice kv drain', deadlineMs });
+  return parts.mover.drain({ id: parts.newId(), instance: id, why: 'sluice kv drain', deadlineMs });
 }
 
 /** @throws SluiceError not_found */

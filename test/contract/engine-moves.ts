@@ -38,13 +38,20 @@ export function moveContract(name: string, makeCore: (instance: string, role: Ro
       const unbroken = await stream(target, path, { ...body, cache: 'of the other' }, { 'x-sluice-salt': 'elsewhere' });
       const first = await Reader.open(source, path, { body, headers: { 'x-sluice-session': `${session}/1` } });
       await until(() => first.tokens >= 10, 'ten tokens');
-      const headers = { 'x-sluice-session': `${session}/2`, 'x-sluice-leg': 'hold', 'x-sluice-tokens': '1', 'x-sluice-resume': first.ids.join(',') };
+      const headers = {
+        'x-sluice-session': `${session}/2`,
+        'x-sluice-leg': 'hold',
+        'x-sluice-tokens': '1',
+        'x-sluice-resume': first.ids.join(','),
+      };
       let known = first.tokens;
       expect((await post(target, path, body, headers)).status).toBe(200);
       const move = { session, generation: 2 };
       const { ticket } = await jsonOf<{ ticket: HandOffTicket }>(await command(source, 'offer', move));
       expect(ticket.blocks).toBeGreaterThan(0);
-      expect(await jsonOf(await command(target, 'pull', { ...move, ticket, deadlineMs: 5_000 }))).toMatchObject({ handOff: { failed: null } });
+      expect(await jsonOf(await command(target, 'pull', { ...move, ticket, deadlineMs: 5_000 }))).toMatchObject({
+        handOff: { failed: null },
+      });
       const news = () => {
         const from = known;
         known = first.tokens;

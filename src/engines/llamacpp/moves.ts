@@ -20,8 +20,10 @@ import type { Scheduler } from './scheduler.ts';
 import type { Sequence } from './sequence.ts';
 import type { Slot } from './slots.ts';
 
-/** Blocks copied out between two steps. */
+/** Blocks copied out between two steps at least. */
 const PIECE_BLOCKS = 64;
+/** Pieces at most: each reads the whole state, of which llama.cpp gives no parts. */
+const MAX_PIECES = 8;
 
 export interface MovesOptions {
   readonly scheduler: Scheduler;
@@ -66,8 +68,9 @@ export class Moves {
   async #offer(sequence: Sequence): Promise<HandOffTicket> {
     const { scheduler, cache, blockTokens } = this.#options;
     const count = Math.floor(sequence.computed / blockTokens);
+    const piece = Math.max(PIECE_BLOCKS, Math.ceil(count / MAX_PIECES));
     let kept = 0;
-    for (let to = Math.min(PIECE_BLOCKS, count); ; to = Math.min(to + PIECE_BLOCKS, count)) {
+    for (let to = Math.min(piece, count); ; to = Math.min(to + piece, count)) {
       const asked = to;
       kept = await scheduler.between(() => {
         placeOf(sequence);

@@ -23,9 +23,9 @@ export interface MigrationOptions {
 }
 
 export interface MigrationLimits {
-  /** A place at the target, and the source's ticket. */
+  /** A place at the target, and the end of the source's lease. */
   readonly replyMs: number;
-  /** Pulling the blocks, and computing what did not come. */
+  /** Copying the blocks out at the source; pulling them, and computing what did not come, at the target. */
   readonly copyMs: number;
   /** The source's last token, and the target's first one. */
   readonly switchMs: number;
@@ -71,6 +71,7 @@ export class MigrationExecutor {
 
   #limitMs({ state, step }: Migration): number {
     const { replyMs, copyMs, switchMs } = this.#options.limits;
+    if (state === 'reserved') return copyMs;
     if (state !== 'copying') return replyMs;
     return step === 'blocks' || step === 'difference' ? copyMs : switchMs;
   }

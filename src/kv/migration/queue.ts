@@ -1,13 +1,11 @@
 /** The work queue of migration commands: who asks for moves and who does them need not be one process. */
 import type { Cancel } from '../../shared/index.ts';
 
-/** Move everything that runs on an instance to others, or one session of it. */
+/** Move every session that runs on an instance to others. */
 export interface MoveOrder {
   /** Idempotence: an order whose id was accepted before is dropped. */
   readonly id: string;
   readonly instance: string;
-  /** Null = all sessions. */
-  readonly session: string | null;
   /** As people are told. */
   readonly why: string;
   /** Milliseconds from when it is taken by which it is to be done. */

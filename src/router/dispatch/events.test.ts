@@ -74,4 +74,17 @@ describe('EventFilter', () => {
     filter.take(Buffer.alloc(3 << 20, 97));
     expect(() => filter.take(Buffer.alloc(3 << 20, 97))).toThrow(RangeError);
   });
+
+  it('notes that the stream goes on elsewhere, and hands nothing of that on', () => {
+    const event = 'data: {"id":"a","choices":[{"index":0,"text":"x","logprobs":null,"finish_reason":null}]}\n\n';
+    for (const cut of [1, 9, event.length + 3]) {
+      const filter = new EventFilter();
+      const all = Buffer.from(`: 17\n${event}: moved\n\n`);
+      const out = [filter.take(all.subarray(0, cut)), filter.take(all.subarray(cut))].map((piece) => piece?.toString() ?? '').join('');
+      expect(out).toBe(event);
+      expect(filter).toMatchObject({ moved: true, tokenIds: [17], done: false });
+      filter.restart();
+      expect(filter.moved).toBe(false);
+    }
+  });
 });

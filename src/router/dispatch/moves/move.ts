@@ -140,7 +140,7 @@ export class Move {
       case 'reserve':
         return this.#reserve(replyMs);
       case 'offer':
-        return this.#ask(source, this.#command('offer', source, {}), replyMs, ({ ticket }) => {
+        return this.#ask(source, this.#command('offer', source, {}), copyMs, ({ ticket }) => {
           this.#ticket = ticket as HandOffTicket;
           this.#tell({ type: 'offered' });
         });

@@ -4,7 +4,7 @@
  * later.
  */
 import type { Delivery, MoveOrder, MoveQueue } from '../../../kv/index.ts';
-import type { Cancel, Clock } from '../../../shared/index.ts';
+import { type Cancel, type Clock, SluiceError } from '../../../shared/index.ts';
 import type { Instance } from '../../instances/instance.ts';
 import type { MoveRecord } from '../../record/index.ts';
 import type { Flight } from '../flight.ts';
@@ -60,13 +60,14 @@ export class Mover {
     if (this.#cancelTimer === null && !this.#closed) this.#look();
   }
 
-  /** Orders it and waits for the end: nothing left, or the deadline. @throws RangeError when no more orders are taken now */
+  /** Orders it and waits for the end: nothing left, or the deadline. @throws SluiceError queue_full */
   async drain(order: MoveOrder): Promise<DrainOutcome> {
     const done = new Promise<DrainOutcome>((resolve) => this.#waiting.set(order.id, resolve));
     const outcome = await this.#options.queue.submit(order);
     if (outcome === 'queued') return done;
     this.#waiting.delete(order.id);
-    throw new RangeError(outcome === 'full' ? 'too many instances are being drained' : `order ${order.id} was given already`);
+    const why = outcome === 'full' ? 'too many instances are being drained' : `order ${order.id} was given already`;
+    throw new SluiceError('queue_full', why, { retryAfterSeconds: 1 });
   }
 
   moveOver({ from, way, state, reason }: MoveRecord): void {
@@ -87,15 +88,12 @@ export class Mover {
   #take({ order, ack, nak }: Delivery): void {
     const { clock, instances } = this.#options;
     const instance = instances().find(({ id }) => id === order.instance);
-    if (!instance) return this.#waiting.has(order.id) ? this.#done({ ...this.#begin(order, ack), startedAt: clock.now() }) : nak();
-    instance.emptied = order.why;
-    this.#drains.set(order.id, this.#begin(order, ack));
+    // Another router may know it; here it may have gone since somebody asked.
+    if (!instance && !this.#waiting.has(order.id)) return nak();
+    if (instance) instance.emptied = order.why;
+    const startedAt = clock.now();
+    this.#drains.set(order.id, { order, ack, startedAt, deadlineAt: startedAt + order.deadlineMs, aborted: {}, moved: 0, recomputed: 0 });
     this.wake();
-  }
-
-  #begin(order: MoveOrder, ack: () => void): Drain {
-    const startedAt = this.#options.clock.now();
-    return { order, ack, startedAt, deadlineAt: startedAt + order.deadlineMs, aborted: {}, moved: 0, recomputed: 0 };
   }
 
   #look(): void {

@@ -11,8 +11,8 @@ export interface MoveQueueLimits {
 export interface MoveQueueBed {
   readonly queue: MoveQueue;
   /** Lets so much time pass for the queue. */
-  advance: (ms: number) => Promise<void>;
-  close(): Promise<void>;
+  readonly advance: (ms: number) => Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 const LIMITS: MoveQueueLimits = { capacity: 3, ackMs: 1_000, maxAttempts: 3 };

@@ -153,7 +153,10 @@ it('both decode instances drained at once: no place to go, and nothing is lost',
     Promise.all(fleet.of('decode').map((engine) => drain(fleet, engine, 500))),
   );
   expect(difference(said, expected)).toBeNull();
-  expect(outcome?.reduce((sum, { moved, left }) => sum + moved + left, 0)).toBe(1);
+  // It may have been on its way to the other one when that was ordered to be drained too; from there it cannot go back.
+  const sum = (name: 'moved' | 'left') => outcome?.reduce((total, one) => total + one[name], 0);
+  expect(sum('left')).toBe(1);
+  expect(sum('moved')).toBeLessThanOrEqual(1);
 });
 
 it('a whole answer is waited for', async () => {

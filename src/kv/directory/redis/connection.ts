@@ -28,6 +28,17 @@ type Client = Redis | Cluster;
 /** Connects at once, and again after every loss, for as long as it is not closed. */
 export function openConnection(settings: Settings, options: ConnectionOptions): Connection {
   const client = settings.kind === 'cluster' ? clusterClient(settings, options) : serverClient(settings, options);
+  let closed = false;
+  // The library gives up for good when sentinels tell of a new primary while it is being asked for.
+  client.on('end', () => {
+    if (closed) return;
+    setTimeout(
+      () => {
+        if (!closed) client.connect().catch(() => undefined);
+      },
+      backoffMs(options.backoff, 0, options.random()),
+    );
+  });
   return {
     onReady: (run) => void client.on('ready', run),
     onLost: (run) => void client.on('close', run),
@@ -41,7 +52,10 @@ export function openConnection(settings: Settings, options: ConnectionOptions): 
       return Promise.all(servers.map(async (server) => `${await server.info('server')}\n${await server.info('replication')}`));
     },
     run: (script, keys, args) => runScript(client, script, [keys.length, ...keys, ...args]),
-    close: () => client.disconnect(),
+    close: () => {
+      closed = true;
+      client.disconnect();
+    },
   };
 }
 

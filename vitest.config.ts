@@ -9,13 +9,17 @@ const tier = testedTier(process.env);
 /** Gets servers that tests talk to, such as Redis, where the machine lacks them. */
 const SERVERS = ['test/servers/setup.ts'];
 
+/** Minutes each, so not for every `npm test`: `npm run test:long`. */
+const LONG = ['test/integration/session-move-faults.test.ts', 'test/integration/soak.test.ts'];
+
 /** Quick suites first: a broken unit is told before any process is started. */
 const PROJECTS = [
   { name: 'unit', include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts', 'test/bench/**/*.test.ts'], timeoutMs: 30_000 },
   { name: 'architecture', include: ['test/architecture/**/*.test.ts'], timeoutMs: 10_000 },
   { name: 'contract', include: ['test/contract/**/*.test.ts'], timeoutMs: 20_000, globalSetup: SERVERS },
   { name: 'simulation', include: ['test/simulation/**/*.test.ts'], timeoutMs: 60_000 },
-  { name: 'integration', include: ['test/integration/**/*.test.ts'], timeoutMs: 120_000, globalSetup: SERVERS },
+  { name: 'integration', include: ['test/integration/**/*.test.ts'], exclude: LONG, timeoutMs: 120_000, globalSetup: SERVERS },
+  ...(process.env['SLUICE_TEST_LONG'] === '1' ? [{ name: 'long', include: LONG, timeoutMs: 120_000, globalSetup: SERVERS }] : []),
   ...(tier === null || tier === 3
     ? []
     : [{ name: 'cluster', include: clusterTests(tier), timeoutMs: 60_000, globalSetup: ['test/cluster/shared.ts'] }]),
@@ -34,10 +38,11 @@ function clusterTests(tier: number): string[] {
 }
 
 /** Their tests start processes that want the whole machine. */
-const ONE_FILE_AT_A_TIME = ['integration', 'cluster', 'node', 'engines'];
+const ONE_FILE_AT_A_TIME = ['integration', 'long', 'cluster', 'node', 'engines'];
 
 /** A project without files would make vitest complain; one whose folder is missing is left out instead. */
 function holdsTests(pattern: string): boolean {
+  if (!pattern.includes('*')) return existsSync(new URL(pattern, import.meta.url));
   const root = fileURLToPath(new URL(pattern.slice(0, pattern.indexOf('/*')), import.meta.url));
   return existsSync(root) && readdirSync(root, { recursive: true, encoding: 'utf8' }).some((name) => name.endsWith('.test.ts'));
 }
@@ -53,6 +58,7 @@ export default defineConfig({
       test: {
         name: project.name,
         include: project.include,
+        ...('exclude' in project ? { exclude: project.exclude } : {}),
         environment: 'node' as const,
         ...('globalSetup' in project ? { globalSetup: project.globalSetup } : {}),
         testTimeout: project.timeoutMs,

@@ -18,6 +18,11 @@ const VERBS = {
   sluice: { dev: false, run: runMain },
   bench: { dev: true, run: (args) => exec([`${ROOT}/test/bench/main.ts`, ...args], { cwd: ROOT }) },
   test: { dev: true, run: (args) => exec([`${ROOT}/node_modules/vitest/vitest.mjs`, 'run', ...args], { cwd: ROOT }) },
+  'test:long': {
+    dev: true,
+    run: (args) =>
+      exec([`${ROOT}/node_modules/vitest/vitest.mjs`, 'run', '--project', 'long', ...args], { cwd: ROOT, env: { SLUICE_TEST_LONG: '1' } }),
+  },
   'test:engines': { dev: true, run: testEngines },
   'test:cluster': { dev: true, run: (args) => exec([`${ROOT}/test/cluster/main.ts`, ...args], { cwd: ROOT }) },
   check: { dev: true, run: () => check() },

@@ -75,7 +75,7 @@ export class Index implements EventListener {
   readonly loads: { readonly instance: string; readonly incarnation: string; readonly load: unknown }[] = [];
 
   constructor(clock: Clock = systemClock) {
-    this.directory = memoryDirectory({ clock, maxBlocks: 200_000 });
+    this.directory = memoryDirectory({ clock, maxBlocks: 1_000_000 });
   }
 
   update(instance: string, update: KvEventEnvelope | KvSnapshot): ApplyOutcome {

@@ -1,6 +1,6 @@
 /**
- * Servers that tests and benches talk to, as programs of this machine: on PATH, else from Debian when this is root on a machine with
- * apt. One that cannot be had is left out, and the reason said.
+ * Servers that tests and benches talk to, as programs of this machine: on PATH or where daemons are, else from Debian when this is root on a
+ * machine with apt. One that cannot be had is left out, and the reason said.
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
@@ -14,10 +14,13 @@ export const SERVER_PROGRAMS = Object.keys(SERVER_PACKAGES) as readonly ServerPr
 const INSTALL_LIMIT_MS = 180_000;
 const INSTALLER: string = 'apt-get';
 
+/** Where packages put daemons, which is not on the PATH of everybody. */
+const FOLDERS_OF_DAEMONS = ['/usr/sbin', '/usr/local/sbin'];
+
 /** Path of the program, or null when this machine has none. */
 export function findServer(program: ServerProgram | 'openssl'): string | null {
   const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
-  return folders.map((folder) => join(folder, program)).find(isExecutable) ?? null;
+  return [...folders, ...FOLDERS_OF_DAEMONS].map((folder) => join(folder, program)).find(isExecutable) ?? null;
 }
 
 /** Path of the program; throws when there is none, which whoever calls has ruled out. */

@@ -89,7 +89,7 @@ describe.each([
       onEvent: (events) => {
         if (events !== 25 || killed) return;
         killed = fleet.of('decode').find((engine) => engine.process.signalCode === null) ?? null;
-        void busiest().then((engine) => fleet.kill(engine));
+        void fleet.busiest().then((engine) => fleet.kill(engine));
       },
     });
     expect(said).toMatchObject({ text: expected.text, done: true, error: null });
@@ -122,12 +122,6 @@ async function occupyDecode(): Promise<() => void> {
   };
 }
 
-/** The decode instance that has a request of the router on it. */
-async function busiest(): Promise<Engine> {
-  const busy = (await fleet.instances()).filter((one) => one.inFlight > 0).map((one) => one.id);
-  return fleet.of('decode').find((engine) => busy.includes(engine.id)) as Engine;
-}
-
 it('both decode instances killed in the middle of a stream: a clear error, and it ends', async () => {
   let asked = false;
   const said = await ask(
@@ -153,7 +147,7 @@ it('decode killed before the first token: another one takes it', async () => {
   await until('the request is on a decode instance', async () =>
     (await fleet.instances()).some((one) => one.id.startsWith('decode') && one.inFlight > 0),
   );
-  await fleet.kill(await busiest());
+  await fleet.kill(await fleet.busiest());
   expect(await asked).toMatchObject({ text: expected.text, done: true, error: null });
   expect((await fleet.record('before-first')).attempts.length).toBeGreaterThanOrEqual(1);
 });

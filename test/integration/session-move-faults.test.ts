@@ -9,7 +9,6 @@ import type { MoveRecord } from '../../src/router/index.ts';
 import { type Engine, Fleet, until } from './fleet.ts';
 import {
   ask,
-  busiest,
   difference,
   disturbed,
   drain,
@@ -183,7 +182,8 @@ it.each(VERBS.map(([verb]) => verb))('the router is killed at "%s": engines keep
       if (events < 20 || acted) return;
       acted = true;
       // It dies while it drains.
-      void busiest(fleet)
+      void fleet
+        .busiest()
         .then((source) => drain(fleet, source, 3_000))
         .catch(() => undefined);
     },

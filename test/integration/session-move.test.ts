@@ -5,20 +5,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { explainRecord, type MoveRecord } from '../../src/router/index.ts';
 import { type Engine, Fleet, MODEL, until } from './fleet.ts';
-import {
-  ask,
-  busiest,
-  difference,
-  disturbed,
-  drain,
-  GREEDY,
-  isGone,
-  nothingHeld,
-  prompt,
-  type Said,
-  SEEDED,
-  undrainAll,
-} from './session-script.ts';
+import { ask, difference, disturbed, drain, GREEDY, isGone, nothingHeld, prompt, type Said, SEEDED, undrainAll } from './session-script.ts';
 
 const fleet = new Fleet({
   roles: ['prefill', 'decode', 'decode', 'mixed'],
@@ -81,7 +68,7 @@ it('moves back and forth: each time with the same tokens', async () => {
   const { said, record } = await disturbed(fleet, { id: 'forth', body, at: 20 }, async (engine) => {
     await drain(fleet, engine);
     await undrainAll(fleet);
-    await drain(fleet, await busiest(fleet));
+    await drain(fleet, await fleet.busiest());
   });
   expect(difference(said, expected)).toBeNull();
   expect(record.moves.map(({ state }) => state)).toEqual(['released', 'released']);
@@ -165,7 +152,7 @@ it('a whole answer is waited for', async () => {
     fetch(`${url}/v1/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
   const asked = whole(fleet.routerUrl);
   await until('it runs', async () => (await fleet.instances()).some(({ id, inFlight }) => id.startsWith('decode') && inFlight > 0));
-  await drain(fleet, await busiest(fleet), 100);
+  await drain(fleet, await fleet.busiest(), 100);
   const answer = (await (await asked).json()) as { choices: { text: string }[] };
   const expected = (await (await whole(alone.url)).json()) as typeof answer;
   expect(answer.choices[0]?.text).toBe(expected.choices[0]?.text);

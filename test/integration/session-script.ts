@@ -68,12 +68,6 @@ function linesOf({ events, done, error }: Said): string[] {
   return [...events.map((event) => JSON.stringify(event).replace(/"cached_tokens":\d+/, '')), `done ${done}, error ${error}`];
 }
 
-/** The decode instance that has a request of the router on it. */
-export async function busiest(fleet: Fleet): Promise<Engine> {
-  const busy = (await fleet.instances()).filter((one) => one.inFlight > 0).map((one) => one.id);
-  return fleet.of('decode').find((engine) => busy.includes(engine.id)) as Engine;
-}
-
 export interface Drained {
   readonly moved: number;
   readonly left: number;
@@ -100,7 +94,7 @@ export async function disturbed<T>(
   const said = await ask(fleet.routerUrl, body, {
     id,
     onEvent: (events) => {
-      if (events >= at) acted ??= busiest(fleet).then(act);
+      if (events >= at) acted ??= fleet.busiest().then(act);
     },
   });
   const outcome = await (acted as Promise<T> | null);

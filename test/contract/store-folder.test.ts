@@ -67,6 +67,20 @@ describe('a folder', () => {
     expect((await smaller.usage()).usedBytes).toBeLessThanOrEqual(1 << 20);
   });
 
+  it('holds so many groups at most, however small they are, and forgets none of those that are there', async () => {
+    const path = newFolder();
+    const store = await openIn(path, { maxGroups: 8 });
+    const chains = Array.from({ length: 24 }, (_, seed) => chainOf(200 + seed, 1));
+    for (const chain of chains) await store.write(chain.blocks);
+    expect(await store.usage()).toMatchObject({ groups: 8 });
+    expect(readdirSync(path)).toHaveLength(8);
+    const matched = await Promise.all(chains.map(({ keys }) => store.match(keys)));
+    expect(matched.join('')).toBe('0'.repeat(16) + '1'.repeat(8));
+    const smaller = await openIn(path, { maxGroups: 4 });
+    await smaller.write(chainOf(300, 1).blocks);
+    expect(readdirSync(path)).toHaveLength(4);
+  });
+
   it('removes what a dead writer left half done, and nothing that is not its own', async () => {
     const path = newFolder();
     const chain = chainOf(5, 4);

@@ -1,6 +1,17 @@
 /** The contract on a folder, and what only a disk does. */
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -22,8 +33,16 @@ function newFolder(): string {
   return folder;
 }
 
+let later = 0;
+/** Time that a test need not wait for. */
+const clock = { ...systemClock, now: () => systemClock.now() + later };
+/** Until a store looks at its folder again, however long that took the last time. */
+const pass = () => {
+  later += 5_000;
+};
+
 async function openIn(path: string, setup: object = {}): Promise<BlockStore> {
-  const store = await openFolderStore({ path, clock: systemClock, ...SETUP, ...setup });
+  const store = await openFolderStore({ path, clock, ...SETUP, ...setup });
   stores.push(store);
   return store;
 }
@@ -33,7 +52,7 @@ storeContract('A folder', async (setup = {}) => {
   return {
     store: await openIn(path, setup),
     other: await openIn(path, setup),
-    seen: () => new Promise((resolve) => setTimeout(resolve, 260)),
+    seen: async () => pass(),
     damage: async (change) => {
       const names = readdirSync(path).filter((name) => name.endsWith('.kv'));
       for (const name of names) writeFileSync(join(path, name), change(readFileSync(join(path, name))));
@@ -65,6 +84,20 @@ describe('a folder', () => {
     await first.write(chainOf(4, 64).blocks);
     const smaller = await openIn(path, { capacityBytes: 1 << 20 });
     expect((await smaller.usage()).usedBytes).toBeLessThanOrEqual(1 << 20);
+  });
+
+  it('is within its capacity with several writers too, but for what they write before they look again', async () => {
+    const path = newFolder();
+    const writers = await Promise.all([1, 2, 3].map(() => openIn(path, { capacityBytes: 1 << 20 })));
+    const size = () => readdirSync(path).reduce((sum, name) => sum + statSync(join(path, name)).size, 0);
+    for (let round = 0; round < 5; round++) {
+      for (const [index, writer] of writers.entries()) {
+        pass();
+        expect(await writer.write(chainOf(400 + 3 * round + index, 4).blocks)).toMatchObject({ written: 4 });
+        expect(size()).toBeLessThanOrEqual(1 << 20);
+      }
+    }
+    expect(size()).toBeGreaterThan(1 << 19);
   });
 
   it('holds so many groups at most, however small they are, and forgets none of those that are there', async () => {
@@ -151,7 +184,7 @@ describe('a disk that is full', () => {
     // With a disk that others filled, and nothing of ours to give way, blocks are dropped.
     for (const name of readdirSync(path)) rmSync(join(path, name));
     fill(join(disk as string, 'rest'));
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    pass();
     expect(await store.write(chainOf(9, 4).blocks)).toMatchObject({ written: 0, dropped: 4 });
     expect(store.condition()).toMatchObject({ reason: 'DiskFull' });
     expect(readdirSync(path)).toEqual([]);

@@ -1,34 +1,46 @@
-/** Keys of blocks that a process knows to be stored. The longest known are forgotten beyond the bound. */
+/**
+ * Keys of blocks that a process knows to be stored. In two generations, so that forgetting costs nothing: a set that loses its oldest one by
+ * one is slow to find the next.
+ */
 const MOST = 1_000_000;
 
 export class KnownKeys {
-  readonly #keys = new Set<string>();
+  readonly #generation: number;
+  #old = new Set<string>();
+  #young = new Set<string>();
+
+  /** @param most the longest known, up to half of them, are forgotten when there would be more */
+  constructor(most = MOST) {
+    this.#generation = Math.ceil(most / 2);
+  }
 
   has(key: string): boolean {
-    return this.#keys.has(key);
+    return this.#young.has(key) || this.#old.has(key);
   }
 
   /** True when it was not known. */
   add(key: string): boolean {
-    if (this.#keys.has(key)) return false;
-    this.#keys.add(key);
-    if (this.#keys.size > MOST) {
-      const [oldest] = this.#keys;
-      if (oldest !== undefined) this.#keys.delete(oldest);
+    if (this.has(key)) return false;
+    if (this.#young.size >= this.#generation) {
+      this.#old = this.#young;
+      this.#young = new Set();
     }
+    this.#young.add(key);
     return true;
   }
 
   /** True when it was known. */
   remove(key: string): boolean {
-    return this.#keys.delete(key);
+    return this.#young.delete(key) || this.#old.delete(key);
   }
 
   keys(limit: number): string[] {
     const keys: string[] = [];
-    for (const key of this.#keys) {
-      if (keys.length >= limit) break;
-      keys.push(key);
+    for (const generation of [this.#old, this.#young]) {
+      for (const key of generation) {
+        if (keys.length >= limit) return keys;
+        keys.push(key);
+      }
     }
     return keys;
   }

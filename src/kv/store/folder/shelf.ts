@@ -9,7 +9,7 @@
  * - Nothing is waited for synchronously.
  */
 import type { Clock } from '../../../shared/index.ts';
-import { GROUP_HEAD_BYTES, indexBytes, readGroupHead, readGroupKeys } from '../group.ts';
+import { indexBytes, readGroupHead, readGroupKeys } from '../group.ts';
 import type { StoreCondition, StoreUsage } from '../port.ts';
 import { type Shelf, type ShelfSave, type ShelfValue, StoreTrouble } from '../shelf.ts';
 import { FolderCatalog, type FolderEntry } from './catalog.ts';
@@ -29,11 +29,15 @@ export interface FolderShelfOptions {
 }
 
 /** So long after a look at the soonest, and after a long look so many times longer than that took: a folder with many files costs. */
-const LOOK_AGAIN_MS = { least: 250, most: 5_000, timesTaken: 20 } as const;
+const LOOK_AGAIN_MS = { least: 25, most: 5_000, timesTaken: 20 } as const;
 /** A folder that changed less than that ago may change again without another time: file systems count in ticks. */
 const TICK_MS = 20;
 /** Names looked at before others get their turn. */
 const AT_ONCE = 256;
+/** Files that are read at one time. */
+const READERS = 8;
+/** Holds the keys of nearly every group; more is read where it does not. */
+const FIRST_BYTES = indexBytes(64);
 /** A file under way for longer belongs to a process that is gone. */
 const LEFT_BEHIND_MS = 600_000;
 const NAME = /^([0-9a-f]{32}-[0-9a-f]{1,4})(\.pin)?\.kv$/;
@@ -200,7 +204,7 @@ export class FolderShelf implements Shelf {
     const before = this.#catalog.ids(Number.POSITIVE_INFINITY);
     const names = await files.list(this.place);
     const there = new Set<string>();
-    const fresh: { entry: FolderEntry; time: number }[] = [];
+    const unknown: FileName[] = [];
     for (const [index, name] of names.entries()) {
       // The rest is looked at when room was made of these.
       if (there.size >= 2 * maxGroups) break;
@@ -211,11 +215,10 @@ export class FolderShelf implements Shelf {
         continue;
       }
       there.add(id);
-      const known = this.#catalog.get(id);
-      if (this.#foreign.has(name) || (known && known.pinned === (pin !== undefined))) continue;
-      const read = await this.#readEntry(name, id, pin !== undefined);
-      if (read) fresh.push(read);
+      const pinned = pin !== undefined;
+      if (!this.#foreign.has(name) && this.#catalog.get(id)?.pinned !== pinned) unknown.push({ name, id, pinned });
     }
+    const fresh = await this.#readEntries(unknown);
     for (const id of before) if (!there.has(id)) this.#catalog.remove(id);
     for (const [index, { entry }] of fresh.toSorted((a, b) => a.time - b.time).entries()) {
       if (index % AT_ONCE === AT_ONCE - 1) await nextTurn();
@@ -226,22 +229,36 @@ export class FolderShelf implements Shelf {
     this.#lookAgainAt = clock.now() + Math.min(LOOK_AGAIN_MS.most, Math.max(LOOK_AGAIN_MS.least, LOOK_AGAIN_MS.timesTaken * tookMs));
   }
 
-  async #readEntry(name: string, id: string, pinned: boolean): Promise<{ entry: FolderEntry; time: number } | null> {
+  async #readEntries(names: readonly FileName[]): Promise<readonly ReadEntry[]> {
+    const entries: ReadEntry[] = [];
+    const left = names.values();
+    const readOn = async () => {
+      for (const name of left) {
+        const entry = await this.#readEntry(name);
+        if (entry) entries.push(entry);
+      }
+    };
+    await Promise.all(Array.from({ length: READERS }, readOn));
+    return entries;
+  }
+
+  async #readEntry({ name, id, pinned }: FileName): Promise<ReadEntry | null> {
     const { files } = this.#options;
     const path = `${this.place}/${name}`;
-    const start = await files.start(path, GROUP_HEAD_BYTES);
+    let start = await files.start(path, FIRST_BYTES);
     if (start === null) return null;
     const head = readGroupHead(start.bytes);
-    // Damaged ones are found when they are read; they count, so that they go one day. Other versions' files stay as they are.
-    const whole = 'why' in head || head.count === 0 ? null : await files.start(path, indexBytes(head.count));
     if ('why' in head && head.version) {
+      // Other versions' files stay as they are.
       this.#foreign.add(name);
       return null;
     }
-    const keys =
-      whole === null || 'why' in head || whole.bytes.length < indexBytes(head.count) ? [] : readGroupKeys(whole.bytes, head.count);
-    const named = keys.length > 0 ? keys : [id.slice(0, 32)];
-    return { entry: { id, keys: named, bytes: start.size, tenant: 'why' in head ? '' : head.tenant, pinned }, time: start.time };
+    const { count, tenant } = 'why' in head ? { count: 0, tenant: '' } : head;
+    if (indexBytes(count) > FIRST_BYTES) start = (await files.start(path, indexBytes(count))) ?? start;
+    // Damaged ones are found when they are read; they count, so that they go one day.
+    const whole = count > 0 && start.bytes.length >= indexBytes(count);
+    const keys = whole ? readGroupKeys(start.bytes, count) : [id.slice(0, 32)];
+    return { entry: { id, keys, bytes: start.size, tenant, pinned }, time: start.time };
   }
 
   async #sweep(name: string): Promise<void> {
@@ -278,6 +295,17 @@ export class FolderShelf implements Shelf {
   #trouble(thrown: unknown): StoreTrouble {
     return thrown instanceof StoreTrouble ? thrown : new StoreTrouble(troubleOf(thrown, this.place), thrown);
   }
+}
+
+interface FileName {
+  readonly name: string;
+  readonly id: string;
+  readonly pinned: boolean;
+}
+
+interface ReadEntry {
+  readonly entry: FolderEntry;
+  readonly time: number;
 }
 
 function nextTurn(): Promise<void> {

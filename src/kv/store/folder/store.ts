@@ -10,8 +10,8 @@ export interface FolderStoreOptions extends GroupedStoreOptions {
   /** Absolute. Made when it is not there. */
   readonly path: string;
   /**
-   * Bytes of all groups at most, 1 MiB or more. With several writers it may be passed by what they write until each looks again: a quarter
-   * of a second, with very many groups up to 5 s.
+   * Bytes of all groups at most, 1 MiB or more. With several writers it may be passed by what they write until each looks again: 25 ms, or
+   * 20 times what looking takes, at most 5 s.
    */
   readonly capacityBytes: number;
   /** Groups at most, each a file of which this process remembers the keys. Default 65,536. */

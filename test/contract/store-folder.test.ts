@@ -20,10 +20,12 @@ import { systemClock } from '../../src/shared/index.ts';
 import { chainOf, SETUP, storeContract, wanted } from './store-contract.ts';
 
 const folders: string[] = [];
+const disks: string[] = [];
 const stores: BlockStore[] = [];
 
 afterAll(async () => {
   await Promise.all(stores.map((store) => store.close()));
+  for (const disk of disks) execFileSync('umount', [disk], { stdio: 'ignore' });
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
@@ -144,6 +146,7 @@ function smallDisk(mebibytes: number): string | null {
   } catch {
     return null; // a container without the right to mount
   }
+  disks.push(folder);
   return folder;
 }
 
@@ -161,9 +164,6 @@ function fill(path: string): void {
 
 describe('a disk that is full', () => {
   const disk = smallDisk(2);
-  afterAll(() => {
-    if (disk !== null) execFileSync('umount', [disk], { stdio: 'ignore' });
-  });
 
   it.skipIf(disk === null)('is a condition, loses nothing that is stored, and is used again when there is room', async () => {
     const path = join(disk as string, 'store');

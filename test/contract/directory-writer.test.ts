@@ -4,7 +4,8 @@ import { redisDirectory } from '../../src/kv/directory/redis/index.ts';
 import { DirectoryWriter, memorySharedDirectory, type SharedDirectory, type WriterOptions } from '../../src/kv/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { findServer } from '../servers/programs.ts';
-import { startRedis, until } from '../servers/redis.ts';
+import { startRedis } from '../servers/redis.ts';
+import { until } from '../servers/server.ts';
 import { life } from './directory-contract.ts';
 import { blocks, ToldEngine } from './events-engine.ts';
 

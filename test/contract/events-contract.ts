@@ -1,7 +1,7 @@
 /** What every event bus does, whatever it is made of. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Delivery, EventBus, QueueTerms, TellerLimits, Telling, Worker } from '../../src/kv/index.ts';
-import { until } from '../servers/redis.ts';
+import { until } from '../servers/server.ts';
 import { life } from './directory-contract.ts';
 import { blocks, Index, ToldEngine } from './events-engine.ts';
 

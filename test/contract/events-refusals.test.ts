@@ -9,7 +9,7 @@ import { freePort } from '../ports.ts';
 import { makeCertificate } from '../servers/certificates.ts';
 import { type NatsServer, startNats } from '../servers/nats.ts';
 import { findServer } from '../servers/programs.ts';
-import { serverFolder, until } from '../servers/redis.ts';
+import { serverFolder, until } from '../servers/server.ts';
 import { life } from './directory-contract.ts';
 import { blocks, Index, ToldEngine } from './events-engine.ts';
 

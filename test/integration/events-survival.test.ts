@@ -8,7 +8,7 @@ import { life } from '../contract/directory-contract.ts';
 import { blocks, Index, ToldEngine } from '../contract/events-engine.ts';
 import { type NatsServer, startNats } from '../servers/nats.ts';
 import { findServer } from '../servers/programs.ts';
-import { until } from '../servers/redis.ts';
+import { until } from '../servers/server.ts';
 
 const AWAY_MS = 3_000;
 const BACK_MS = 30_000;

@@ -120,7 +120,7 @@ describe.skipIf(noNats)('users', () => {
     });
     await bus.queue.add({ id: '1', target: 'a', body: '' });
     await until('the command came', async () => got.length === 1);
-    await worker.stop();
+    worker.stop();
     following.stop();
     telling.stop();
   });

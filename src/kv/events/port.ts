@@ -88,7 +88,7 @@ export type WorkOutcome = 'done' | 'again';
 
 export interface Worker {
   /** Takes no more; what is under way is delivered again elsewhere or later unless it ends. */
-  stop(): Promise<void>;
+  stop(): void;
 }
 
 export interface WorkQueue {

@@ -145,6 +145,16 @@ describe.skipIf(noRedis || findServer('openssl') === null)('TLS', () => {
     await expect(misnamed.ready(5_000)).rejects.toMatchObject(unaccepted);
   });
 
+  it('can be closed while a handshake is under way that will be refused', async () => {
+    const late = await forwardLate(port);
+    const directory = open(`rediss://127.0.0.1:${late.port}`);
+    await late.begun;
+    await directory.close();
+    // An error that nobody hears fails the run.
+    await late.over;
+    late.server.close();
+  });
+
   it('says when only one side speaks it', async () => {
     const tlsToPlain = open(`rediss://127.0.0.1:${plain.port}`, { servers: { tls: { ca } }, connectMs: 500 });
     await expect(tlsToPlain.ready(5_000)).rejects.toMatchObject({ message: expect.stringMatching(/speak (?:it|TLS) on this port/) });
@@ -284,6 +294,45 @@ async function commandCalls(server: RedisServer): Promise<number> {
 }
 
 /** A real server that says it is of another version. */
+interface LateForward {
+  readonly server: Server;
+  readonly port: number;
+  /** The client has begun. */
+  readonly begun: Promise<unknown>;
+  /** It has heard everything. */
+  readonly over: Promise<unknown>;
+}
+
+/** Hands on what the client says when that has ended, and then all that is answered in one piece. */
+async function forwardLate(port: number): Promise<LateForward> {
+  const [begun, over] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const server = createServer({ allowHalfOpen: true }, (client) => {
+    const said: Buffer[] = [];
+    client.on('data', (bytes) => {
+      said.push(bytes);
+      begun.resolve();
+    });
+    client.on('error', () => undefined);
+    client.on('close', () => over.resolve());
+    client.on('end', () => {
+      const answers: Buffer[] = [];
+      const upstream = connect({ port, host: '127.0.0.1', allowHalfOpen: true }, () => upstream.end(Buffer.concat(said)));
+      upstream.on('data', (bytes) => answers.push(bytes));
+      upstream.on('error', () => client.destroy());
+      upstream.on('end', () => client.end(Buffer.concat(answers)));
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  return {
+    server,
+    port: address !== null && typeof address === 'object' ? address.port : 0,
+    begun: begun.promise,
+    over: over.promise,
+  };
+}
+
 async function forwardAs(port: number, version: string): Promise<{ readonly server: Server; readonly port: number }> {
   const server = createServer((client) => {
     const upstream = connect(port, '127.0.0.1');

@@ -69,14 +69,14 @@ export function createAdminApp(parts: RouterParts): Express {
 }
 
 async function drain(parts: RouterParts, request: Request<{ id: string }>): Promise<DrainOutcome> {
-  const { id } = instanceOf(parts, request);
+  const instance = instanceOf(parts, request);
   const given = request.query['timeoutMs'];
   const deadlineMs = given === undefined ? DEFAULT_DRAIN_MS : Number(given);
   if (!(deadlineMs >= 1 && deadlineMs <= MAX_DRAIN_MS)) {
     const message = `timeoutMs must be a number from 1 to ${MAX_DRAIN_MS}; got ${JSON.stringify(given)}`;
     throw new SluiceError('invalid_request', message, { param: 'timeoutMs' });
   }
-  return parts.mover.drain({ id: parts.newId(), instance: id, why: 'sluice kv drain', deadlineMs });
+  return parts.mover.drain({ instance, why: 'sluice kv drain', deadlineMs });
 }
 
 /** @throws SluiceError not_found */

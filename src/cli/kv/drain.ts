@@ -10,7 +10,7 @@ The instance itself runs on: it can be stopped then, or taken back with --undo.
 Usage: sluice kv drain <instance> [--timeout SECONDS] [--undo] [--name NAME | --router URL] [--json]
 
   --timeout SECONDS how long to try, 1 to 3600 (default 60); what could not be moved by then stays and goes on
-  --undo            new requests may be placed there again
+  --undo            new requests may be placed there again; a drain that is under way ends
 ${TARGET_HELP}
   --json            as JSON
 

@@ -3,7 +3,6 @@
  * ordered to be drained (`sluice kv drain`). Level-triggered: it looks again until nothing is left, so that what could not move yet moves
  * later.
  */
-import type { MoveDelivery, MoveOrder, MoveQueue } from '../../../kv/index.ts';
 import { type Cancel, type Clock, SluiceError } from '../../../shared/index.ts';
 import type { Instance } from '../../instances/instance.ts';
 import type { MoveRecord } from '../../record/index.ts';
@@ -11,9 +10,17 @@ import type { Flight } from '../flight.ts';
 
 export interface MoverOptions {
   readonly clock: Clock;
-  readonly queue: MoveQueue;
   readonly instances: () => readonly Instance[];
-  readonly flights: () => Iterable<Flight>;
+  readonly flights: () => Iterable<Pick<Flight, 'decodeInstance' | 'moveSource' | 'move'>>;
+}
+
+/** Move every stream that an instance decodes to others. */
+export interface DrainOrder {
+  readonly instance: Instance;
+  /** As people are told. */
+  readonly why: string;
+  /** Milliseconds from now by which it is to be done. */
+  readonly deadlineMs: number;
 }
 
 export interface DrainOutcome {
@@ -29,10 +36,12 @@ export interface DrainOutcome {
 }
 
 interface Drain {
-  readonly order: MoveOrder;
+  /** The very one: another that comes under its id later is not meant. */
+  readonly instance: Instance;
   readonly startedAt: number;
   readonly deadlineAt: number;
-  readonly ack: () => void;
+  readonly resolve: (outcome: DrainOutcome) => void;
+  readonly reject: (error: SluiceError) => void;
   readonly aborted: Record<string, number>;
   moved: number;
   recomputed: number;
@@ -41,18 +50,16 @@ interface Drain {
 const LOOK_MS = 50;
 /** Streams of one instance that move at one time: each takes of what the others decode with. */
 const MOVES_AT_ONCE = 4;
+const MAX_DRAINS = 1024;
 
 export class Mover {
   readonly #options: MoverOptions;
-  readonly #drains = new Map<string, Drain>();
-  readonly #waiting = new Map<string, (outcome: DrainOutcome) => void>();
-  readonly #stopConsuming: Cancel;
+  readonly #drains = new Set<Drain>();
   #cancelTimer: Cancel | null = null;
   #closed = false;
 
   constructor(options: MoverOptions) {
     this.#options = options;
-    this.#stopConsuming = options.queue.consume((delivery) => this.#take(delivery));
   }
 
   /** An instance began to drain. */
@@ -60,19 +67,26 @@ export class Mover {
     if (this.#cancelTimer === null && !this.#closed) this.#look();
   }
 
-  /** Orders it and waits for the end: nothing left, or the deadline. @throws SluiceError queue_full */
-  async drain(order: MoveOrder): Promise<DrainOutcome> {
-    const done = new Promise<DrainOutcome>((resolve) => this.#waiting.set(order.id, resolve));
-    const outcome = await this.#options.queue.submit(order);
-    if (outcome === 'queued') return done;
-    this.#waiting.delete(order.id);
-    const why = outcome === 'full' ? 'too many instances are being drained' : `order ${order.id} was given already`;
-    throw new SluiceError('queue_full', why, { retryAfterSeconds: 1 });
+  /**
+   * Places nothing new there and moves what is there, until nothing is left, the time is over, the order is taken back or the instance is
+   * gone. @throws SluiceError queue_full, unavailable when the router ends meanwhile
+   */
+  async drain({ instance, why, deadlineMs }: DrainOrder): Promise<DrainOutcome> {
+    if (this.#closed) throw ending();
+    if (this.#drains.size >= MAX_DRAINS)
+      throw new SluiceError('queue_full', `${MAX_DRAINS} orders to drain are under way already`, { retryAfterSeconds: 1 });
+    instance.emptied = why;
+    const startedAt = this.#options.clock.now();
+    return new Promise((resolve, reject) => {
+      const deadlineAt = startedAt + deadlineMs;
+      this.#drains.add({ instance, startedAt, deadlineAt, resolve, reject, aborted: {}, moved: 0, recomputed: 0 });
+      this.wake();
+    });
   }
 
   moveOver({ from, way, state, reason }: MoveRecord): void {
-    for (const drain of this.#drains.values()) {
-      if (drain.order.instance !== from) continue;
+    for (const drain of this.#drains) {
+      if (drain.instance.id !== from) continue;
       if (way === 'recompute') drain.recomputed += 1;
       else if (state === 'released') drain.moved += 1;
       else drain.aborted[reason ?? 'cancelled'] = (drain.aborted[reason ?? 'cancelled'] ?? 0) + 1;
@@ -81,19 +95,9 @@ export class Mover {
 
   close(): void {
     this.#closed = true;
-    this.#stopConsuming();
     this.#cancelTimer?.();
-  }
-
-  #take({ order, ack, nak }: MoveDelivery): void {
-    const { clock, instances } = this.#options;
-    const instance = instances().find(({ id }) => id === order.instance);
-    // Another router may know it; here it may have gone since somebody asked.
-    if (!instance && !this.#waiting.has(order.id)) return nak();
-    if (instance) instance.emptied = order.why;
-    const startedAt = clock.now();
-    this.#drains.set(order.id, { order, ack, startedAt, deadlineAt: startedAt + order.deadlineMs, aborted: {}, moved: 0, recomputed: 0 });
-    this.wake();
+    for (const { reject } of this.#drains) reject(ending());
+    this.#drains.clear();
   }
 
   #look(): void {
@@ -123,21 +127,19 @@ export class Mover {
 
   #settle(): void {
     const now = this.#options.clock.now();
-    for (const drain of this.#drains.values()) if (this.#left(drain) === 0 || now >= drain.deadlineAt) this.#done(drain);
+    const present = new Set(this.#options.instances());
+    for (const drain of this.#drains) {
+      const { instance, startedAt, deadlineAt, moved, recomputed, aborted } = drain;
+      const { id, inFlight, emptied } = instance;
+      if (inFlight > 0 && now < deadlineAt && emptied !== null && present.has(instance)) continue;
+      this.#drains.delete(drain);
+      drain.resolve({ instance: id, moved, recomputed, aborted, left: inFlight, ms: now - startedAt });
+    }
   }
+}
 
-  #left({ order }: Drain): number {
-    return this.#options.instances().find(({ id }) => id === order.instance)?.inFlight ?? 0;
-  }
-
-  #done(drain: Drain): void {
-    const { order, startedAt, moved, recomputed, aborted, ack } = drain;
-    this.#drains.delete(order.id);
-    ack();
-    const ms = this.#options.clock.now() - startedAt;
-    this.#waiting.get(order.id)?.({ instance: order.instance, moved, recomputed, aborted, left: this.#left(drain), ms });
-    this.#waiting.delete(order.id);
-  }
+function ending(): SluiceError {
+  return new SluiceError('unavailable', 'the router is shutting down, and moves nothing any more');
 }
 
 function whyEmptied({ emptied, draining, load }: Instance): string | null {

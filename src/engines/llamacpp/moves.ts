@@ -101,6 +101,7 @@ export class Moves {
       start: (target) => {
         sequence.held = false;
         sequence.filling = false;
+        sequence.onCaughtUp();
         sequence.startedAt = now();
         sink.goTo(target);
         scheduler.wake();

@@ -89,7 +89,7 @@ export class Mover {
       if (drain.instance.id !== from) continue;
       if (way === 'recompute') drain.recomputed += 1;
       else if (state === 'released') drain.moved += 1;
-      else drain.aborted[reason ?? 'cancelled'] = (drain.aborted[reason ?? 'cancelled'] ?? 0) + 1;
+      else if (reason !== null) drain.aborted[reason] = (drain.aborted[reason] ?? 0) + 1;
     }
   }
 

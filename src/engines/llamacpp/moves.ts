@@ -130,7 +130,14 @@ export class Moves {
     sequence.follow(tokens);
     sequence.filling = false;
     if (sequence.parked) return;
-    const caughtUp = new Promise<void>((resolve) => (sequence.onCaughtUp = resolve));
+    const { onCaughtUp } = sequence;
+    const caughtUp = new Promise<void>((resolve) => {
+      sequence.onCaughtUp = () => {
+        sequence.onCaughtUp = () => undefined;
+        onCaughtUp(); // of one that came before it and has not been answered
+        resolve();
+      };
+    });
     scheduler.wake();
     await Promise.race([caughtUp, sink.failed]);
   }

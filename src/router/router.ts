@@ -14,6 +14,7 @@ import type { DispatchContext } from './dispatch/context.ts';
 import { Watchman } from './dispatch/deadlines.ts';
 import { MOVE_LIMITS, Mover } from './dispatch/moves/index.ts';
 import { Forwarder } from './forward.ts';
+import { tellEmptied } from './instances/ask.ts';
 import { Registry } from './instances/registry.ts';
 import { DirectoryHints } from './kv/hints.ts';
 import { NO_KV, type RouterKv } from './kv/port.ts';
@@ -175,7 +176,12 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
       underWay.end();
     },
   };
-  mover = new Mover({ clock, instances: () => registry.instances, flights: () => context.watchman.all });
+  mover = new Mover({
+    clock,
+    instances: () => registry.instances,
+    flights: () => context.watchman.all,
+    empty: (instance) => tellEmptied(instance, true, clock),
+  });
   const prober = new Prober({ context, clock, model: () => registry.model, newId, onReady, unproven: () => registry.unproven });
   const parts: RouterParts = {
     config,

@@ -56,7 +56,7 @@ export class Relocation implements MovedFlight {
     const { moves } = ledger.record;
     if (this.#move || speech === null || context.clock.now() < this.#notBefore || moves.length >= MAX_MOVES) return false;
     const way = speech.moving === null ? 'recompute' : 'blocks';
-    if (way === 'recompute' && (source.emptied === null || stream.whyNotResumed() !== null)) return false;
+    if (way === 'recompute' && (!source.emptied || stream.whyNotResumed() !== null)) return false;
     if (speech.whyNotResumed() !== null) return false;
     const choice = booking.target(source);
     if (choice === null || !isWell(choice.decode, context.clock.now())) return this.#later();

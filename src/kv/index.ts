@@ -57,7 +57,6 @@ export { MigrationExecutor, type MigrationLimits } from './migration/executor.ts
 export { type HolderCommand, type Holding, learn, NOTHING, obey } from './migration/holder.ts';
 export type { AbortReason, MigrationCommand, MigrationMessage, MigrationState, Transition } from './migration/machine.ts';
 export { type Offer, planOnboard } from './policy/choice.ts';
-export { copiesBetween, GroupAllocator } from './policy/groups.ts';
 export { LinkMeter, type LinkPrice, moveMs } from './policy/link.ts';
 export { openFolderStore } from './store/folder/store.ts';
 export type { BlockStore, StoreChange, StoreCondition, StoreVerdict } from './store/port.ts';

@@ -61,6 +61,21 @@ describe('what a change would do', () => {
     expect(parts({ router }, 'processes')['router']?.[2]).toMatch(/^spec\.router\.port /);
   });
 
+  it('names what instances and routers are told of the servers of the KV tier', () => {
+    const redis = { urls: ['redis://a'], budget: '5ms', credentials: { secret: 's' } };
+    const part = (kv: object) => {
+      const was = deployment({ kv: { redis } });
+      return changesOf(was, deployment({ kv }), 'pods').parts.map(({ because }) => because.join(' '));
+    };
+    const all = (because: string) => [because, because, because];
+    expect(part({ redis })).toEqual(all(''));
+    expect(part({ redis: { ...redis, budget: '9ms' } })).toEqual(all('spec.kv.redis.budget'));
+    expect(part({ redis: { ...redis, credentials: { secret: 't' } } })).toEqual(all('spec.kv.redis.credentials.secret'));
+    expect(part({ redis, nats: { urls: ['nats://a'] } })).toEqual(all('spec.kv.nats'));
+    const store = { directory: { path: '/kv' } };
+    expect(part({ redis, store })).toEqual(['spec.kv.store', 'spec.kv.store', '']);
+  });
+
   it('says when old and new cannot exchange KV', () => {
     expect(changesOf(deployment(), deployment({ kv: { blockTokens: 32 } }), 'pods').newFamily).toBe(true);
     expect(changesOf(deployment(), deployment({ kv: { lease: '20s' } }), 'pods').newFamily).toBe(false);

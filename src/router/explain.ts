@@ -10,7 +10,6 @@ const GIVEN_UP: Readonly<Record<AbortReason, string>> = {
   silent: 'an instance did not answer in time',
   lost: 'an instance was lost',
   ended: 'the request was over before',
-  cancelled: 'it was called off',
 };
 /** Less than this is shown as no difference. */
 const EVEN_MS = 0.005;

@@ -33,7 +33,7 @@ export class RouterMetrics {
   readonly #queued: Observer;
   readonly #pause: Observer;
   readonly #transitions: Record<MigrationState, number> = { requested: 0, reserved: 0, copying: 0, committed: 0, released: 0, aborted: 0 };
-  readonly #aborted: Record<AbortReason, number> = { full: 0, refused: 0, silent: 0, lost: 0, ended: 0, cancelled: 0 };
+  readonly #aborted: Record<AbortReason, number> = { full: 0, refused: 0, silent: 0, lost: 0, ended: 0 };
   #movedBlocks = 0;
   #movedBytes = 0;
   #recomputed = 0;
@@ -147,8 +147,8 @@ export class RouterMetrics {
     if (record.tpotMs !== null) this.#tpot.observe(record.tpotMs / 1000);
   }
 
-  moveWent({ metric }: Transition): void {
-    if (metric) this.#transitions[metric.state] += 1;
+  moveWent({ next }: Transition): void {
+    this.#transitions[next.state] += 1;
   }
 
   /** A move is over. */

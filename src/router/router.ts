@@ -2,7 +2,7 @@
 import type { Server } from 'node:http';
 import { type AddressInfo, Server as NetServer } from 'node:net';
 import type { Tokenizer, TokenizerSource } from '../engines/index.ts';
-import { memoryDirectory, memoryMoveQueue } from '../kv/index.ts';
+import { memoryDirectory } from '../kv/index.ts';
 import { type Clock, createServer, sleep } from '../shared/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { createAdminApp } from './admin.ts';
@@ -14,6 +14,7 @@ import type { DispatchContext } from './dispatch/context.ts';
 import { Watchman } from './dispatch/deadlines.ts';
 import { MOVE_LIMITS, Mover } from './dispatch/moves/index.ts';
 import { Forwarder } from './forward.ts';
+import { tellEmptied } from './instances/ask.ts';
 import { Registry } from './instances/registry.ts';
 import { DirectoryHints } from './kv/hints.ts';
 import { NO_KV, type RouterKv } from './kv/port.ts';
@@ -60,8 +61,6 @@ const HEADERS_TIMEOUT_MS = 20_000;
 const BODY_TIMEOUT_MS = 120_000;
 /** How long connections that clients hold stay open at least: each is told with its next answer to come back on another. */
 const LEAVE_MS = 1_000;
-/** Longest time for one order to drain an instance. */
-const MAX_DRAIN_MS = 3_600_000;
 /** How long the end of a router waits for its last probe. */
 const PROBE_END_MS = 2_000;
 
@@ -87,11 +86,11 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
         const leaveMs = Math.min(graceMs, LEAVE_MS);
         await Promise.race([leftByAll(publicServer), sleep(clock, leaveMs)]);
         await onIdle(graceMs - leaveMs);
+        parts.mover.close();
         publicServer.closeIdleConnections();
         for (const flight of parts.context.watchman.all) if (!flight.record.synthetic) flight.abandon();
         await probed;
         for (const flight of parts.context.watchman.all) flight.abandon();
-        parts.mover.close();
         closeSources(parts);
         parts.forwarder.close();
         await Promise.all([closed(publicServer), closed(adminServer)]);
@@ -180,9 +179,9 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
   };
   mover = new Mover({
     clock,
-    queue: memoryMoveQueue({ clock, ackMs: MAX_DRAIN_MS, maxAttempts: 1 }),
     instances: () => registry.instances,
     flights: () => context.watchman.all,
+    empty: (instance) => tellEmptied(instance, true, clock),
   });
   const prober = new Prober({ context, clock, model: () => registry.model, newId, onReady, unproven: () => registry.unproven });
   const parts: RouterParts = {

@@ -66,6 +66,7 @@ export const COMMANDS_RUN: Readonly<Record<string, RunBy>> = {
   'npm start -- --once': by('.ci/run', 'npm start -- --once'),
   'npm start -- --once --json': by('.ci/run', 'npm start --silent -- --once --json'),
   'npx sluice kv drain decode-0': by('test/integration/up-moves.test.ts', "['kv', 'drain', instance ?? '']"),
+  'sluice kv drain POD --router URL': by('test/integration/session-move-routers.test.ts', "['kv', 'drain', first.id, '--router'"),
   'sluice kv drain': by('test/integration/up-moves.test.ts', "['kv', 'drain', instance ?? '']"),
   'npm test': by('.ci/run', 'npm test'),
   'npm run test:cluster': by('.ci/run', 'npm run --silent test:cluster'),

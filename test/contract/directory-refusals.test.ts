@@ -7,7 +7,8 @@ import { makeCertificate } from '../servers/certificates.ts';
 import { disguise, redisOf } from '../servers/disguise.ts';
 import { startNats } from '../servers/nats.ts';
 import { findServer } from '../servers/programs.ts';
-import { type RedisServer, serverFolder, startRedis, startRedisNode, until } from '../servers/redis.ts';
+import { type RedisServer, startRedis, startRedisNode } from '../servers/redis.ts';
+import { serverFolder, until } from '../servers/server.ts';
 import { chain, LONG_MS, life } from './directory-contract.ts';
 
 const noRedis = findServer('redis-server') === null;

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type RedisDirectory, type RedisServers, redisDirectory } from '../../src/kv/directory/redis/index.ts';
 import { makeCertificate } from '../servers/certificates.ts';
 import { findServer } from '../servers/programs.ts';
-import { serverFolder } from '../servers/redis.ts';
+import { serverFolder } from '../servers/server.ts';
 
 /** A record of TLS that nobody expects: the alert `decode_error`. */
 const ALERT = Buffer.from([0x15, 3, 3, 0, 2, 2, 50]);

@@ -10,7 +10,7 @@ import { makeCertificate } from '../servers/certificates.ts';
 import { disguise, natsOf } from '../servers/disguise.ts';
 import { type NatsServer, startNats } from '../servers/nats.ts';
 import { findServer } from '../servers/programs.ts';
-import { serverFolder, until } from '../servers/redis.ts';
+import { serverFolder, until } from '../servers/server.ts';
 import { life } from './directory-contract.ts';
 import { blocks, Index, ToldEngine } from './events-engine.ts';
 
@@ -121,7 +121,7 @@ describe.skipIf(noNats)('users', () => {
     });
     await bus.queue.add({ id: '1', target: 'a', body: '' });
     await until('the command came', async () => got.length === 1);
-    await worker.stop();
+    worker.stop();
     following.stop();
     telling.stop();
   });

@@ -11,7 +11,8 @@ import { freePort } from '../ports.ts';
 import { makeCertificate } from '../servers/certificates.ts';
 import { disguise, redisOf } from '../servers/disguise.ts';
 import { findServer } from '../servers/programs.ts';
-import { type RedisServer, serverFolder, startRedis, startRedisNode } from '../servers/redis.ts';
+import { type RedisServer, startRedis, startRedisNode } from '../servers/redis.ts';
+import { serverFolder } from '../servers/server.ts';
 import { chainOf, SETUP, wanted } from './store-contract.ts';
 
 const noRedis = findServer('redis-server') === null;

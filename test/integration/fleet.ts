@@ -189,8 +189,8 @@ export class Fleet implements RouterSeat {
   }
 
   /** What an engine says of its load right now. */
-  async load(engine: Engine): Promise<EngineLoad> {
-    const response = await fetch(`${engine.url}/sluice/events`);
+  async load({ url }: Pick<Engine, 'url'>): Promise<EngineLoad> {
+    const response = await fetch(`${url}/sluice/events`);
     let text = '';
     for await (const chunk of response.body ?? []) {
       text += Buffer.from(chunk).toString('utf8');

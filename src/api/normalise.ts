@@ -37,13 +37,23 @@ export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymen
         hbmBytes: bytes(spec.kv.hbm.capacity),
         hostBytes: bytes(spec.kv.host.capacity),
         leaseMs: ms(spec.kv.lease),
-        store: spec.kv.store ? store(spec.kv.store) : null,
-        redis: spec.kv.redis ? redis(spec.kv.redis) : null,
-        nats: spec.kv.nats ? nats(spec.kv.nats) : null,
+        tier: spec.kv.tierRef?.name ?? null,
+        ...kvServers(spec.kv),
       },
       router: router(spec.router),
       rollout: { paused: spec.rollout.paused },
     },
+  };
+}
+
+type Servers = Pick<Spec['kv'], 'store' | 'redis' | 'nats'>;
+
+/** Of a deployment, or of a KVTier. */
+export function kvServers(given: Servers): Pick<ServingDeployment['spec']['kv'], 'store' | 'redis' | 'nats'> {
+  return {
+    store: given.store ? store(given.store) : null,
+    redis: given.redis ? redis(given.redis) : null,
+    nats: given.nats ? nats(given.nats) : null,
   };
 }
 

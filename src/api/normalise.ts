@@ -130,7 +130,8 @@ function percentiles({ p50, p95, p99 }: Targets): Percentiles {
   return { p50: target(p50), p95: target(p95), p99: target(p99) };
 }
 
-function router({ host, port, replicas, service, limits, deadlines, models, saltHeader }: Spec['router']): RouterSettings {
+function router(given: Spec['router']): RouterSettings {
+  const { host, port, replicas, service, limits, deadlines, models, saltHeader, tracing } = given;
   return {
     host,
     port,
@@ -151,6 +152,7 @@ function router({ host, port, replicas, service, limits, deadlines, models, salt
     },
     models: models ?? [],
     saltHeader: saltHeader?.toLowerCase() ?? null,
+    ...(tracing ? { tracing } : {}),
   };
 }
 

@@ -225,4 +225,11 @@ export interface RouterSettings {
   readonly models: readonly { readonly name: string; readonly url: string }[];
   /** Request header whose value salts the KV key chain, lower case; null = all clients share KV. */
   readonly saltHeader: string | null;
+  /** Absent = no traces: what routers are started with stays what it was without them. */
+  readonly tracing?: {
+    /** OTLP/HTTP: `http://host:port`. */
+    readonly endpoint: string;
+    /** 0 to 1. */
+    readonly sampleRatio: number;
+  };
 }

@@ -48,7 +48,7 @@ export const FACES: readonly RegExp[] = [
   /^[a-z]+\/index\.ts$/,
   /^engines\/[a-z]+\/index\.ts$/,
   /^api\/facts\/index\.ts$/,
-  /^telemetry\/metrics\/index\.ts$/,
+  /^telemetry\/(?:metrics|traces)\/index\.ts$/,
   /^platform\/kubernetes\/index\.ts$/,
   /^controller\/operator\/index\.ts$/,
   /^kv\/directory\/redis\/index\.ts$/,
@@ -88,6 +88,8 @@ export const DECIDING: readonly RegExp[] = [
   /^router\/dispatch\/patience\.ts$/,
   /^router\/edge\/trace\.ts$/,
   /^router\/placement\/.*\.ts$/,
+  /^router\/traces\/.*\.ts$/,
+  /^telemetry\/traces\/(otlp|span)\.ts$/,
 ];
 
 export const MAX_LINES = 400;

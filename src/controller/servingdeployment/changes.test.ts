@@ -59,6 +59,8 @@ describe('what a change would do', () => {
     const router = { port: 8_000, limits: { queue: 9 }, deadlines: { idle: '20s' } };
     expect(parts({ router })).toEqual({ ...NOTHING, router: [1, 1, 'spec.router.limits.queue spec.router.deadlines.idle'] });
     expect(parts({ router }, 'processes')['router']?.[2]).toMatch(/^spec\.router\.port /);
+    const tracing = { endpoint: 'http://otel-collector:4318' };
+    expect(parts({ router: { tracing } })).toEqual({ ...NOTHING, router: [1, 1, 'spec.router.tracing'] });
   });
 
   it('names what instances and routers are told of the servers of the KV tier', () => {

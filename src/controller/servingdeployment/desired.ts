@@ -54,7 +54,8 @@ export const ROLES: readonly Role[] = ['prefill', 'decode', 'mixed'];
 export function desiredOf(deployment: ServingDeployment, target: Target = { kind: 'processes' }): Desired {
   const { metadata, spec } = deployment;
   // How many routers there are and what stands in front of them is no business of a router.
-  const { host, port, replicas: wanted, service: _service, ...config } = spec.router;
+  const { host, port, replicas: wanted, service: _service, tracing, ...settings } = spec.router;
+  const config = tracing ? { ...settings, tracing: { ...tracing, ...serviceOf(deployment) } } : settings;
   const { type, dtype } = spec.engine;
   const servers = kvServersOf(deployment, target.kind);
   const kv = servers === null ? {} : { kv: servers };
@@ -87,6 +88,11 @@ export function desiredOf(deployment: ServingDeployment, target: Target = { kind
     tier: spec.kv.tier,
     drainTimeoutMs: spec.router.deadlines.totalMs,
   };
+}
+
+/** What the routers of a deployment are called in traces: as their pods, all of them one service. */
+function serviceOf({ metadata: { name, namespace } }: ServingDeployment) {
+  return { serviceName: `${name}-router`, serviceNamespace: namespace };
 }
 
 /** Hash of all that instances and routers are started with. */

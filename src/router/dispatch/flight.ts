@@ -60,7 +60,7 @@ export class Flight implements Applicant, Watched, MovedStream {
     this.#ledger = new Ledger(request, clock, options);
     this.#vigil = new Vigil(this.#ledger.receivedAt + deadlines.totalMs);
     this.#line = new Line(context.held);
-    const subject = subjectOf(context, request, { ...options, startedAt: this.record.startedAt });
+    const subject = subjectOf(context, request, options, this.record);
     this.#booking = new Booking(context, subject, options.probe);
     this.#relocation = new Relocation({ context, booking: this.#booking, ledger: this.#ledger, stream: this });
   }

@@ -5,7 +5,6 @@ import { type RedisDirectory, type RedisDirectoryOptions, redisDirectory } from 
 import { freePort } from '../ports.ts';
 import { makeCertificate } from '../servers/certificates.ts';
 import { disguise, redisOf } from '../servers/disguise.ts';
-import { forwardLate } from '../servers/lateforward.ts';
 import { startNats } from '../servers/nats.ts';
 import { findServer } from '../servers/programs.ts';
 import { type RedisServer, startRedis, startRedisNode } from '../servers/redis.ts';
@@ -144,16 +143,6 @@ describe.skipIf(noRedis || findServer('openssl') === null)('TLS', () => {
     await expect(open(`rediss://127.0.0.1:${port}`, { servers: { tls: { ca: strange } } }).ready(5_000)).rejects.toMatchObject(unaccepted);
     const misnamed = open(`rediss://127.0.0.1:${port}`, { servers: { tls: { ca, servername: 'elsewhere.example' } } });
     await expect(misnamed.ready(5_000)).rejects.toMatchObject(unaccepted);
-  });
-
-  it('can be closed while a handshake is under way that will be refused', async () => {
-    const late = await forwardLate(port);
-    const directory = open(`rediss://127.0.0.1:${late.port}`);
-    await late.begun;
-    await directory.close();
-    // An error that nobody hears fails the run.
-    await late.over;
-    late.server.close();
   });
 
   it('says when only one side speaks it', async () => {

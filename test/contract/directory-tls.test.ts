@@ -6,6 +6,7 @@ import { TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type RedisDirectory, type RedisServers, redisDirectory } from '../../src/kv/directory/redis/index.ts';
 import { makeCertificate } from '../servers/certificates.ts';
+import { forwardLate } from '../servers/lateforward.ts';
 import { findServer } from '../servers/programs.ts';
 import { serverFolder } from '../servers/server.ts';
 
@@ -62,6 +63,16 @@ describe.skipIf(findServer('openssl') === null)('a server that talks on after it
       // It connects anew meanwhile, and is refused again.
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+    expect(uncaught).toEqual([]);
+  });
+
+  it('breaks off to a client that closes meanwhile', async () => {
+    const late = await forwardLate(port);
+    directory = redisDirectory({ servers: { urls: [`rediss://127.0.0.1:${late.port}`] }, space: 'tls', budgetMs: 200 });
+    await late.begun;
+    await directory.close();
+    await late.over;
+    late.server.close();
     expect(uncaught).toEqual([]);
   });
 });

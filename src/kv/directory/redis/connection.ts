@@ -57,9 +57,6 @@ export function openConnection(settings: Settings, options: ConnectionOptions): 
     run: (script, keys, args) => runScript(client, script, [keys.length, ...keys, ...args]),
     close: () => {
       closed = true;
-      // A handshake that is under way may fail twice, by the certificate and by the server, to which it breaks off; the library hears the first.
-      const servers: readonly { readonly stream?: Redis['stream'] }[] = client instanceof Cluster ? client.nodes() : [client];
-      for (const { stream } of servers) stream?.on('error', () => undefined);
       client.disconnect();
     },
   };

@@ -2,7 +2,7 @@
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { errorBody, SluiceError, toSluiceError } from '../shared/index.ts';
 import type { DrainOutcome } from './dispatch/moves/index.ts';
-import type { Instance } from './instances/instance.ts';
+import { tellEmptied } from './instances/ask.ts';
 import { readPublishedList } from './instances/published.ts';
 import { kvBlocks, kvVerify, kvView, kvWhere } from './kv/view.ts';
 import type { RouterParts } from './parts.ts';
@@ -25,8 +25,8 @@ export function createAdminApp(parts: RouterParts): Express {
   });
   app.get('/admin/instances', (_, response) => void response.json(instances(parts)));
   app.post('/admin/instances/:id/drain', async (request, response) => void response.json(await drain(parts, request)));
-  app.post('/admin/instances/:id/undrain', (request, response) => {
-    instanceOf(parts, request).emptied = null;
+  app.post('/admin/instances/:id/undrain', async (request, response) => {
+    await tellEmptied(registry.instance(request.params.id), false, context.clock);
     response.json(instances(parts));
   });
   app.get('/admin/requests/:id', (request, response) => {
@@ -39,15 +39,13 @@ export function createAdminApp(parts: RouterParts): Express {
     response.json(record);
   });
   app.get('/admin/requests', (request, response) => {
-    const limit = Math.min(MAX_LATEST, Math.max(1, Number(request.query['limit'] ?? 20) || 20));
-    response.json({ requests: records.latest(limit) });
+    response.json({ requests: records.latest(limitOf(request, 20, MAX_LATEST)) });
   });
   app.get('/admin/top', (_, response) => void response.json(topView(parts)));
   app.get('/admin/kv', (_, response) => void response.json(kvView(parts)));
   app.get('/admin/kv/where/:id', async (request, response) => void response.json(await kvWhere(parts, request.params.id)));
   app.get('/admin/kv/blocks/:instance', async (request, response) => {
-    const limit = Math.min(MAX_KEYS, Math.max(1, Math.floor(Number(request.query['limit'] ?? 100)) || 100));
-    response.json(await kvBlocks(parts, request.params.instance, limit));
+    response.json(await kvBlocks(parts, request.params.instance, limitOf(request, 100, MAX_KEYS)));
   });
   app.post('/admin/kv/verify', async (request, response) => {
     const { instance } = request.query;
@@ -69,22 +67,23 @@ export function createAdminApp(parts: RouterParts): Express {
 }
 
 async function drain(parts: RouterParts, request: Request<{ id: string }>): Promise<DrainOutcome> {
-  const { id } = instanceOf(parts, request);
+  const instance = parts.registry.instance(request.params.id);
   const given = request.query['timeoutMs'];
   const deadlineMs = given === undefined ? DEFAULT_DRAIN_MS : Number(given);
   if (!(deadlineMs >= 1 && deadlineMs <= MAX_DRAIN_MS)) {
     const message = `timeoutMs must be a number from 1 to ${MAX_DRAIN_MS}; got ${JSON.stringify(given)}`;
     throw new SluiceError('invalid_request', message, { param: 'timeoutMs' });
   }
-  return parts.mover.drain({ id: parts.newId(), instance: id, why: 'sluice kv drain', deadlineMs });
+  return parts.mover.drain(instance, deadlineMs);
 }
 
-/** @throws SluiceError not_found */
-function instanceOf({ registry }: RouterParts, { params }: Request<{ id: string }>): Instance {
-  const found = registry.instances.find(({ id }) => id === params.id);
-  if (found) return found;
-  const known = registry.instances.map(({ id }) => id).join(', ');
-  throw new SluiceError('not_found', `no instance ${params.id.slice(0, 128)}: the router knows ${known === '' ? 'none' : known}`);
+/** How many of something are asked for. @throws SluiceError invalid_request */
+function limitOf({ query }: Pick<Request, 'query'>, usual: number, most: number): number {
+  const { limit: given = String(usual) } = query;
+  const limit = typeof given === 'string' ? Number(given) : Number.NaN;
+  if (Number.isInteger(limit) && limit >= 1 && limit <= most) return limit;
+  const message = `limit must be a whole number from 1 to ${most}; got ${JSON.stringify(given).slice(0, 128)}`;
+  throw new SluiceError('invalid_request', message, { param: 'limit' });
 }
 
 /** What express.json says of a body that it cannot read. */

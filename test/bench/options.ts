@@ -15,10 +15,11 @@ export const BENCHES = [
   'transfer',
   'chat',
   'migration',
+  'switch',
 ] as const;
 export type BenchName = (typeof BENCHES)[number];
 
-export const BASELINES = ['nginx', 'vllmRouter', 'smg'] as const;
+export const BASELINES = ['nginx', 'vllmRouter', 'smg', 'node'] as const;
 export type Baseline = (typeof BASELINES)[number];
 
 export interface BenchOptions {
@@ -47,9 +48,9 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|events|index|transfer|chat|migration> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|events|index|transfer|chat|migration|switch> [options]
 
-  router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
+  router    the router against a direct connection, nginx, vllm-router, smg and a plain Node proxy, same engines:
             CPU per request and per streamed token, added latency, requests per second
   handoff   KV hand-off of 512, 2,048 and 8,192 tokens between two real llama.cpp engines:
             against memcpy, a plain socket copy and recomputing the prompt
@@ -71,12 +72,14 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|to
   chat      1,000 conversations under changing priorities on a simulated accelerator: copies, bytes and TTFT against blocks one by one
   migration a stream moved between two real llama.cpp engines at 512, 2,048 and 8,192 tokens of context: the pause that its client
             sees, in ms and in inter-token times, against taking it up by computing its context again
+  switch    a session of 512, 2,048 and 8,192 tokens that others pushed out of a real llama.cpp engine's HBM, and its next turn: time to
+            the first token when its KV comes from host memory, and from a store folder, against computing it again
 
   --json FILE       write the result as JSON
   --runs N          repeats, 1 to 100 (default 5, operator 1); spread is over repeats
   --seconds S       load per measurement, 0.2 to 600 (default: router 2, disagg 20, vllm 40, its faults 90, peers 3,
                     operator 60 of idleness; others none)
-  --against LIST    router only: baselines out of nginx,vllmRouter,smg (default all that can be had)
+  --against LIST    router only: baselines out of nginx,vllmRouter,smg,node (default all that can be had)
   --profile FOLDER  router only: also write a V8 CPU profile of our router there (slows it: for tuning only)
   --unpinned        router and peers: let the scheduler place everything, instead of one core for the router
   --prefill N       vllm and start: prefill instances, 1 to 16 (default 1)

@@ -103,6 +103,10 @@ describe('sluice router', () => {
     [['--model', 'm', '--port', 'x'], '--port must be a whole number from 0 to 65535; got "x"'],
     [['--model', 'm', '--prot', '1'], 'unknown flag --prot; did you mean --port?'],
     [['--model', 'm', '--config', '{'], '--config: must be JSON; got "{"'],
+    [
+      ['--model', 'm', '--config', '{"tracing":{"endpoint":"otel:4318"}}'],
+      '--config: tracing.endpoint must be the OTLP/HTTP address of a collector',
+    ],
     [['--model', 'm', '--config', '{"limits":{"queue":-1}}'], '--config: limits.queue must be a whole number from 0 to 1000000; got -1'],
   ])('%j is a mistake', async (flags, message) => {
     const { code, stderr, stdout } = await start(flags).ended;
@@ -115,8 +119,11 @@ describe('sluice router', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const address = server.address();
     const port = address !== null && typeof address === 'object' ? address.port : 0;
-    for (const flag of ['--port', '--admin-port']) {
-      const { code, stderr } = await start(['--model', MODEL, flag, String(port)]).ended;
+    const redis = { kind: 'single', urls: ['redis://127.0.0.1:1'], prefix: 'sluice:', budgetMs: 5 };
+    const nats = { urls: ['nats://127.0.0.1:1'], prefix: 'sluice', maxBytes: 2 ** 26, maxAgeMs: 600_000, replicas: 1 };
+    const kv = ['--kv', JSON.stringify({ space: 'a', redis, nats })];
+    for (const [flag, ...more] of [['--port'], ['--admin-port'], ['--admin-port', ...kv]] as const) {
+      const { code, stderr } = await start(['--model', MODEL, flag, String(port), ...more]).ended;
       expect(code).toBe(1);
       expect(stderr).toContain(`${flag} ${port}: something else listens there; choose another port, or 0 for any free one`);
     }

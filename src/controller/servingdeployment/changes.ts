@@ -3,7 +3,7 @@
  * what the planner compares, so what it does not name is not touched.
  */
 import { type Difference, differences, type ServingDeployment } from '../../api/index.ts';
-import type { InstanceSpec, Role } from '../../platform/index.ts';
+import type { InstanceSpec, KvServers, Role } from '../../platform/index.ts';
 import { type Desired, desiredOf, ROLES, type Target } from './desired.ts';
 
 export type Part = Role | 'router';
@@ -29,7 +29,17 @@ export function changesOf(before: ServingDeployment | null, after: ServingDeploy
   const old = before === null ? null : desiredOf(before, target);
   const next = desiredOf(after, target);
   const pools = ROLES.map((role) => poolChange(role, old, next)).filter((part) => part.before + part.after > 0);
-  return { parts: [...pools, routerChange(old, next)], newFamily: old !== null && old.family !== next.family };
+  const tier = next.tier ?? old?.tier ?? null;
+  const parts = [...pools, routerChange(old, next)].map((part) => ({
+    ...part,
+    because: part.because.map((field) => placeOf(field, tier)),
+  }));
+  return { parts, newFamily: old !== null && old.family !== next.family };
+}
+
+/** Where a field is written: what a KVTier has is not in the deployment. */
+function placeOf(field: string, tier: string | null): string {
+  return tier === null ? field : field.replace(/^spec\.kv\.(?=(?:redis|nats|store)\b)/, `KVTier ${tier} spec.`);
 }
 
 /** The same on both sides: what a new operator changes is not asked here. */
@@ -44,7 +54,10 @@ function poolChange(role: Role, old: Desired | null, next: Desired): PartChange 
 function routerChange(old: Desired | null, next: Desired): PartChange {
   const because =
     old !== null && old.router.revision !== next.router.revision
-      ? differences(routerFields(old), routerFields(next), ['spec', 'router']).map(({ path }) => fieldOfRouter(path))
+      ? [
+          ...differences(routerFields(old), routerFields(next), ['spec', 'router']).map(({ path }) => withoutUnit(path)),
+          ...kvFields(old.router.spec.kv, next.router.spec.kv),
+        ]
       : [];
   return { part: 'router', before: old?.router.replicas ?? 0, after: next.router.replicas, because };
 }
@@ -55,8 +68,23 @@ function routerFields({ router: { spec, address } }: Desired): Readonly<Record<s
   return { ...(address === 'own' ? { host: spec.host, port: spec.port } : {}), ...(typeof config === 'object' ? config : {}) };
 }
 
+/** Servers of the KV tier are told as JSON, and which Secrets they need beside it. */
+function kvFields(was: KvServers | undefined, will: KvServers | undefined): string[] {
+  const servers = differences(toldOf(was), toldOf(will), ['spec', 'kv']).map(({ path }) => withoutUnit(path));
+  const secrets = differences(secretsOf(was), secretsOf(will)).map(({ path }) => `spec.kv.${path}.credentials.secret`);
+  return [...servers, ...secrets];
+}
+
+function toldOf(servers: KvServers | undefined): unknown {
+  return servers === undefined ? {} : JSON.parse(servers.settings, (name, value: unknown) => (name === 'space' ? undefined : value));
+}
+
+function secretsOf(servers: KvServers | undefined): Readonly<Record<string, string>> {
+  return Object.fromEntries((servers?.secrets ?? []).map(({ volume, secret }) => [volume.replace(/^kv-/, ''), secret]));
+}
+
 /** In the program a time is in milliseconds and says so. */
-function fieldOfRouter(path: string): string {
+function withoutUnit(path: string): string {
   return path.replace(/Ms$/, '');
 }
 
@@ -77,9 +105,9 @@ const FIELDS: Readonly<Record<keyof InstanceSpec, string>> = {
   hostBytes: 'spec.kv.host.capacity',
   leaseMs: 'spec.kv.lease',
   store: 'spec.kv.store',
-  storePath: 'spec.kv.store.folder.path',
-  storeSecret: 'spec.kv.store.redis.passwordSecret',
-  kv: 'spec.kv.redis or spec.kv.nats',
+  storePath: 'spec.kv.store',
+  storeSecret: 'spec.kv.store',
+  kv: '',
   args: 'spec.engine.args',
   env: 'spec.engine.env',
   costs: 'the costs of sim',
@@ -98,6 +126,7 @@ function changedFields(role: Role, was: InstanceSpec, will: InstanceSpec): strin
   const names = Object.keys(FIELDS) as (keyof InstanceSpec)[];
   return names
     .flatMap((name) => {
+      if (name === 'kv') return kvFields(was.kv, will.kv);
       const found = differences(was[name], will[name]);
       return found.map((one) => (name === 'pod' ? podField(one) : FIELDS[name]).replace('*', block));
     })

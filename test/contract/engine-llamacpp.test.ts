@@ -1,33 +1,15 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { afterAll } from 'vitest';
 import type { Role } from '../../src/engines/index.ts';
-import { createLlamaCppEngine, ensureTinyModel } from '../../src/engines/llamacpp/index.ts';
-import { systemClock } from '../../src/shared/index.ts';
+import { TinyEngines } from '../../src/engines/llamacpp/tinyengines.fixture.ts';
 import { engineContract } from './engine-contract.ts';
 import { moveContract } from './engine-moves.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'sluice-contract-'));
-const modelPath = ensureTinyModel(folder);
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const engines = new TinyEngines({ modelName: 'tiny-contract', maxSequences: 8, hbmBytes: 64 * 2 ** 20 });
+// The contract closes the engines that it asked for.
+afterAll(() => rmSync(engines.folder, { recursive: true, force: true }));
 
-const makeCore = (instance: string, role: Role) =>
-  createLlamaCppEngine({
-    instance,
-    role,
-    modelName: 'tiny-contract',
-    modelPath,
-    host: '127.0.0.1',
-    contextTokens: 2048,
-    maxSequences: 8,
-    blockTokens: 16,
-    hbmBytes: 64 * 2 ** 20,
-    hostBytes: 64 * 2 ** 20,
-    leaseMs: 30_000,
-    clock: systemClock,
-    onWarning: () => {},
-  });
+const makeCore = (instance: string, role: Role) => engines.open(instance, { role });
 
 engineContract('llamacpp', makeCore);
 moveContract('llamacpp', makeCore);

@@ -141,6 +141,20 @@ export const BAD_INPUT: readonly [string, string, Json | string, { status: numbe
   ],
 ];
 
+function ticketWith(change: Json): string {
+  return JSON.stringify({
+    instance: 'p',
+    incarnation: 'i',
+    host: '127.0.0.1',
+    port: 1,
+    lease: 'l',
+    blocks: 1,
+    bytes: 1,
+    leaseMs: 1,
+    ...change,
+  });
+}
+
 export const BAD_HEADERS: readonly [string, string][] = [
   ['x-sluice-leg', 'decode'],
   ['x-sluice-tokens', 'yes'],
@@ -148,4 +162,9 @@ export const BAD_HEADERS: readonly [string, string][] = [
   ['x-sluice-deadline-ms', 'soon'],
   ['x-sluice-resume', '1,x'],
   ['x-sluice-ticket', '{"lease":1}'],
+  ['x-sluice-ticket', ticketWith({ lease: 'two words' })],
+  ['x-sluice-ticket', ticketWith({ lease: 'l'.repeat(129) })],
+  ['x-sluice-ticket', ticketWith({ lease: '' })],
+  ['x-sluice-ticket', ticketWith({ blocks: 2.5 })],
+  ['x-sluice-ticket', ticketWith({ port: 65_536 })],
 ];

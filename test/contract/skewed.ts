@@ -4,10 +4,10 @@ import { type Clock, systemClock } from '../../src/shared/index.ts';
 export const SKEW_MS = 30_000;
 
 /** The clock of a process that is wrong by `ms`, SKEW_MS at most each way; its monotonic time began at another time, too. */
-export function skewed(ms: number): Clock {
+export function skewed(ms: number, clock: Clock = systemClock): Clock {
   return {
-    now: () => systemClock.now() + SKEW_MS + ms,
-    wall: () => systemClock.wall() + ms,
-    after: (delayMs, run) => systemClock.after(delayMs, run),
+    now: () => clock.now() + SKEW_MS + ms,
+    wall: () => clock.wall() + ms,
+    after: (delayMs, run) => clock.after(delayMs, run),
   };
 }

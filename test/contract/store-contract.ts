@@ -77,6 +77,14 @@ export function storeContract(name: string, open: (setup?: StoreSetup) => Promis
       expect((await store.read(wanted(chain))).blocks).toHaveLength(12);
     });
 
+    it('does not write known blocks again because groups would be cut elsewhere now', async () => {
+      const { store } = await open();
+      const chain = chainOf(12, 12);
+      await store.write(chain.blocks.slice(0, 5));
+      expect(await store.write(chain.blocks)).toMatchObject({ written: 7, known: 5, copies: 2 });
+      expect((await store.read(wanted(chain))).blocks).toHaveLength(12);
+    });
+
     it('takes blocks in the order in which they are evicted, from the end on', async () => {
       const { store } = await open();
       const chain = chainOf(3, 8);
@@ -123,9 +131,10 @@ export function storeContract(name: string, open: (setup?: StoreSetup) => Promis
       const chain = chainOf(8, 6);
       await store.write(chain.blocks);
       await seen();
+      // It has not heard of them, and finds them when it is about to write.
+      expect(await other.write(chain.blocks)).toMatchObject({ written: 0, known: 6 });
       expect(await other.match(chain.keys)).toBe(6);
       expect((await other.read(wanted(chain))).blocks).toHaveLength(6);
-      expect(await other.write(chain.blocks)).toMatchObject({ written: 0, known: 6 });
     });
 
     const DAMAGE: Readonly<Record<string, (value: Buffer) => Buffer>> = {
@@ -162,6 +171,18 @@ export function storeContract(name: string, open: (setup?: StoreSetup) => Promis
       const verdict = await store.verify(100);
       expect(verdict.bad).toHaveLength(2);
       expect((await store.usage()).groups).toBe(0);
+    });
+
+    it('verifies without calling damaged what another version reads, or nobody gives', async () => {
+      const { store, damage } = await open();
+      await store.write(chainOf(13, 8).blocks);
+      await damage((value) => {
+        value.writeUInt16LE(9, 4);
+        return value;
+      });
+      expect(await store.verify(100)).toMatchObject({ groups: 0, bad: [], partial: false });
+      await store.close();
+      expect(await store.verify(100)).toMatchObject({ groups: 0, bad: [], partial: true });
     });
 
     it('leaves values of another version alone, and says what to do', async () => {

@@ -1,6 +1,17 @@
 /** The contract on a folder, and what only a disk does. */
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -10,10 +21,12 @@ import { SKEW_MS, skewed } from './skewed.ts';
 import { chainOf, SETUP, storeContract, wanted } from './store-contract.ts';
 
 const folders: string[] = [];
+const disks: string[] = [];
 const stores: BlockStore[] = [];
 
 afterAll(async () => {
   await Promise.all(stores.map((store) => store.close()));
+  for (const disk of disks) execFileSync('umount', [disk], { stdio: 'ignore' });
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
@@ -23,8 +36,16 @@ function newFolder(): string {
   return folder;
 }
 
+let later = 0;
+/** Time that a test need not wait for. */
+const clock = { ...systemClock, now: () => systemClock.now() + later };
+/** Until a store looks at its folder again, however long that took the last time. */
+const pass = () => {
+  later += 5_000;
+};
+
 async function openIn(path: string, setup: object = {}): Promise<BlockStore> {
-  const store = await openFolderStore({ path, clock: systemClock, ...SETUP, ...setup });
+  const store = await openFolderStore({ path, clock, ...SETUP, ...setup });
   stores.push(store);
   return store;
 }
@@ -32,9 +53,9 @@ async function openIn(path: string, setup: object = {}): Promise<BlockStore> {
 storeContract('A folder', async (setup = {}) => {
   const path = newFolder();
   return {
-    store: await openIn(path, { clock: skewed(SKEW_MS), ...setup }),
-    other: await openIn(path, { clock: skewed(-SKEW_MS), ...setup }),
-    seen: () => new Promise((resolve) => setTimeout(resolve, 260)),
+    store: await openIn(path, { clock: skewed(SKEW_MS, clock), ...setup }),
+    other: await openIn(path, { clock: skewed(-SKEW_MS, clock), ...setup }),
+    seen: async () => pass(),
     damage: async (change) => {
       const names = readdirSync(path).filter((name) => name.endsWith('.kv'));
       for (const name of names) writeFileSync(join(path, name), change(readFileSync(join(path, name))));
@@ -68,6 +89,34 @@ describe('a folder', () => {
     expect((await smaller.usage()).usedBytes).toBeLessThanOrEqual(1 << 20);
   });
 
+  it('is within its capacity with several writers too, but for what they write before they look again', async () => {
+    const path = newFolder();
+    const writers = await Promise.all([1, 2, 3].map(() => openIn(path, { capacityBytes: 1 << 20 })));
+    const size = () => readdirSync(path).reduce((sum, name) => sum + statSync(join(path, name)).size, 0);
+    for (let round = 0; round < 5; round++) {
+      for (const [index, writer] of writers.entries()) {
+        pass();
+        expect(await writer.write(chainOf(400 + 3 * round + index, 4).blocks)).toMatchObject({ written: 4 });
+        expect(size()).toBeLessThanOrEqual(1 << 20);
+      }
+    }
+    expect(size()).toBeGreaterThan(1 << 19);
+  });
+
+  it('holds so many groups at most, however small they are, and forgets none of those that are there', async () => {
+    const path = newFolder();
+    const store = await openIn(path, { maxGroups: 8 });
+    const chains = Array.from({ length: 24 }, (_, seed) => chainOf(200 + seed, 1));
+    for (const chain of chains) await store.write(chain.blocks);
+    expect(await store.usage()).toMatchObject({ groups: 8 });
+    expect(readdirSync(path)).toHaveLength(8);
+    const matched = await Promise.all(chains.map(({ keys }) => store.match(keys)));
+    expect(matched.join('')).toBe('0'.repeat(16) + '1'.repeat(8));
+    const smaller = await openIn(path, { maxGroups: 4 });
+    await smaller.write(chainOf(300, 1).blocks);
+    expect(readdirSync(path)).toHaveLength(4);
+  });
+
   it('removes what a dead writer left half done, and nothing that is not its own', async () => {
     const path = newFolder();
     const chain = chainOf(5, 4);
@@ -98,6 +147,7 @@ function smallDisk(mebibytes: number): string | null {
   } catch {
     return null; // a container without the right to mount
   }
+  disks.push(folder);
   return folder;
 }
 
@@ -115,9 +165,6 @@ function fill(path: string): void {
 
 describe('a disk that is full', () => {
   const disk = smallDisk(2);
-  afterAll(() => {
-    if (disk !== null) execFileSync('umount', [disk], { stdio: 'ignore' });
-  });
 
   it.skipIf(disk === null)('is a condition, loses nothing that is stored, and is used again when there is room', async () => {
     const path = join(disk as string, 'store');
@@ -138,7 +185,7 @@ describe('a disk that is full', () => {
     // With a disk that others filled, and nothing of ours to give way, blocks are dropped.
     for (const name of readdirSync(path)) rmSync(join(path, name));
     fill(join(disk as string, 'rest'));
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    pass();
     expect(await store.write(chainOf(9, 4).blocks)).toMatchObject({ written: 0, dropped: 4 });
     expect(store.condition()).toMatchObject({ reason: 'DiskFull' });
     expect(readdirSync(path)).toEqual([]);

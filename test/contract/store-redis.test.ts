@@ -101,6 +101,10 @@ describe.skipIf(findServer('redis-server') === null)('a store in Redis', () => {
     expect((await store.read(wanted(chain))).blocks).toHaveLength(80);
     await server.admin.del(keys[1] as string);
     expect(await store.read(wanted(chain))).toMatchObject({ blocks: [], failed: 'a stored group is gone' });
+    // What was left of it does not pass for the whole.
+    expect(await store.match(chain.keys)).toBe(0);
+    expect(await store.write(chain.blocks)).toMatchObject({ written: 80 });
+    expect((await store.read(wanted(chain))).blocks).toHaveLength(80);
   });
 
   it('forgets values whose time is over, and their bytes with them', async () => {
@@ -158,6 +162,8 @@ describe.skipIf(findServer('redis-server') === null)('a store in Redis', () => {
       expect(store.condition().reason).toBe('Unavailable');
       expect((await store.read(wanted(chain, { deadlineMs: 100 }))).blocks).toEqual([]);
       await own.restart();
+      // Without a write too.
+      await expect.poll(async () => (await store.usage()).groups > -1 && store.condition().reason, { timeout: 10_000 }).toBe('Ready');
       await expect
         .poll(async () => (await store.write(chain.blocks)).written + (await store.match(chain.keys)), { timeout: 10_000 })
         .toBeGreaterThan(7);

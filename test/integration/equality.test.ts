@@ -2,57 +2,29 @@
  * The promise that everything else stands on: a prompt prefilled on one instance and decoded on another gives, token for token, what
  * one engine alone gives. Real engines, 200 random prompts of 1 to 4,000 tokens, greedy and seeded. Two to seven minutes on 2 cores.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EngineCore, EngineRequest, HandOffTicket, PromptReport, Role, Sampling } from '../../src/engines/index.ts';
-import { createLlamaCppEngine, ensureTinyModel } from '../../src/engines/llamacpp/index.ts';
-import { systemClock } from '../../src/shared/index.ts';
+import type { EngineCore, EngineRequest, Sampling } from '../../src/engines/index.ts';
+import { GREEDY, generate, prefill, request, TinyEngines } from '../../src/engines/llamacpp/tinyengines.fixture.ts';
 
 const PROMPTS = 200;
 const LONGEST = 4000;
-const GREEDY: Sampling = { temperature: 0, topP: 1, seed: 0, maxTokens: 24, ignoreEos: true, logprobs: null };
 const SEEDED: Sampling = { ...GREEDY, temperature: 0.8 };
 
-let folder: string;
+const engines = new TinyEngines({ contextTokens: 8192, maxSequences: 8 });
 let alone: EngineCore;
 let prefiller: EngineCore;
 let decoder: EngineCore;
 let secondDecoder: EngineCore;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'sluice-equality-'));
-  const modelPath = ensureTinyModel(folder);
-  const start = (instance: string, role: Role) =>
-    createLlamaCppEngine({
-      instance,
-      role,
-      modelName: 'tiny',
-      modelPath,
-      host: '127.0.0.1',
-      contextTokens: 8192,
-      maxSequences: 8,
-      blockTokens: 16,
-      hbmBytes: 8 * 8192 * 1024,
-      hostBytes: 64 * 2 ** 20,
-      leaseMs: 30_000,
-      clock: systemClock,
-      onWarning: () => undefined,
-    });
-  const started = [
-    start('alone', 'mixed'),
-    start('prefill-0', 'prefill'),
-    start('decode-0', 'decode'),
-    start('decode-1', 'decode'),
-  ] as const;
-  [alone, prefiller, decoder, secondDecoder] = await Promise.all(started);
+  [alone, prefiller, decoder, secondDecoder] = await Promise.all([
+    engines.open('alone'),
+    engines.open('prefill-0', { role: 'prefill' }),
+    engines.open('decode-0', { role: 'decode' }),
+    engines.open('decode-1', { role: 'decode' }),
+  ]);
 });
-
-afterAll(async () => {
-  await Promise.all([alone, prefiller, decoder, secondDecoder].map((core) => core.close()));
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => engines.closeAll());
 
 /** xorshift32: the same prompts in every run, so that a failure can be looked at. */
 function randomFrom(seed: number): () => number {
@@ -69,34 +41,7 @@ function randomTokens(random: () => number, count: number): Int32Array {
   return Int32Array.from({ length: count }, () => Math.floor(random() * 320));
 }
 
-const request = (prompt: Int32Array, sampling: Sampling, change: Partial<EngineRequest> = {}): EngineRequest => ({
-  id: 'equality',
-  prompt,
-  resumed: new Int32Array(0),
-  sampling,
-  salt: `${sampling.temperature}`,
-  ticket: null,
-  pullDeadlineMs: 10_000,
-  ...change,
-});
-
-function generate(core: EngineCore, of: EngineRequest): Promise<{ tokens: number[]; report: PromptReport | null }> {
-  return new Promise((resolve, reject) => {
-    const tokens: number[] = [];
-    let report: PromptReport | null = null;
-    core.generate(of, {
-      start: (given) => {
-        report = given;
-      },
-      token: (token) => tokens.push(token),
-      end: () => resolve({ tokens, report }),
-      error: reject,
-    });
-  });
-}
-
-const prefill = (of: EngineRequest): Promise<HandOffTicket> =>
-  new Promise((resolve, reject) => prefiller.prefill(of, { done: resolve, error: reject }));
+const salted = (prompt: Int32Array, sampling: Sampling) => request(prompt, { sampling, salt: `${sampling.temperature}` });
 
 async function inTurn<T>(greedy: () => Promise<T>, seeded: () => Promise<T>): Promise<{ greedy: T; seeded: T }> {
   const first = await greedy();
@@ -104,7 +49,8 @@ async function inTurn<T>(greedy: () => Promise<T>, seeded: () => Promise<T>): Pr
 }
 
 async function handedOff(of: EngineRequest, to = decoder) {
-  return generate(to, { ...of, ticket: await prefill(of) });
+  const { ticket } = await prefill(prefiller, of);
+  return generate(to, { ...of, ticket });
 }
 
 it(`prefill → decode equals one engine alone: ${PROMPTS} random prompts of 1 to ${LONGEST} tokens, greedy and seeded`, {
@@ -117,7 +63,7 @@ it(`prefill → decode equals one engine alone: ${PROMPTS} random prompts of 1 t
     const prompt = randomTokens(random, 1 + Math.floor(random() * LONGEST));
     // Prompts are computed once by each engine: the seeded answer starts from blocks that the greedy one left. A decode instance of
     // its own gets them handed over all the same.
-    const asked = (sampling: Sampling) => request(prompt, { ...sampling, seed: i }, { salt: 'random' });
+    const asked = (sampling: Sampling) => request(prompt, { sampling: { ...sampling, seed: i }, salt: 'random' });
     const [one, two] = await Promise.all([
       inTurn(
         () => generate(alone, asked(GREEDY)),
@@ -129,7 +75,7 @@ it(`prefill → decode equals one engine alone: ${PROMPTS} random prompts of 1 t
       ),
     ]);
     for (const kind of ['greedy', 'seeded'] as const) {
-      pulled[kind] += two[kind].report?.reused.peer ?? 0;
+      pulled[kind] += two[kind].report.reused.peer;
       const whole = one[kind].tokens.length === GREEDY.maxTokens;
       if (!whole || one[kind].tokens.join() !== two[kind].tokens.join()) different.push(`${i}, ${kind}`);
     }
@@ -151,9 +97,9 @@ describe.each([
       let prompt = randomTokens(random, 40 + Math.floor(random() * 900));
       const sampling = { ...base, seed: conversation };
       for (let turn = 0; turn < 3; turn++) {
-        const [one, two] = await Promise.all([generate(alone, request(prompt, sampling)), handedOff(request(prompt, sampling))]);
+        const [one, two] = await Promise.all([generate(alone, salted(prompt, sampling)), handedOff(salted(prompt, sampling))]);
         expect(two.tokens, `conversation ${conversation}, turn ${turn}`).toEqual(one.tokens);
-        for (const tier of ['hbm', 'host', 'peer'] as const) reused[tier] += two.report?.reused[tier] ?? 0;
+        for (const tier of ['hbm', 'host', 'peer'] as const) reused[tier] += two.report.reused[tier];
         prompt = Int32Array.from([...prompt, ...two.tokens, ...randomTokens(random, 5 + Math.floor(random() * 120))]);
       }
     }

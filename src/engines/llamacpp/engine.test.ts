@@ -1,91 +1,23 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { blockKeys, chainSeed, type KvBlock, type KvEvent, keyHexes, kvBlock, TransferServer } from '../../kv/index.ts';
+import { blockKeys, chainSeed, type KvBlock, type KvEvent, keyHexes, kvBlock, pull, TransferServer } from '../../kv/index.ts';
 import { type SluiceError, systemClock } from '../../shared/index.ts';
-import type { EngineCore, EngineRequest, FinishReason, HandOffTicket, PromptReport, Role, Running, Sampling } from '../port.ts';
-import { createLlamaCppEngine } from './engine.ts';
-import type { LlamaCppOptions } from './options.ts';
-import { uniformAt } from './sampling.ts';
-import { ensureTinyModel } from './tinymodel.ts';
+import type { EngineCore } from '../port.ts';
+import { silentPeer } from '../slow.fixture.ts';
+import { type Answer, BLOCK_BYTES, GREEDY, generate, prefill, randomTokens, request, SEEDED, TinyEngines } from './tinyengines.fixture.ts';
 
-const BLOCK_BYTES = 16_384;
-let folder: string;
-let modelPath: string;
+const engines = new TinyEngines();
 let alone: EngineCore;
 let prefiller: EngineCore;
 let decoder: EngineCore;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'sluice-engine-'));
-  modelPath = ensureTinyModel(folder);
-  [alone, prefiller, decoder] = await Promise.all([engine('alone', 'mixed'), engine('p', 'prefill'), engine('d', 'decode')]);
-});
-afterAll(async () => {
-  await Promise.all([alone, prefiller, decoder].map((core) => core.close()));
-  rmSync(folder, { recursive: true, force: true });
-});
-
-function engine(instance: string, role: Role, change: Partial<LlamaCppOptions> = {}): Promise<EngineCore> {
-  return createLlamaCppEngine({
-    instance,
-    role,
-    modelName: 'tiny',
-    modelPath,
-    host: '127.0.0.1',
-    contextTokens: 2048,
-    maxSequences: 16,
-    blockTokens: 16,
-    hbmBytes: 16 * 2048 * 1024,
-    hostBytes: 64 * 2 ** 20,
-    leaseMs: 30_000,
-    clock: systemClock,
-    onWarning: () => undefined,
-    ...change,
-  });
-}
-
-const randomTokens = (count: number, seed: number) => Int32Array.from({ length: count }, (_, i) => Math.floor(uniformAt(seed, i) * 320));
-const GREEDY: Sampling = { temperature: 0, topP: 1, seed: 0, maxTokens: 24, ignoreEos: true, logprobs: null };
-const SEEDED: Sampling = { ...GREEDY, temperature: 0.8, seed: 77 };
-
-interface Result {
-  readonly tokens: number[];
-  readonly report: PromptReport;
-  readonly reason: FinishReason;
-}
-
-function request(prompt: Int32Array, change: Partial<EngineRequest> = {}): EngineRequest {
-  return { id: 'r', prompt, resumed: new Int32Array(0), sampling: GREEDY, salt: '', ticket: null, pullDeadlineMs: 5_000, ...change };
-}
-
-function generate(
-  core: EngineCore,
-  of: EngineRequest,
-  watch: (tokens: number[], running: () => Running) => void = () => undefined,
-): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const tokens: number[] = [];
-    let report: PromptReport | undefined;
-    let running: Running;
-    running = core.generate(of, {
-      start: (given) => {
-        report = given;
-      },
-      token: (token) => {
-        tokens.push(token);
-        watch(tokens, () => running);
-      },
-      end: (reason) => resolve({ tokens, report: report as PromptReport, reason }),
-      error: reject,
-    });
-  });
-}
-
-function prefill(core: EngineCore, of: EngineRequest): Promise<{ ticket: HandOffTicket; report: PromptReport }> {
-  return new Promise((resolve, reject) => core.prefill(of, { done: (ticket, report) => resolve({ ticket, report }), error: reject }));
-}
+  [alone, prefiller, decoder] = await Promise.all([
+    engines.open('alone'),
+    engines.open('p', { role: 'prefill' }),
+    engines.open('d', { role: 'decode' }),
+  ]);
+}, 120_000);
+afterAll(() => engines.closeAll());
 
 describe('one instance', () => {
   it('says the same when asked again, reusing what it has', async () => {
@@ -128,7 +60,7 @@ describe('one instance', () => {
       alone,
       request(randomTokens(40, 4), { sampling: { ...GREEDY, maxTokens: 1500 } }),
       (said, running) => {
-        if (said.length === 3) running().cancel();
+        if (said.length === 3) running.cancel();
       },
     );
     expect(reason).toBe('cancelled');
@@ -149,7 +81,7 @@ describe('one instance', () => {
 
 describe('tiers', () => {
   it('moves evicted blocks to host memory and takes them back, with the same tokens', async () => {
-    const small = await engine('small', 'mixed', { maxSequences: 2 });
+    const small = await engines.open('small', { maxSequences: 2 });
     const held = new Map<string, Set<string>>();
     small.onEvent(({ event }) => apply(held, event));
     const prompts = Array.from({ length: 6 }, (_, i) => randomTokens(400, 200 + i));
@@ -162,12 +94,12 @@ describe('tiers', () => {
     expect(held.get('hbm')).toEqual(new Set(tiers.hbm));
     expect(held.get('host')).toEqual(new Set(tiers.host));
     expect(small.load().kv.host.cachedBytes).toBe((tiers.host?.length ?? 0) * BLOCK_BYTES);
-    await small.close();
+    await engines.close(small);
   });
 
   it('never holds more in HBM than its budget, and still serves', async () => {
     const budget = 2048 * 1024;
-    const tight = await engine('tight', 'mixed', { hbmBytes: budget, maxSequences: 8 });
+    const tight = await engines.open('tight', { hbmBytes: budget, maxSequences: 8 });
     const asks = Array.from({ length: 12 }, (_, i) => request(randomTokens(300, 300 + i)));
     const peak = { bytes: 0 };
     const results = await Promise.all(
@@ -181,8 +113,8 @@ describe('tiers', () => {
     expect(results.map((result) => result.reason)).toEqual(asks.map(() => 'length'));
     expect(peak.bytes).toBeGreaterThan(0);
     expect(peak.bytes).toBeLessThanOrEqual(budget);
-    await tight.close();
-    await expect(engine('none', 'mixed', { hbmBytes: 1000 })).rejects.toMatchObject({ param: 'kv.hbm.capacity' });
+    await engines.close(tight);
+    await expect(engines.open('none', { hbmBytes: 1000 })).rejects.toMatchObject({ param: 'kv.hbm.capacity' });
   });
 });
 
@@ -203,8 +135,20 @@ describe('hand-off', () => {
       const expected = Math.floor((length - 1) / 16);
       expect(result.report.reused.peer).toBe(expected * 16);
       if (expected > 0) expect(result.report.handOff).toMatchObject({ blocks: expected, bytes: expected * BLOCK_BYTES, failed: null });
-      expect(prefiller.load().leases).toBe(0);
+      // Where nothing was lacking, nobody waited for the prefill instance to hear so.
+      await expect.poll(() => prefiller.load().leases).toBe(0);
     }
+  });
+
+  it('does not wait for a peer that hangs when it has all blocks', async () => {
+    const prompt = randomTokens(100, 505);
+    const first = await generate(decoder, request(prompt));
+    const peer = await silentPeer();
+    const { tokens, report } = await generate(decoder, request(prompt, { ticket: peer.ticket(6), pullDeadlineMs: 600_000 }));
+    await expect.poll(() => peer.asked()).toBe(1);
+    peer.close();
+    expect(tokens).toEqual(first.tokens);
+    expect(report.handOff).toBeNull();
   });
 
   it('pulls only what the decode instance lacks', async () => {
@@ -234,40 +178,41 @@ describe('hand-off', () => {
     expect(gone.report.reused.peer).toBe(0);
     expect(gone.tokens).toEqual((await generate(alone, request(other))).tokens);
 
-    const cramped = await engine('cramped', 'prefill', { hostBytes: 4 * BLOCK_BYTES });
+    const cramped = await engines.open('cramped', { role: 'prefill', hostBytes: 4 * BLOCK_BYTES });
     const partial = await prefill(cramped, request(other));
     expect(partial.ticket.blocks).toBe(4);
     expect(partial.report.handOff?.failed).toContain('8 blocks found no room');
-    await cramped.close();
+    await engines.close(cramped);
   });
 
   it('shows a wrong block under a right key in its output (so that equality is a real test)', async () => {
     const prompt = randomTokens(160, 520);
     const right = await honestBlocks(prompt);
     const wrong = right.map((block, i) => (i === 3 ? kvBlock(block.key, block.parent, block.tokens, (right[5] as KvBlock).bytes) : block));
-    expect(await pulledFrom(right, prompt)).toEqual((await generate(alone, request(prompt))).tokens);
-    expect(await pulledFrom(wrong, prompt)).not.toEqual((await generate(alone, request(prompt))).tokens);
+    const expected = (await generate(alone, request(prompt))).tokens;
+    expect((await resultFrom(right, prompt, decoder)).tokens).toEqual(expected);
+    // It believes them from now on.
+    const deceived = await engines.open('deceived', { role: 'decode', maxSequences: 2 });
+    expect((await resultFrom(wrong, prompt, deceived)).tokens).not.toEqual(expected);
+    await engines.close(deceived);
   });
 
   it('notices a flipped bit in any block and recomputes from there', async () => {
-    const prompt = randomTokens(160, 530);
-    const right = await honestBlocks(prompt);
-    const expected = (await generate(alone, request(prompt))).tokens;
     for (const bad of [0, 4, 8]) {
+      const prompt = randomTokens(160, 530 + bad);
+      const right = await honestBlocks(prompt);
       const flipped = right.map((block, i) => (i === bad ? { ...block, bytes: flipBit(block.bytes, 999 * (bad + 1)) } : block));
-      const { report, tokens } = await resultFrom(flipped, prompt);
+      const { report, tokens } = await resultFrom(flipped, prompt, decoder);
       expect(report.handOff?.failed).toBeTruthy();
       expect(report.reused.peer).toBe(bad * 16);
-      expect(tokens).toEqual(expected);
+      expect(tokens).toEqual((await generate(alone, request(prompt))).tokens);
     }
   });
 
   /** The blocks of a prompt as a prefill instance has them, read back through its own transfer server. */
   async function honestBlocks(prompt: Int32Array): Promise<KvBlock[]> {
-    const source = await engine('source', 'prefill');
-    const { ticket } = await prefill(source, request(prompt));
-    const keys = keyHexes(blockKeys(chainSeed(source.info.identity, ''), prompt, 16));
-    const { pull } = await import('../../kv/index.ts');
+    const { ticket } = await prefill(prefiller, request(prompt));
+    const keys = keyHexes(blockKeys(chainSeed(prefiller.info.identity, ''), prompt, 16));
     const blocks: KvBlock[] = [];
     await pull({
       ...ticket,
@@ -279,12 +224,11 @@ describe('hand-off', () => {
       clock: systemClock,
       onBlock: (i, block) => blocks.push(kvBlock(block.key, keys[i - 1] ?? null, block.tokens.slice(), new Uint8Array(block.bytes))),
     });
-    await source.close();
     expect(blocks).toHaveLength(10);
     return blocks;
   }
 
-  async function resultFrom(blocks: readonly KvBlock[], prompt: Int32Array): Promise<Result> {
+  async function resultFrom(blocks: readonly KvBlock[], prompt: Int32Array, target: EngineCore): Promise<Answer> {
     const server = new TransferServer({
       source: { block: (key) => blocks.find((block) => block.key === key) ?? null },
       leases: { renew: () => true, release: () => undefined },
@@ -292,19 +236,15 @@ describe('hand-off', () => {
       bytesPerSecondPerPeer: null,
     });
     const address = await server.listen({ host: '127.0.0.1', port: 0 });
-    const target = await engine('target', 'decode', { maxSequences: 2 });
     const ticket = { instance: 'forged', incarnation: 'x', ...address, lease: 'l', blocks: blocks.length, bytes: 0, leaseMs: 1000 };
     const result = await generate(target, request(prompt, { ticket }));
-    await target.close();
     await server.close();
     return result;
   }
-
-  const pulledFrom = async (blocks: readonly KvBlock[], prompt: Int32Array) => (await resultFrom(blocks, prompt)).tokens;
 });
 
 it('drains: running requests and leases first, nothing new', async () => {
-  const leaving = await engine('leaving', 'prefill', { leaseMs: 150 });
+  const leaving = await engines.open('leaving', { role: 'prefill', leaseMs: 150 });
   const { ticket } = await prefill(leaving, request(randomTokens(64, 600)));
   expect(ticket.blocks).toBe(4);
   const running = generate(leaving, request(randomTokens(64, 601)));
@@ -314,7 +254,7 @@ it('drains: running requests and leases first, nothing new', async () => {
   await drained;
   expect(leaving.load()).toMatchObject({ running: 0, waiting: 0, leases: 0, draining: true });
   expect(leaving.counters().leasesExpired).toBe(1);
-  await leaving.close();
+  await engines.close(leaving);
 });
 
 function flipBit(bytes: Uint8Array, bit: number): Uint8Array {

@@ -265,11 +265,14 @@ class LlamaCppEngine implements EngineCore {
   async #fetchThenEnqueue(sequence: Sequence, ticket: HandOffTicket | null): Promise<void> {
     this.#pulling.add(sequence);
     sequence.phase = 'pulling';
+    const { clock } = this.#options;
+    const endAt = clock.now() + sequence.request.pullDeadlineMs;
+    const leftMs = () => Math.max(0, endAt - clock.now());
     try {
-      await this.#onboarding?.run(sequence, ticket);
-      const bounds = { from: this.#cache.residentBlocks(sequence), deadlineMs: sequence.request.pullDeadlineMs };
+      await this.#onboarding?.run(sequence, ticket, leftMs());
+      const bounds = { from: this.#cache.residentBlocks(sequence), deadlineMs: leftMs() };
       if (ticket && ticket.blocks > 0) await this.#pull(sequence, ticket, bounds);
-      if (ticket && ticket.blocks < sequence.reusableBlocks) await this.#onboarding?.run(sequence, null);
+      if (ticket && ticket.blocks < sequence.reusableBlocks) await this.#onboarding?.run(sequence, null, leftMs());
     } finally {
       this.#pulling.delete(sequence);
       this.#scheduler.enqueue(sequence);
@@ -277,16 +280,18 @@ class LlamaCppEngine implements EngineCore {
   }
 
   async #pull(sequence: Sequence, ticket: HandOffTicket, { from, deadlineMs }: { from: number; deadlineMs: number }): Promise<void> {
-    const { blockTokens } = this.#options;
+    const { blockTokens, instance: peer } = this.#options;
     const to = Math.max(from, Math.min(ticket.blocks, sequence.reusableBlocks));
     const { pulled } = sequence;
     const { bytesPerBlock } = this.#cache;
+    const { host, port, lease } = ticket;
+    if (to === from) return this.#transfers.release({ host, port, lease, blockTokens, bytesPerBlock, peer });
     const slab = this.#slabs.take(pullSlabBytes(to - from, blockTokens, bytesPerBlock));
     sequence.onPulledUsed = () => this.#slabs.release(slab);
     const result = await this.#transfers.pull({
-      host: ticket.host,
-      port: ticket.port,
-      lease: ticket.lease,
+      host,
+      port,
+      lease,
       keys: sequence.keys.slice(from, to),
       tokens: sequence.tokens.subarray(from * blockTokens, to * blockTokens),
       blockTokens,
@@ -294,10 +299,10 @@ class LlamaCppEngine implements EngineCore {
       slab,
       deadlineMs,
       signal: sequence.abort.signal,
-      peer: this.#options.instance,
+      peer,
       onBlock: (index, block) => pulled.set(from + index, block),
     });
-    if (to > from || result.failed) sequence.pullResult = result;
+    sequence.pullResult = result;
     this.#counters.pulledBytes += result.bytes;
     if (result.failed) this.#counters.pullFailures += 1;
     else if (result.bytes > 0) this.#parts.costs.pulled(result.bytes, result.ms);

@@ -1,43 +1,15 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { systemClock } from '../../shared/index.ts';
 import type { EngineCore, EngineRequest, FinishReason, PromptReport, Sampling, Session } from '../port.ts';
-import { createLlamaCppEngine } from './engine.ts';
-import { uniformAt } from './sampling.ts';
-import { ensureTinyModel } from './tinymodel.ts';
+import { BLOCK_TOKENS, randomTokens, TinyEngines, request as unseeded } from './tinyengines.fixture.ts';
 
-const BLOCK_TOKENS = 16;
-let folder: string;
+const engines = new TinyEngines({ role: 'decode', contextTokens: 1024 });
 let source: EngineCore;
 let target: EngineCore;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'sluice-moves-'));
-  const modelPath = ensureTinyModel(folder);
-  const engine = (instance: string, maxSequences: number) =>
-    createLlamaCppEngine({
-      instance,
-      role: 'decode',
-      modelName: 'tiny',
-      modelPath,
-      host: '127.0.0.1',
-      contextTokens: 1024,
-      maxSequences,
-      blockTokens: BLOCK_TOKENS,
-      hbmBytes: maxSequences * 1024 * 1024,
-      hostBytes: 64 * 2 ** 20,
-      leaseMs: 30_000,
-      clock: systemClock,
-      onWarning: () => undefined,
-    });
-  [source, target] = await Promise.all([engine('source', 4), engine('target', 2)]);
+  [source, target] = await Promise.all([engines.open('source', { maxSequences: 4 }), engines.open('target', { maxSequences: 2 })]);
 });
-afterAll(async () => {
-  await Promise.all([source.close(), target.close()]);
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => engines.closeAll());
 afterEach(async () => {
   for (const core of [source, target]) await until(() => core.load().running + core.load().waiting === 0);
 });
@@ -48,8 +20,7 @@ const until = (holds: () => boolean) => vi.waitFor(() => expect(holds()).toBe(tr
 const SEEDED: Sampling = { temperature: 0.8, topP: 0.9, seed: 77, maxTokens: 120, ignoreEos: true, logprobs: 2 };
 
 function request(count: number, seed: number, change: Partial<EngineRequest> = {}): EngineRequest {
-  const prompt = Int32Array.from({ length: count }, (_, i) => Math.floor(uniformAt(seed, i) * 320));
-  return { id: 'r', prompt, resumed: new Int32Array(0), sampling: SEEDED, salt: '', ticket: null, pullDeadlineMs: 5_000, ...change };
+  return unseeded(randomTokens(count, seed), { sampling: SEEDED, pullDeadlineMs: 5_000, ...change });
 }
 
 class Listener {

@@ -18,7 +18,7 @@ export class Onboarding {
   }
 
   /** @param ticket what a peer offers; null = nobody does, or what it offered is here. Never rejects. */
-  async run(sequence: Sequence, ticket: HandOffTicket | null): Promise<void> {
+  async run(sequence: Sequence, ticket: HandOffTicket | null, deadlineMs: number): Promise<void> {
     const { tier, costs, resident } = this.#options;
     const from = resident(sequence);
     const { blocks, bytes, copies, ms, failed, ...read } = await tier.onboard({
@@ -26,7 +26,7 @@ export class Onboarding {
       tokens: sequence.tokens,
       resident: from,
       peer: ticket && peerOffer(ticket, costs()),
-      deadlineMs: sequence.request.pullDeadlineMs,
+      deadlineMs,
       signal: sequence.abort.signal,
     });
     for (const [index, block] of blocks.entries()) sequence.onboarded.set(read.from + index, block);

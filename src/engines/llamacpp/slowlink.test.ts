@@ -1,46 +1,25 @@
 /** A hand-off over a link of 1 MB/s: what does not come in time is computed, and the tokens are the same. */
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { systemClock } from '../../shared/index.ts';
-import type { EngineCore, EngineRequest, HandOffTicket, PromptReport, Role } from '../port.ts';
-import { createLlamaCppEngine } from './engine.ts';
-import { uniformAt } from './sampling.ts';
-import { ensureTinyModel } from './tinymodel.ts';
+import type { EngineCore } from '../port.ts';
+import { generate, prefill, randomTokens, request, SEEDED, TinyEngines } from './tinyengines.fixture.ts';
 
 const BYTES_PER_SECOND = 1e6;
-let folder: string;
-let engines: Record<'alone' | 'prefill' | 'decode', EngineCore>;
+const engines = new TinyEngines({ maxSequences: 2, hostBytes: 16 * 2 ** 20, leaseMs: 2_000 });
+let alone: EngineCore;
+let prefiller: EngineCore;
+let decoder: EngineCore;
 let relay: Relay;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'sluice-slow-'));
-  const modelPath = ensureTinyModel(folder);
-  const engine = (instance: string, role: Role) =>
-    createLlamaCppEngine({
-      instance,
-      role,
-      modelName: 'tiny',
-      modelPath,
-      host: '127.0.0.1',
-      contextTokens: 2048,
-      maxSequences: 2,
-      blockTokens: 16,
-      hbmBytes: 2 * 2048 * 1024,
-      hostBytes: 16 * 2 ** 20,
-      leaseMs: 2_000,
-      clock: systemClock,
-      onWarning: () => undefined,
-    });
-  engines = { alone: await engine('a', 'mixed'), prefill: await engine('p', 'prefill'), decode: await engine('d', 'decode') };
-  relay = await slowRelay(engines.prefill.info.transfer.port);
+  alone = await engines.open('a');
+  prefiller = await engines.open('p', { role: 'prefill' });
+  decoder = await engines.open('d', { role: 'decode' });
+  relay = await slowRelay(prefiller.info.transfer.port);
 }, 120_000);
 afterAll(async () => {
   relay.close();
-  await Promise.all(Object.values(engines).map((core) => core.close()));
-  rmSync(folder, { recursive: true, force: true });
+  await engines.closeAll();
 });
 
 interface Relay {
@@ -81,40 +60,16 @@ async function slowRelay(port: number): Promise<Relay> {
   return { port: bound, close };
 }
 
-const PROMPT = Int32Array.from({ length: 1_000 }, (_, at) => Math.floor(uniformAt(9, at) * 320));
-
-function request(change: Partial<EngineRequest> = {}): EngineRequest {
-  const sampling = { temperature: 0.8, topP: 1, seed: 5, maxTokens: 24, ignoreEos: true, logprobs: null };
-  return { id: 'r', prompt: PROMPT, resumed: new Int32Array(0), sampling, salt: '', ticket: null, pullDeadlineMs: 5_000, ...change };
-}
-
-function generate(core: EngineCore, of: EngineRequest): Promise<{ tokens: number[]; report: PromptReport }> {
-  return new Promise((resolve, reject) => {
-    const tokens: number[] = [];
-    let report: PromptReport | undefined;
-    core.generate(of, {
-      start: (given) => {
-        report = given;
-      },
-      token: (token) => tokens.push(token),
-      end: () => resolve({ tokens, report: report as PromptReport }),
-      error: reject,
-    });
-  });
-}
-
 it('is given up at the deadline; what came is used, the rest computed, and no lease is left', async () => {
-  const expected = await generate(engines.alone, request());
-  const ticket = await new Promise<HandOffTicket>((resolve, reject) =>
-    engines.prefill.prefill(request(), { done: resolve, error: reject }),
-  );
+  const ask = request(randomTokens(1_000, 9), { sampling: SEEDED });
+  const expected = await generate(alone, ask);
+  const { ticket } = await prefill(prefiller, ask);
   expect(ticket.blocks).toBe(62);
-  const slow = { ...ticket, port: relay.port };
-  const { tokens, report } = await generate(engines.decode, request({ ticket: slow, pullDeadlineMs: 400 }));
+  const { tokens, report } = await generate(decoder, { ...ask, ticket: { ...ticket, port: relay.port }, pullDeadlineMs: 400 });
   expect(tokens).toEqual(expected.tokens);
   expect(report.handOff?.failed).toMatch(/of 62 blocks/);
   expect(report.reused.peer).toBe((report.handOff?.blocks ?? 0) * 16);
   expect(report.reused.peer).toBeLessThan(62 * 16);
   expect(report.reused.peer + report.computed).toBe(1_000);
-  await expect.poll(() => engines.prefill.load().leases, { timeout: 10_000 }).toBe(0);
+  await expect.poll(() => prefiller.load().leases, { timeout: 10_000 }).toBe(0);
 });

@@ -1,80 +1,33 @@
 /** The store below a real engine: same tokens as without, whatever happens to what is stored. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type KvEvent, openFolderStore } from '../../kv/index.ts';
+import { type BlockStore, type KvEvent, openFolderStore } from '../../kv/index.ts';
 import { systemClock } from '../../shared/index.ts';
-import type { EngineCore, EngineRequest, PromptReport, Sampling } from '../port.ts';
-import { createLlamaCppEngine } from './engine.ts';
+import type { EngineCore, EngineRequest } from '../port.ts';
+import { silentPeer, slowTime } from '../slow.fixture.ts';
 import type { LlamaCppOptions } from './options.ts';
-import { uniformAt } from './sampling.ts';
-import { ensureTinyModel } from './tinymodel.ts';
+import { BLOCK_BYTES, generate, randomTokens, SEEDED, TinyEngines, request as unseeded } from './tinyengines.fixture.ts';
 
 const PROMPT_TOKENS = 496;
 /** Whole blocks of a prompt but for the last token. */
 const REUSABLE = 30 * 16;
-let folder: string;
-let modelPath: string;
+const engines = new TinyEngines({ contextTokens: 1024 });
 let plain: EngineCore;
-const engines: EngineCore[] = [];
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'sluice-engine-store-'));
-  modelPath = ensureTinyModel(folder);
-  plain = await engine('plain', { hostBytes: 64 * 2 ** 20, maxSequences: 16, hbmBytes: 16 * 1024 * 1024 });
+  plain = await engines.open('plain');
 }, 120_000);
-afterAll(async () => {
-  await Promise.all(engines.map((core) => core.close()));
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => engines.closeAll());
 
-async function engine(instance: string, change: Partial<LlamaCppOptions> = {}): Promise<EngineCore> {
-  const core = await createLlamaCppEngine({
-    instance,
-    role: 'mixed',
-    modelName: 'tiny',
-    modelPath,
-    host: '127.0.0.1',
-    contextTokens: 1024,
-    maxSequences: 2,
-    blockTokens: 16,
-    // One context of HBM, and a host memory of one and a half prompts: the third prompt drives the first into the store.
-    hbmBytes: 1024 * 1024,
-    hostBytes: 48 * 16_384,
-    leaseMs: 30_000,
-    clock: systemClock,
-    onWarning: () => undefined,
-    ...change,
-  });
-  engines.push(core);
-  return core;
-}
+/** One context of HBM, and a host memory of one and a half prompts: the third prompt drives the first into the store. */
+const openWith = (store: BlockStore, instance: string, change: Partial<LlamaCppOptions> = {}) =>
+  engines.open(instance, { store, maxSequences: 2, hbmBytes: 1024 * 1024, hostBytes: 48 * BLOCK_BYTES, ...change });
 
 const storeIn = (name: string, setup: object = {}) =>
-  openFolderStore({ path: join(folder, name), capacityBytes: 64 * 2 ** 20, clock: systemClock, ...setup });
+  openFolderStore({ path: join(engines.folder, name), capacityBytes: 64 * 2 ** 20, clock: systemClock, ...setup });
 
-const randomTokens = (count: number, seed: number) => Int32Array.from({ length: count }, (_, i) => Math.floor(uniformAt(seed, i) * 320));
-const SAMPLING: Sampling = { temperature: 0.8, topP: 1, seed: 77, maxTokens: 24, ignoreEos: true, logprobs: null };
-
-function request(prompt: Int32Array, change: Partial<EngineRequest> = {}): EngineRequest {
-  return { id: 'r', prompt, resumed: new Int32Array(0), sampling: SAMPLING, salt: '', ticket: null, pullDeadlineMs: 10_000, ...change };
-}
-
-function generate(core: EngineCore, of: EngineRequest): Promise<{ tokens: number[]; report: PromptReport }> {
-  return new Promise((resolve, reject) => {
-    const tokens: number[] = [];
-    let report: PromptReport | undefined;
-    core.generate(of, {
-      start: (given) => {
-        report = given;
-      },
-      token: (token) => tokens.push(token),
-      end: () => resolve({ tokens, report: report as PromptReport }),
-      error: reject,
-    });
-  });
-}
+const request = (prompt: Int32Array, change: Partial<EngineRequest> = {}) => unseeded(prompt, { sampling: SEEDED, ...change });
 
 /** Asks for other prompts until nothing of the first is left above the store. */
 async function crowdOut(core: EngineCore, seed: number): Promise<void> {
@@ -95,7 +48,7 @@ async function crowdOut(core: EngineCore, seed: number): Promise<void> {
 
 describe('an engine with a store', { timeout: 60_000 }, () => {
   it('takes up what host memory gave up, with the same tokens as if it had stayed', async () => {
-    const core = await engine('one', { store: await storeIn('one') });
+    const core = await openWith(await storeIn('one'), 'one');
     const events: KvEvent[] = [];
     core.onEvent(({ event }) => events.push(event));
     const prompt = randomTokens(PROMPT_TOKENS, 1);
@@ -118,7 +71,7 @@ describe('an engine with a store', { timeout: 60_000 }, () => {
   });
 
   it('writes only what is new when the conversation goes on', async () => {
-    const core = await engine('grows', { store: await storeIn('grows') });
+    const core = await openWith(await storeIn('grows'), 'grows');
     const prompt = randomTokens(PROMPT_TOKENS, 2);
     await generate(core, request(prompt));
     await crowdOut(core, 200);
@@ -131,13 +84,13 @@ describe('an engine with a store', { timeout: 60_000 }, () => {
   });
 
   it('finds damage, says so, and computes: the same tokens', async () => {
-    const core = await engine('damaged', { store: await storeIn('damaged') });
+    const core = await openWith(await storeIn('damaged'), 'damaged');
     const prompt = randomTokens(PROMPT_TOKENS, 4);
     const expected = await generate(plain, request(prompt));
     await generate(core, request(prompt));
     await crowdOut(core, 400);
-    for (const name of readdirSync(join(folder, 'damaged')).filter((file) => file.endsWith('.kv'))) {
-      const path = join(folder, 'damaged', name);
+    for (const name of readdirSync(join(engines.folder, 'damaged')).filter((file) => file.endsWith('.kv'))) {
+      const path = join(engines.folder, 'damaged', name);
       const bytes = readFileSync(path);
       bytes[bytes.length - 5_000] = (bytes[bytes.length - 5_000] as number) ^ 4;
       writeFileSync(path, bytes);
@@ -153,7 +106,7 @@ describe('an engine with a store', { timeout: 60_000 }, () => {
   });
 
   it('keeps tenants apart', async () => {
-    const core = await engine('tenants', { store: await storeIn('tenants') });
+    const core = await openWith(await storeIn('tenants'), 'tenants');
     const prompt = randomTokens(PROMPT_TOKENS, 5);
     await generate(core, request(prompt, { salt: 'a' }));
     await crowdOut(core, 500);
@@ -163,24 +116,42 @@ describe('an engine with a store', { timeout: 60_000 }, () => {
   });
 
   it('a new life of the instance starts with what the last one stored', async () => {
-    const first = await engine('life', { store: await storeIn('life') });
+    const first = await openWith(await storeIn('life'), 'life');
     const prompt = randomTokens(PROMPT_TOKENS, 6);
     const expected = await generate(first, request(prompt));
     await crowdOut(first, 700);
-    const second = await engine('life', { store: await storeIn('life') });
+    const second = await openWith(await storeIn('life'), 'life');
     const again = await generate(second, request(prompt));
     expect(again.report.reused.store).toBeGreaterThan(REUSABLE / 2);
     expect(again.tokens).toEqual(expected.tokens);
   });
 
+  it('waits for the store, a peer and the store again no longer than one deadline', async () => {
+    const prompt = randomTokens(PROMPT_TOKENS, 9);
+    const expected = await generate(plain, request(prompt));
+    const writer = await openWith(await storeIn('late'), 'writer');
+    await generate(writer, request(prompt));
+    await crowdOut(writer, 900);
+    const time = slowTime();
+    const peer = await silentPeer();
+    const core = await openWith(await storeIn('late', { clock: time.store }), 'late', { clock: time.engine });
+    time.delay(400);
+    const { tokens, report } = await generate(core, request(prompt, { ticket: peer.ticket(29), pullDeadlineMs: 300 }));
+    peer.close();
+    expect(tokens).toEqual(expected.tokens);
+    expect(report.handOff?.failed).toBe('deadline of 0 ms passed after 0 of 29 blocks');
+    // The store has it, but its time is over.
+    expect(report.reused).toEqual({ hbm: 0, host: 0, peer: 0, store: 0 });
+  });
+
   it('computes what a slow link would hold up, once it knows', async () => {
-    const fast = await engine('fast', { store: await storeIn('slow') });
+    const fast = await openWith(await storeIn('slow'), 'fast');
     const prompts = [randomTokens(PROMPT_TOKENS, 7), randomTokens(PROMPT_TOKENS, 8)] as const;
     const expected = await Promise.all(prompts.map((prompt) => generate(plain, request(prompt))));
     for (const prompt of prompts) await generate(fast, request(prompt));
     await crowdOut(fast, 800);
     // Half a megabyte of KV at a tenth of a megabyte per second. The first read finds out: it ends by its deadline, and what came is used.
-    const slow = await engine('slow', { store: await storeIn('slow', { bytesPerSecond: 1e5 }) });
+    const slow = await openWith(await storeIn('slow', { bytesPerSecond: 1e5 }), 'slow');
     const first = await generate(slow, request(prompts[0], { pullDeadlineMs: 2_000 }));
     expect(first.tokens).toEqual(expected[0]?.tokens);
     expect(first.report.onboard?.failed).toMatch(/did not give all within \d+ ms/);

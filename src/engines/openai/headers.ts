@@ -40,6 +40,7 @@ export interface DirectionContext {
 
 const SESSION = /^([\w.-]{1,128})\/(\d{1,9})$/;
 const REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
+const LEASE = /^[\x21-\x7e]{0,128}$/;
 const MAX_SALT = 256;
 const DAY_MS = 86_400_000;
 const NO_TOKENS = new Int32Array(0);
@@ -72,13 +73,18 @@ function ticketOf(text: string | undefined): HandOffTicket | null {
 
 /** @throws SluiceError invalid_request */
 export function readTicket(parsed: Body): HandOffTicket {
+  const blocks = ticketCount(parsed, 'blocks', Number.MAX_SAFE_INTEGER);
+  const lease = ticketText(parsed, 'lease');
+  // The transfer takes no other name.
+  if (!LEASE.test(lease) || (lease === '' && blocks > 0))
+    throw invalid('x-sluice-ticket.lease', 'up to 128 printable ASCII characters without blanks, and not empty unless blocks is 0', lease);
   return {
     instance: ticketText(parsed, 'instance'),
     incarnation: ticketText(parsed, 'incarnation'),
     host: ticketText(parsed, 'host'),
     port: ticketCount(parsed, 'port', 65_535),
-    lease: ticketText(parsed, 'lease'),
-    blocks: ticketCount(parsed, 'blocks', Number.MAX_SAFE_INTEGER),
+    lease,
+    blocks,
     bytes: ticketCount(parsed, 'bytes', Number.MAX_SAFE_INTEGER),
     leaseMs: ticketCount(parsed, 'leaseMs', Number.MAX_SAFE_INTEGER),
   };
@@ -93,7 +99,8 @@ function ticketText(ticket: Body, field: string): string {
 
 function ticketCount(ticket: Body, field: string, max: number): number {
   const value = ticket[field];
-  if (typeof value !== 'number' || value < 0 || value > max) throw invalid(`x-sluice-ticket.${field}`, `a number from 0 to ${max}`, value);
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > max)
+    throw invalid(`x-sluice-ticket.${field}`, `an integer from 0 to ${max}`, value);
   return value;
 }
 

@@ -128,7 +128,8 @@ class SimEngine implements SimCore {
 
   async #pullAhead(request: EngineRequest, signal: AbortSignal): Promise<Pulled | null> {
     const sequence = this.#sequence(request, null);
-    return this.#puller.pull(sequence, this.#kv.match(sequence.keys, sequence.tokens).length, signal);
+    const local = this.#kv.match(sequence.keys, sequence.tokens).length;
+    return this.#puller.pull(sequence, { local, deadlineMs: request.pullDeadlineMs }, signal);
   }
 
   #generate(request: SimRequest, sink: GenerateSink, pulled: Pulled | null): Session {
@@ -288,7 +289,8 @@ class SimEngine implements SimCore {
     const local = this.#kv.match(sequence.keys, sequence.tokens).length;
     sequence.expect(pulled?.to ?? local);
     const { ticket } = request;
-    if (this.#kv.store === null && (ticket === null || ticket.blocks === 0)) this.#scheduler.submit(sequence);
+    const comes = pulled === null && (this.#kv.store !== null || (ticket !== null && ticket.blocks > 0));
+    if (!comes) this.#scheduler.submit(sequence);
     else this.#fetchThenSubmit(sequence, local, abort.signal);
     return running;
   }
@@ -330,10 +332,14 @@ class SimEngine implements SimCore {
 
   /** From the store what is faster read than computed or pulled, then from the peer the rest. */
   async #fetch(sequence: Sequence, local: number, signal: AbortSignal): Promise<void> {
-    const { ticket } = sequence.request;
+    const { ticket, pullDeadlineMs } = sequence.request;
     const { store } = this.#kv;
-    if (store !== null) sequence.onboarded = await onboard(store, { sequence, local, costs: this.#settings.costs, signal });
-    if (ticket !== null && ticket.blocks > 0) sequence.pulled = await this.#puller.pull(sequence, sequence.onboarded?.to ?? local, signal);
+    const { clock, costs } = this.#settings;
+    const endAt = clock.now() + pullDeadlineMs;
+    if (store !== null) sequence.onboarded = await onboard(store, { sequence, local, costs, deadlineMs: pullDeadlineMs, signal });
+    if (ticket === null || ticket.blocks === 0) return;
+    const bounds = { local: sequence.onboarded?.to ?? local, deadlineMs: Math.max(0, endAt - clock.now()) };
+    sequence.pulled = await this.#puller.pull(sequence, bounds, signal);
   }
 
   #refusal(request: EngineRequest): SluiceError | null {

@@ -8,19 +8,23 @@ export interface OnboardOptions {
   /** Leading blocks that are here. */
   readonly local: number;
   readonly costs: EngineCosts;
+  readonly deadlineMs: number;
   readonly signal: AbortSignal;
 }
 
 /** Null when nothing came. Never rejects. */
-export async function onboard(tier: StoreTier, { sequence, local, costs, signal }: OnboardOptions): Promise<Sequence['onboarded']> {
-  const { ticket, pullDeadlineMs } = sequence.request;
+export async function onboard(
+  tier: StoreTier,
+  { sequence, local, costs, deadlineMs, signal }: OnboardOptions,
+): Promise<Sequence['onboarded']> {
+  const { ticket } = sequence.request;
   const price = { fixedMs: costs.pullFixed, msPerMiB: costs.pullPerMiB, copyMs: 0 };
   const { from, blocks, ...report } = await tier.onboard({
     keys: sequence.keys,
     tokens: sequence.tokens,
     resident: local,
     peer: ticket && ticket.blocks > 0 ? { blocks: ticket.blocks, price, blocksPerCopy: Number.MAX_SAFE_INTEGER } : null,
-    deadlineMs: pullDeadlineMs,
+    deadlineMs,
     signal,
   });
   if (blocks.length === 0 && report.failed === null) return null;

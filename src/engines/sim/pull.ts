@@ -14,6 +14,13 @@ export interface PullerOptions {
   readonly peer: string;
 }
 
+/** What is here already, and how long what comes may take. */
+export interface PullBounds {
+  /** Leading blocks. */
+  readonly local: number;
+  readonly deadlineMs: number;
+}
+
 type HandOff = NonNullable<PromptReport['handOff']>;
 export type PullCounters = Pick<EngineCounters, 'externalQueryTokens' | 'externalHitTokens' | 'pulledBytes' | 'pullFailures'>;
 
@@ -21,10 +28,18 @@ export type PullCounters = Pick<EngineCounters, 'externalQueryTokens' | 'externa
 export interface SequencePuller {
   counters(): PullCounters;
   /**
-   * Pulls what the request's ticket offers beyond the `local` leading blocks; null when it has no ticket.
+   * Pulls what the request's ticket offers beyond the local blocks; null when it has no ticket.
    * @throws what the request fails of
    */
-  pull(sequence: Sequence, local: number, signal: AbortSignal): Promise<Pulled | null>;
+  pull(sequence: Sequence, bounds: PullBounds, signal: AbortSignal): Promise<Pulled | null>;
+}
+
+interface Wanted {
+  readonly sequence: Sequence;
+  readonly from: number;
+  readonly to: number;
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
 }
 
 export class Puller implements SequencePuller {
@@ -49,9 +64,9 @@ export class Puller implements SequencePuller {
   }
 
   /** Never takes longer than the request allows; what does not come is computed. */
-  async pull(sequence: Sequence, local: number, signal: AbortSignal): Promise<Pulled | null> {
+  async pull(sequence: Sequence, { local, deadlineMs }: PullBounds, signal: AbortSignal): Promise<Pulled | null> {
     const { clock, costs, bytesPerBlock } = this.#options;
-    const { ticket, pullDeadlineMs } = sequence.request;
+    const { ticket } = sequence.request;
     if (ticket === null) return null;
     const to = Math.max(local, Math.min(ticket.blocks, sequence.keys.length));
     if (to === local) {
@@ -60,10 +75,10 @@ export class Puller implements SequencePuller {
     }
     const startedAt = clock.now();
     this.#queriedBlocks += to - local;
-    const came = await this.#fetch(ticket, { sequence, from: local, to, signal });
+    const came = await this.#fetch(ticket, { sequence, from: local, to, deadlineMs, signal });
     if (came.failed !== null) this.#failures += 1;
     const spentMs = clock.now() - startedAt;
-    const declaredMs = Math.min(pullDeadlineMs, pullMs(costs, came.blocks * bytesPerBlock));
+    const declaredMs = Math.min(deadlineMs, pullMs(costs, came.blocks * bytesPerBlock));
     if (declaredMs > spentMs) await sleep(clock, declaredMs - spentMs, signal);
     this.#pulledBlocks += came.blocks;
     this.#pulledBytes += came.bytes;
@@ -72,16 +87,16 @@ export class Puller implements SequencePuller {
 
   /** Nothing is lacking: tells the peer, so that its lease need not run out. The request does not wait for it. */
   #acknowledge(sequence: Sequence, local: number): void {
-    const { ticket } = sequence.request;
+    const { ticket, pullDeadlineMs: deadlineMs } = sequence.request;
     if (ticket === null) return;
-    this.#fetch(ticket, { sequence, from: local, to: local, signal: new AbortController().signal }).catch(() => {
+    this.#fetch(ticket, { sequence, from: local, to: local, deadlineMs, signal: new AbortController().signal }).catch(() => {
       // Only an argument out of range gets here; then the lease ends by time.
     });
   }
 
-  async #fetch(ticket: HandOffTicket, wanted: { sequence: Sequence; from: number; to: number; signal: AbortSignal }): Promise<HandOff> {
+  async #fetch(ticket: HandOffTicket, wanted: Wanted): Promise<HandOff> {
     const { clock, blockTokens, bytesPerBlock, transfer, peer } = this.#options;
-    const { sequence, from, to, signal } = wanted;
+    const { sequence, from, to, deadlineMs, signal } = wanted;
     if (transfer === 'declared') return { blocks: to - from, bytes: (to - from) * bytesPerBlock, ms: 0, moveMs: 0, failed: null };
     const { blocks, bytes, ms, failed } = await pull({
       host: ticket.host,
@@ -91,7 +106,7 @@ export class Puller implements SequencePuller {
       tokens: sequence.tokens.slice(from * blockTokens, to * blockTokens),
       blockTokens,
       bytesPerBlock,
-      deadlineMs: sequence.request.pullDeadlineMs,
+      deadlineMs,
       signal,
       clock,
       peer,

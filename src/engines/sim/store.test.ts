@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { openFolderStore } from '../../kv/index.ts';
-import { systemClock } from '../../shared/index.ts';
-import type { EngineCore, EngineRequest, PromptReport } from '../port.ts';
+import { type Clock, systemClock } from '../../shared/index.ts';
+import type { EngineCore, EngineRequest, GenerateSink, HandOffTicket, PromptReport } from '../port.ts';
+import { silentPeer, slowTime } from '../slow.fixture.ts';
 import { createSimEngine } from './engine.ts';
 import type { SimOptions } from './options.ts';
 
@@ -16,9 +17,9 @@ afterEach(async () => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
-/** Room for two prompts of 1,024 tokens in HBM and for two below it. */
-async function engineOf(path: string, options: Partial<SimOptions> = {}): Promise<EngineCore> {
-  const store = await openFolderStore({ path, capacityBytes: 64 << 20, clock: systemClock });
+/** Its store goes by `clock`. Room for two prompts of 1,024 tokens in HBM and for two below it. */
+async function engineOf(path: string, options: Partial<SimOptions> = {}, clock: Clock = systemClock): Promise<EngineCore> {
+  const store = await openFolderStore({ path, capacityBytes: 64 << 20, clock });
   const engine = await createSimEngine({
     instance: 's',
     role: 'mixed',
@@ -44,21 +45,25 @@ function newFolder(): string {
 
 const prompt = (from: number) => Int32Array.from({ length: 1024 }, (_, index) => from * 10_000 + index);
 
-function ask(engine: EngineCore, tokens: Int32Array): Promise<{ report: PromptReport; said: number[] }> {
+function request(tokens: Int32Array): EngineRequest {
   const sampling = { temperature: 1, topP: 1, seed: 3, maxTokens: 4, ignoreEos: true, logprobs: null };
-  const request: EngineRequest = {
-    id: 'r',
-    prompt: tokens,
-    resumed: new Int32Array(0),
-    sampling,
-    salt: '',
-    ticket: null,
-    pullDeadlineMs: 5_000,
-  };
+  return { id: 'r', prompt: tokens, resumed: new Int32Array(0), sampling, salt: '', ticket: null, pullDeadlineMs: 5_000 };
+}
+
+interface Answer {
+  readonly report: PromptReport;
+  readonly said: number[];
+}
+
+function ask(engine: EngineCore, tokens: Int32Array): Promise<Answer> {
+  return answerOf((sink) => engine.generate(request(tokens), sink));
+}
+
+function answerOf(begin: (sink: GenerateSink) => void): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const said: number[] = [];
     let report: PromptReport | undefined;
-    engine.generate(request, {
+    begin({
       start: (given) => {
         report = given;
       },
@@ -67,6 +72,15 @@ function ask(engine: EngineCore, tokens: Int32Array): Promise<{ report: PromptRe
       error: reject,
     });
   });
+}
+
+/** Another engine has stored `prompt(1)` there. */
+async function filledFolder(): Promise<string> {
+  const path = newFolder();
+  const writer = await engineOf(path);
+  for (let other = 1; other < 7; other++) await ask(writer, prompt(other));
+  await expect.poll(() => writer.counters().store?.writtenBytes).toBeGreaterThan(64 * 4096);
+  return path;
 }
 
 it('takes up from the store what it gave up, and says the same', async () => {
@@ -81,6 +95,39 @@ it('takes up from the store what it gave up, and says the same', async () => {
   expect(reused.hbm + reused.host + reused.peer + reused.store + computed).toBe(1024);
   expect(onboard?.blocks).toBe(Math.ceil(reused.store / 16));
   expect(engine.snapshot().tiers.store?.length).toBeGreaterThan(64);
+});
+
+it('does not ask the store for what a moved request has brought along', async () => {
+  const path = await filledFolder();
+  const [source, target] = [await engineOf(newFolder()), await engineOf(path)];
+  const ticket = await new Promise<HandOffTicket>((resolve, reject) =>
+    source.prefill(request(prompt(1)), { done: resolve, error: reject }),
+  );
+  const held = target.hold(request(prompt(1)));
+  expect(await held.pull(ticket, 5_000)).toMatchObject({ blocks: 64, failed: null });
+  const { report } = await answerOf((sink) => held.start(sink));
+  expect(report).toMatchObject({ reused: { peer: 1023, store: 0 }, onboard: null });
+});
+
+it('gives the peer only the time that the store has left', async () => {
+  const path = newFolder();
+  const time = slowTime();
+  const peer = await silentPeer();
+  const engine = await engineOf(path, { clock: time.engine }, time.store);
+  time.delay(400);
+  const ask = { ...request(prompt(1)), ticket: peer.ticket(63), pullDeadlineMs: 300 };
+  const { report } = await answerOf((sink) => engine.generate(ask, sink));
+  peer.close();
+  expect(report.handOff?.failed).toBe('deadline of 0 ms passed after 0 of 63 blocks');
+  expect(report.computed).toBe(1024);
+});
+
+it('reads nothing when to ask what is stored took all the time', async () => {
+  const time = slowTime();
+  const engine = await engineOf(await filledFolder(), { clock: time.engine }, time.store);
+  time.delay(400);
+  const { report } = await answerOf((sink) => engine.generate({ ...request(prompt(1)), pullDeadlineMs: 300 }, sink));
+  expect(report).toMatchObject({ onboard: null, computed: 1024 });
 });
 
 it('computes when that is free', async () => {

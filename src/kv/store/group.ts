@@ -23,7 +23,7 @@ import { createHash } from 'node:crypto';
 import { checksum, type KvBlock } from '../host/block.ts';
 
 export const GROUP_VERSION = 1;
-export const GROUP_HEAD_BYTES = 64;
+const GROUP_HEAD_BYTES = 64;
 const ENTRY_BYTES = 24;
 const KEY_BYTES = 16;
 const MAGIC = 0x474b4c53;

@@ -10,7 +10,7 @@
 import { type Clock, sleep } from '../../shared/index.ts';
 import { holdsTokens, type KvBlock } from '../host/block.ts';
 import { TokenBucket } from '../transfer/budget.ts';
-import { decodeGroup, encodeGroup, groupId, tenantTag } from './group.ts';
+import { decodeGroup, encodeGroup, groupId, tenantTag, type Unreadable } from './group.ts';
 import { KnownKeys } from './known.ts';
 import type {
   BlockStore,
@@ -42,6 +42,12 @@ export interface GroupedStoreOptions {
 const READY: StoreCondition = { reason: 'Ready', message: 'all is well' };
 const NO_WRITE: StoreWritten = { written: 0, known: 0, dropped: 0, bytes: 0, copies: 0 };
 
+/** Why a value gave nothing: the shelf could not be asked, the value is gone, is of another version, or was damaged and is removed. */
+interface Missed {
+  readonly kind: 'trouble' | 'gone' | 'foreign' | 'damaged';
+  readonly why: string;
+}
+
 export class GroupedStore implements BlockStore {
   readonly kind: BlockStore['kind'];
   readonly place: string;
@@ -60,7 +66,7 @@ export class GroupedStore implements BlockStore {
   #deadUntil = Number.NEGATIVE_INFINITY;
   #pendingBytes = 0;
   #tail: Promise<void> = Promise.resolve();
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(shelf: Shelf, options: GroupedStoreOptions) {
     this.#shelf = shelf;
@@ -70,7 +76,7 @@ export class GroupedStore implements BlockStore {
     this.#groupBytes = options.groupBytes ?? GROUP_BYTES.wanted;
     this.#maxPendingBytes = options.maxPendingBytes ?? 64 << 20;
     this.#pauseMs = options.pauseMs ?? 5_000;
-    for (const [key, id] of shelf.entries?.() ?? []) this.#known.add(key, id);
+    for (const key of shelf.keys?.() ?? []) this.#known.add(key);
     const rate = options.bytesPerSecond ?? null;
     const bucket = () => (rate === null ? null : new TokenBucket(rate, options.clock.now()));
     this.#budgets = { read: bucket(), write: bucket() };
@@ -126,7 +132,7 @@ export class GroupedStore implements BlockStore {
         const id = found[blocks.length] as string;
         const value = await Promise.race([this.#load(id), over]);
         if (value === late) return result(this.#lateText(request));
-        if (typeof value === 'string') return result(value);
+        if ('why' in value) return result(value.why);
         ids.push(id);
         const before = blocks.length;
         for (const block of takeWanted(value, request, before)) blocks.push(block);
@@ -162,9 +168,12 @@ export class GroupedStore implements BlockStore {
       const ids = await this.#shelf.ids(maxGroups + 1);
       for (const id of ids.slice(0, maxGroups)) {
         const value = await this.#load(id);
+        if (this.#isClosed || ('why' in value && value.kind === 'trouble')) return { ...seen, bad, partial: true };
+        // One that gave way to others meanwhile, or that another version reads, is not damaged.
+        if ('why' in value && value.kind !== 'damaged') continue;
         seen.groups += 1;
-        if (typeof value === 'string') {
-          bad.push({ group: id, why: value });
+        if ('why' in value) {
+          bad.push({ group: id, why: value.why });
         } else {
           seen.blocks += value.length;
           seen.bytes += value.reduce((sum, block) => sum + block.bytes.byteLength, 0);
@@ -179,7 +188,10 @@ export class GroupedStore implements BlockStore {
 
   async usage(): Promise<StoreUsage> {
     try {
-      return await this.#shelf.usage();
+      const usage = await this.#shelf.usage();
+      // Where nothing is evicted nothing is written, and no write would find out.
+      if (this.#condition.reason === 'Unavailable' && this.#clock.now() >= this.#pausedUntil) this.#condition = READY;
+      return usage;
     } catch (thrown) {
       this.#trouble(thrown);
       return { usedBytes: 0, pinnedBytes: 0, capacityBytes: 0, groups: 0 };
@@ -208,20 +220,24 @@ export class GroupedStore implements BlockStore {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     await this.#tail;
     await this.#shelf.close();
   }
 
+  get #isClosed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
   /** Ids of the values that hold the leading keys. Never rejects. */
   async #find(keys: readonly string[]): Promise<string[]> {
-    if (keys.length === 0 || this.#closed || this.#clock.now() < this.#deadUntil) return [];
+    if (keys.length === 0 || this.#isClosed || this.#clock.now() < this.#deadUntil) return [];
     try {
       const ids = await this.#shelf.find(keys);
       const end = ids.indexOf(null);
       const leading = (end < 0 ? ids : ids.slice(0, end)) as string[];
       const gone = keys.filter((key, index) => ids[index] === null && this.#known.has(key));
-      this.#tell(gone, new Map(leading.map((id, index) => [keys[index] as string, id])));
+      this.#tell(gone, keys.slice(0, leading.length));
       return leading;
     } catch (thrown) {
       this.#trouble(thrown);
@@ -230,10 +246,14 @@ export class GroupedStore implements BlockStore {
   }
 
   /** The verified blocks of a value, or why there are none. A damaged one is removed. Never rejects. */
-  async #load(id: string): Promise<readonly KvBlock[] | string> {
+  async #load(id: string): Promise<readonly KvBlock[] | Missed> {
     try {
       const value = await this.#shelf.load(id);
-      if (value === null) return 'a stored group is gone';
+      if (value === null) {
+        // A part of it may be left, and would pass for the whole.
+        await this.#remove(id);
+        return { kind: 'gone', why: 'a stored group is gone' };
+      }
       const group = decodeGroup(value);
       if ('why' in group) return await this.#unreadable(id, group);
       const last = group.blocks.at(-1) as KvBlock;
@@ -241,29 +261,31 @@ export class GroupedStore implements BlockStore {
         return await this.#unreadable(id, { why: 'it holds another group than its name says', version: false });
       return group.blocks;
     } catch (thrown) {
-      return this.#trouble(thrown).message;
+      return { kind: 'trouble', why: this.#trouble(thrown).message };
     }
   }
 
-  async #unreadable(id: string, { why, version }: { why: string; version: boolean }): Promise<string> {
+  async #unreadable(id: string, { why, version }: Unreadable): Promise<Missed> {
     if (version) {
       this.#counts.foreign += 1;
       const message = `group ${id} in ${this.place} has ${why}: it was left alone; use another place for this version, or empty it`;
       this.#condition = { reason: 'Incompatible', message };
-      return message;
+      return { kind: 'foreign', why: message };
     }
     this.#counts.corrupt += 1;
-    const keys = this.#known.keysOf(id);
-    await this.#shelf.remove(id, keys);
-    this.#tell(keys, new Map());
-    return `a stored group was damaged (${why}) and is removed`;
+    await this.#remove(id);
+    return { kind: 'damaged', why: `a stored group was damaged (${why}) and is removed` };
+  }
+
+  async #remove(id: string): Promise<void> {
+    this.#tell(await this.#shelf.remove(id), []);
   }
 
   async #saveAll(values: readonly ShelfValue[]): Promise<StoreWritten> {
     const sum = { ...NO_WRITE };
     for (const value of values.toReversed()) {
       const part = await this.#save(value);
-      if (part.bytes > 0) await sleep(this.#clock, this.#price('write', part.bytes));
+      if (part.bytes > 0) await sleep(this.#clock, this.#price('write', part.bytes), this.#closing.signal);
       for (const name of Object.keys(sum) as (keyof StoreWritten)[]) Object.assign(sum, { [name]: sum[name] + part[name] });
     }
     this.#counts.droppedBlocks += sum.dropped;
@@ -274,16 +296,16 @@ export class GroupedStore implements BlockStore {
 
   async #save(value: ShelfValue): Promise<StoreWritten> {
     const count = value.keys.length;
-    if (this.#closed || this.#clock.now() < this.#pausedUntil) return { ...NO_WRITE, dropped: count };
+    if (this.#isClosed || this.#clock.now() < this.#pausedUntil) return { ...NO_WRITE, dropped: count };
     try {
       const there = await this.#shelf.find(value.keys);
       if (there.every((id) => id !== null)) {
-        this.#tell([], new Map(value.keys.map((key, index) => [key, there[index] as string])));
+        this.#tell([], value.keys);
         return { ...NO_WRITE, known: count };
       }
       const { refused, evicted, notice = READY } = await this.#shelf.save(value);
       this.#counts.evictedBlocks += evicted.length;
-      this.#tell(evicted, new Map(refused === null ? value.keys.map((key) => [key, value.id]) : []));
+      this.#tell(evicted, refused === null ? value.keys : []);
       if (refused !== null) {
         this.#condition = refused;
         // A tenant's quota and a value too large are no trouble of the others.
@@ -304,7 +326,7 @@ export class GroupedStore implements BlockStore {
   }
 
   #refusal(bytes: number): StoreCondition | null {
-    if (this.#closed) return { reason: 'Unavailable', message: 'the store is closed' };
+    if (this.#isClosed) return { reason: 'Unavailable', message: 'the store is closed' };
     if (this.#clock.now() < this.#pausedUntil) return this.#condition;
     if (this.#pendingBytes + bytes <= this.#maxPendingBytes) return null;
     const message = `${this.#pendingBytes} bytes wait to be written to ${this.place}, at most ${this.#maxPendingBytes} may: it is slower than what is evicted`;
@@ -327,10 +349,10 @@ export class GroupedStore implements BlockStore {
     };
   }
 
-  /** Learns and tells on, each key once. `stored`: key → its group. */
-  #tell(removed: readonly string[], stored: ReadonlyMap<string, string>): void {
+  /** Learns and tells on, each key once. */
+  #tell(removed: readonly string[], stored: readonly string[]): void {
     const lost = removed.filter((key) => this.#known.remove(key));
-    const gained = [...stored].filter(([key, group]) => this.#known.add(key, group)).map(([key]) => key);
+    const gained = stored.filter((key) => this.#known.add(key));
     if (lost.length + gained.length === 0) return;
     for (const listener of this.#listeners) listener({ removed: lost, stored: gained });
   }

@@ -1,44 +1,46 @@
-/** Keys of blocks that a process knows to be stored, each with its group. The longest unheard of are forgotten beyond the bound. */
+/**
+ * Keys of blocks that a process knows to be stored. In two generations, so that forgetting costs nothing: a set that loses its oldest one by
+ * one is slow to find the next.
+ */
 const MOST = 1_000_000;
 
 export class KnownKeys {
-  readonly #groups = new Map<string, string>();
-  readonly #most: number;
+  readonly #generation: number;
+  #old = new Set<string>();
+  #young = new Set<string>();
 
-  constructor(most: number = MOST) {
-    this.#most = most;
+  /** @param most the longest known, up to half of them, are forgotten when there would be more */
+  constructor(most = MOST) {
+    this.#generation = Math.ceil(most / 2);
   }
 
   has(key: string): boolean {
-    return this.#groups.has(key);
+    return this.#young.has(key) || this.#old.has(key);
   }
 
   /** True when it was not known. */
-  add(key: string, group: string): boolean {
-    const known = this.#groups.has(key);
-    this.#groups.set(key, group);
-    if (this.#groups.size > this.#most) {
-      const [oldest] = this.#groups.keys();
-      if (oldest !== undefined) this.#groups.delete(oldest);
+  add(key: string): boolean {
+    if (this.has(key)) return false;
+    if (this.#young.size >= this.#generation) {
+      this.#old = this.#young;
+      this.#young = new Set();
     }
-    return !known;
+    this.#young.add(key);
+    return true;
   }
 
   /** True when it was known. */
   remove(key: string): boolean {
-    return this.#groups.delete(key);
-  }
-
-  /** Keys known to be in that group. Walks all: for damage, which is rare. */
-  keysOf(group: string): string[] {
-    return [...this.#groups].flatMap(([key, of]) => (of === group ? [key] : []));
+    return this.#young.delete(key) || this.#old.delete(key);
   }
 
   keys(limit: number): string[] {
     const keys: string[] = [];
-    for (const key of this.#groups.keys()) {
-      if (keys.length >= limit) break;
-      keys.push(key);
+    for (const generation of [this.#old, this.#young]) {
+      for (const key of generation) {
+        if (keys.length >= limit) return keys;
+        keys.push(key);
+      }
     }
     return keys;
   }

@@ -1,8 +1,9 @@
 /** Which blocks travel together. Pure. */
 import type { KvBlock } from '../host/block.ts';
+import { MAX_GROUP_BLOCKS } from './group.ts';
 
-/** KV bytes of one value at most, and what a value should have at least. A single block may be larger. */
-export const GROUP_BYTES = { most: 1 << 20, wanted: 512 << 10, least: 128 << 10 } as const;
+/** KV bytes of one value at most, and what a value should have. A single block may be larger. */
+export const GROUP_BYTES = { most: 1 << 20, wanted: 512 << 10 } as const;
 
 /**
  * Cuts blocks, in any order, into runs that follow each other in a chain and have one shape, each of at most `mostBytes` (or of one block).
@@ -10,7 +11,8 @@ export const GROUP_BYTES = { most: 1 << 20, wanted: 512 << 10, least: 128 << 10 
  */
 export function chainRuns(blocks: readonly KvBlock[], mostBytes: number): KvBlock[][] {
   return chainsOf(blocks).flatMap((chain) => {
-    const most = Math.max(1, Math.floor(mostBytes / Math.max(1, (chain[0] as KvBlock).bytes.byteLength)));
+    const fit = Math.floor(mostBytes / Math.max(1, (chain[0] as KvBlock).bytes.byteLength));
+    const most = Math.min(MAX_GROUP_BLOCKS, Math.max(1, fit));
     const runs = Math.ceil(chain.length / most);
     const each = Math.ceil(chain.length / runs);
     return Array.from({ length: Math.ceil(chain.length / each) }, (_, run) => chain.slice(run * each, (run + 1) * each));

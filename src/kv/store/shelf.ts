@@ -31,12 +31,13 @@ export interface Shelf {
   /** Counts the values as just used, in this order. */
   touch(ids: readonly string[]): Promise<void>;
   save(value: ShelfValue): Promise<ShelfSave>;
-  remove(id: string, keys: readonly string[]): Promise<void>;
+  /** Also what is left of one that is gone. Keys of blocks that are not there any more. */
+  remove(id: string): Promise<readonly string[]>;
   pin(ids: readonly string[], pinned: boolean): Promise<void>;
   ids(limit: number): Promise<readonly string[]>;
   usage(): Promise<StoreUsage>;
-  /** Keys that are known to be there from the start, each with its value's id; absent: nobody knows without asking. */
-  entries?(): Iterable<readonly [key: string, id: string]>;
+  /** Of blocks that are known to be there from the start; absent: nobody knows without asking. */
+  keys?(): Iterable<string>;
   close(): Promise<void>;
 }
 

@@ -111,7 +111,7 @@ export class StoreTier {
     const { keys, tokens, resident, deadlineMs, signal } = request;
     const startedAt = this.#options.clock.now();
     const nothing: Onboarded = { from: resident, blocks: [], bytes: 0, copies: 0, ms: 0, failed: null };
-    if (resident >= keys.length || this.#cannotBeat(request)) return nothing;
+    if (resident >= keys.length || deadlineMs <= 0 || this.#cannotBeat(request)) return nothing;
     const { plan, stored } = await this.#plan(request);
     const [first] = plan.steps;
     if (first?.from !== 'store') {
@@ -119,12 +119,14 @@ export class StoreTier {
       return nothing;
     }
     const { store, clock, blockTokens, bytesPerBlock } = this.#options;
+    const leftMs = deadlineMs - (clock.now() - startedAt);
+    if (leftMs <= 0) return nothing;
     const read = await store.read({
       keys: keys.slice(first.start, first.end),
       tokens: tokens.subarray(first.start * blockTokens, first.end * blockTokens),
       blockTokens,
       bytesPerBlock,
-      deadlineMs: Math.max(0, deadlineMs - (clock.now() - startedAt)),
+      deadlineMs: leftMs,
       signal,
     });
     if (read.failed === null || read.bytes > 0) this.#meter.moved({ ...read, at: clock.now() });

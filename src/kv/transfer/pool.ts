@@ -18,6 +18,8 @@ export interface TransferPoolOptions {
   readonly maxWaiting?: number;
 }
 
+/** How long a peer may take to hear that nothing more is wanted. */
+const RELEASE_MS = 5_000;
 /** Less than a server keeps a connection, so that it is seldom the one that closes. */
 const IDLE_MS = 30_000;
 
@@ -83,6 +85,12 @@ export class TransferPool {
       next?.();
       this.#dropIdle(peer, lane);
     }
+  }
+
+  /** Tells the peer that nothing more of the lease is wanted, which ends it. Nobody waits for that: unheard, the lease ends by its time. */
+  release(request: Pick<PullRequest, 'host' | 'port' | 'lease' | 'peer' | 'blockTokens' | 'bytesPerBlock'>): void {
+    const nothing = { keys: [], tokens: new Int32Array(0), deadlineMs: RELEASE_MS, onBlock: () => undefined };
+    this.pull({ ...request, ...nothing }).catch(() => undefined); // only a name out of range gets here
   }
 
   /** Resolves with null when it is this pull's turn (it then counts as running), else with why it never will be. */

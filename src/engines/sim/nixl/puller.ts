@@ -8,7 +8,7 @@ import { pull } from '../../../kv/index.ts';
 import { type Clock, sleep } from '../../../shared/index.ts';
 import type { EngineCosts, HandOffTicket } from '../../port.ts';
 import { pullMs } from '../costs.ts';
-import type { PullCounters, SequencePuller } from '../pull.ts';
+import type { PullBounds, PullCounters, SequencePuller } from '../pull.ts';
 import type { Pulled, Sequence } from '../sequence.ts';
 
 export interface NixlPullerOptions {
@@ -57,7 +57,7 @@ export class NixlPuller implements SequencePuller {
   }
 
   /** @throws Error when the blocks can not be had */
-  async pull(sequence: Sequence, local: number, signal: AbortSignal): Promise<Pulled | null> {
+  async pull(sequence: Sequence, { local }: Pick<PullBounds, 'local'>, signal: AbortSignal): Promise<Pulled | null> {
     const { ticket, prompt } = sequence.request;
     if (ticket === null) return null;
     const { blockTokens, clock } = this.#options;

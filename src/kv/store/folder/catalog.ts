@@ -30,9 +30,9 @@ export class FolderCatalog {
     return this.#byKey.get(key) ?? null;
   }
 
-  /** Keys of blocks, each with its group. */
-  holders(): Iterable<readonly [key: string, id: string]> {
-    return this.#byKey;
+  /** Of blocks. */
+  keys(): Iterable<string> {
+    return this.#byKey.keys();
   }
 
   tenantBytes(tenant: string): number {
@@ -87,6 +87,18 @@ export class FolderCatalog {
 
   ids(limit: number): string[] {
     return [...this.#groups.keys(), ...this.#pinned.keys()].slice(0, limit);
+  }
+
+  /** The `count` that may go first. */
+  oldest(count: number): FolderEntry[] {
+    const entries: FolderEntry[] = [];
+    for (const order of [this.#groups, this.#pinned]) {
+      for (const entry of order.values()) {
+        if (entries.length >= count) return entries;
+        entries.push(entry);
+      }
+    }
+    return entries;
   }
 
   #count({ bytes, tenant, pinned }: FolderEntry, sign: 1 | -1): void {

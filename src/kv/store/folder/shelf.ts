@@ -9,7 +9,7 @@
  * - Nothing is waited for synchronously.
  */
 import type { Clock } from '../../../shared/index.ts';
-import { GROUP_HEAD_BYTES, indexBytes, readGroupHead, readGroupKeys } from '../group.ts';
+import { indexBytes, readGroupHead, readGroupKeys } from '../group.ts';
 import type { StoreCondition, StoreUsage } from '../port.ts';
 import { type Shelf, type ShelfSave, type ShelfValue, StoreTrouble } from '../shelf.ts';
 import { FolderCatalog, type FolderEntry } from './catalog.ts';
@@ -22,13 +22,22 @@ export interface FolderShelfOptions {
   readonly tenantBytes: number;
   readonly clock: Clock;
   readonly files: Files;
+  /** Values at most, however small they are. */
+  readonly maxGroups: number;
   /** Sets names of files under way apart from those of other processes. */
   readonly writer: string;
 }
 
-/** Files of one folder that are looked at; more count as none of ours. */
-const MOST_FILES = 65_536;
-const LOOK_AGAIN_MS = 250;
+/** So long after a look at the soonest, and after a long look so many times longer than that took: a folder with many files costs. */
+const LOOK_AGAIN_MS = { least: 25, most: 5_000, timesTaken: 20 } as const;
+/** A folder that changed less than that ago may change again without another time: file systems count in ticks. */
+const TICK_MS = 20;
+/** Names looked at before others get their turn. */
+const AT_ONCE = 256;
+/** Files that are read at one time. */
+const READERS = 8;
+/** Holds the keys of nearly every group; more is read where it does not. */
+const FIRST_BYTES = indexBytes(64);
 /** A file under way for longer belongs to a process that is gone. */
 const LEFT_BEHIND_MS = 600_000;
 const NAME = /^([0-9a-f]{32}-[0-9a-f]{1,4})(\.pin)?\.kv$/;
@@ -39,9 +48,12 @@ export class FolderShelf implements Shelf {
   readonly place: string;
   readonly #options: FolderShelfOptions;
   readonly #catalog = new FolderCatalog();
-  #lookedAt = Number.NEGATIVE_INFINITY;
+  #lookAgainAt = Number.NEGATIVE_INFINITY;
+  /** Of the folder as the catalog has it; -1: it may have changed. */
   #folderTime = -1;
   #looking: Promise<void> | null = null;
+  /** Files of other versions, so that their heads are read once. */
+  readonly #foreign = new Set<string>();
   #written = 0;
 
   constructor(options: FolderShelfOptions) {
@@ -65,9 +77,7 @@ export class FolderShelf implements Shelf {
   async load(id: string): Promise<Buffer | null> {
     const entry = this.#catalog.get(id);
     if (!entry) return null;
-    const value = await this.#guarded(() => this.#options.files.read(this.#pathOf(entry)));
-    if (value === null) this.#catalog.remove(id);
-    return value;
+    return this.#guarded(() => this.#options.files.read(this.#pathOf(entry)));
   }
 
   async touch(ids: readonly string[]): Promise<void> {
@@ -104,9 +114,9 @@ export class FolderShelf implements Shelf {
     return { refused: null, evicted, ...(notice ? { notice } : {}) };
   }
 
-  async remove(id: string): Promise<void> {
-    const entry = this.#catalog.remove(id);
-    if (entry) await this.#guarded(() => this.#options.files.remove(this.#pathOf(entry)));
+  async remove(id: string): Promise<readonly string[]> {
+    const entry = this.#catalog.get(id);
+    return entry === null ? [] : this.#guarded(() => this.#removeAll([entry]));
   }
 
   async pin(ids: readonly string[], pinned: boolean): Promise<void> {
@@ -124,8 +134,8 @@ export class FolderShelf implements Shelf {
     return this.#catalog.ids(limit);
   }
 
-  entries(): Iterable<readonly [string, string]> {
-    return this.#catalog.holders();
+  keys(): Iterable<string> {
+    return this.#catalog.keys();
   }
 
   async usage(): Promise<StoreUsage> {
@@ -151,10 +161,11 @@ export class FolderShelf implements Shelf {
     }
   }
 
-  /** Removes what has to go for `bytes` more; keys of its blocks. */
+  /** Removes what has to go for one value of `bytes` more; keys of its blocks. */
   async #makeRoom(bytes: number): Promise<string[]> {
-    const { capacityBytes } = this.#options;
-    return this.#removeAll(this.#catalog.victims(bytes, capacityBytes) ?? []);
+    const { capacityBytes, maxGroups } = this.#options;
+    const crowd = this.#catalog.oldest(this.#catalog.size + 1 - maxGroups);
+    return [...(await this.#removeAll(crowd)), ...(await this.#removeAll(this.#catalog.victims(bytes, capacityBytes) ?? []))];
   }
 
   async #removeAll(entries: readonly FolderEntry[]): Promise<string[]> {
@@ -170,8 +181,8 @@ export class FolderShelf implements Shelf {
   async #lookIfChanged(): Promise<void> {
     const { clock, files } = this.#options;
     if (this.#looking) return this.#looking;
-    if (clock.now() < this.#lookedAt + LOOK_AGAIN_MS) return;
-    this.#lookedAt = clock.now();
+    if (clock.now() < this.#lookAgainAt) return;
+    this.#lookAgainAt = clock.now() + LOOK_AGAIN_MS.least;
     const time = await this.#guarded(() => files.time(this.place));
     if (time !== this.#folderTime) await this.#look();
   }
@@ -185,41 +196,69 @@ export class FolderShelf implements Shelf {
   }
 
   async #readFolder(): Promise<void> {
-    const { files, clock } = this.#options;
-    this.#lookedAt = clock.now();
-    this.#folderTime = await files.time(this.place);
+    const { files, clock, maxGroups } = this.#options;
+    const startedAt = clock.now();
+    const time = await files.time(this.place);
+    this.#folderTime = clock.wall() - time > TICK_MS ? time : -1;
+    // What is written from here on may not be in the list, and is there all the same.
+    const before = this.#catalog.ids(Number.POSITIVE_INFINITY);
     const names = await files.list(this.place);
     const there = new Set<string>();
-    const fresh: { entry: FolderEntry; time: number }[] = [];
-    for (const name of names.slice(0, MOST_FILES)) {
+    const unknown: FileName[] = [];
+    for (const [index, name] of names.entries()) {
+      // The rest is looked at when room was made of these.
+      if (there.size >= 2 * maxGroups) break;
+      if (index % AT_ONCE === AT_ONCE - 1) await nextTurn();
       const [, id, pin] = NAME.exec(name) ?? [];
       if (id === undefined) {
         await this.#sweep(name);
         continue;
       }
       there.add(id);
-      const known = this.#catalog.get(id);
-      if (known && known.pinned === (pin !== undefined)) continue;
-      const read = await this.#readEntry(name, id, pin !== undefined);
-      if (read) fresh.push(read);
+      const pinned = pin !== undefined;
+      if (!this.#foreign.has(name) && this.#catalog.get(id)?.pinned !== pinned) unknown.push({ name, id, pinned });
     }
-    for (const id of this.#catalog.ids(MOST_FILES)) if (!there.has(id)) this.#catalog.remove(id);
-    for (const { entry } of fresh.toSorted((a, b) => a.time - b.time)) this.#catalog.add(entry);
+    const fresh = await this.#readEntries(unknown);
+    for (const id of before) if (!there.has(id)) this.#catalog.remove(id);
+    for (const [index, { entry }] of fresh.toSorted((a, b) => a.time - b.time).entries()) {
+      if (index % AT_ONCE === AT_ONCE - 1) await nextTurn();
+      this.#catalog.add(entry);
+    }
+    for (const name of this.#foreign) if (!there.has(NAME.exec(name)?.[1] ?? '')) this.#foreign.delete(name);
+    const tookMs = clock.now() - startedAt;
+    this.#lookAgainAt = clock.now() + Math.min(LOOK_AGAIN_MS.most, Math.max(LOOK_AGAIN_MS.least, LOOK_AGAIN_MS.timesTaken * tookMs));
   }
 
-  async #readEntry(name: string, id: string, pinned: boolean): Promise<{ entry: FolderEntry; time: number } | null> {
+  async #readEntries(names: readonly FileName[]): Promise<readonly ReadEntry[]> {
+    const entries: ReadEntry[] = [];
+    const left = names.values();
+    const readOn = async () => {
+      for (const name of left) {
+        const entry = await this.#readEntry(name);
+        if (entry) entries.push(entry);
+      }
+    };
+    await Promise.all(Array.from({ length: READERS }, readOn));
+    return entries;
+  }
+
+  async #readEntry({ name, id, pinned }: FileName): Promise<ReadEntry | null> {
     const { files } = this.#options;
     const path = `${this.place}/${name}`;
-    const start = await files.start(path, GROUP_HEAD_BYTES);
+    let start = await files.start(path, FIRST_BYTES);
     if (start === null) return null;
     const head = readGroupHead(start.bytes);
-    // Damaged ones are found when they are read; they count, so that they go one day. Other versions' files stay as they are.
-    const whole = 'why' in head || head.count === 0 ? null : await files.start(path, indexBytes(head.count));
-    if ('why' in head && head.version) return null;
-    const keys =
-      whole === null || 'why' in head || whole.bytes.length < indexBytes(head.count) ? [] : readGroupKeys(whole.bytes, head.count);
-    const named = keys.length > 0 ? keys : [id.slice(0, 32)];
-    return { entry: { id, keys: named, bytes: start.size, tenant: 'why' in head ? '' : head.tenant, pinned }, time: start.time };
+    if ('why' in head && head.version) {
+      // Other versions' files stay as they are.
+      this.#foreign.add(name);
+      return null;
+    }
+    const { count, tenant } = 'why' in head ? { count: 0, tenant: '' } : head;
+    if (indexBytes(count) > FIRST_BYTES) start = (await files.start(path, indexBytes(count))) ?? start;
+    // Damaged ones are found when they are read; they count, so that they go one day.
+    const whole = count > 0 && start.bytes.length >= indexBytes(count);
+    const keys = whole ? readGroupKeys(start.bytes, count) : [id.slice(0, 32)];
+    return { entry: { id, keys, bytes: start.size, tenant, pinned }, time: start.time };
   }
 
   async #sweep(name: string): Promise<void> {
@@ -256,6 +295,21 @@ export class FolderShelf implements Shelf {
   #trouble(thrown: unknown): StoreTrouble {
     return thrown instanceof StoreTrouble ? thrown : new StoreTrouble(troubleOf(thrown, this.place), thrown);
   }
+}
+
+interface FileName {
+  readonly name: string;
+  readonly id: string;
+  readonly pinned: boolean;
+}
+
+interface ReadEntry {
+  readonly entry: FolderEntry;
+  readonly time: number;
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function isFull(thrown: unknown): boolean {

@@ -138,8 +138,8 @@ export class RedisShelf implements Shelf {
     }
   }
 
-  async remove(id: string): Promise<void> {
-    await this.#run('remove', this.#tables, [id]);
+  async remove(id: string): Promise<readonly string[]> {
+    return words(await this.#run('remove', this.#tables, [id]));
   }
 
   async pin(ids: readonly string[], pinned: boolean): Promise<void> {

@@ -296,6 +296,16 @@ it('a share of 0 traces only what clients trace, and engines hear that the rest 
   }
 });
 
+it('sends what waits when the router ends', async () => {
+  const receiver = new Receiver();
+  const bed = await startBed({ mixed: 1, config: { tracing: { endpoint: await receiver.listen() } } });
+  const answer = await bed.post(COMPLETIONS, { model: MODEL, prompt: 'a', max_tokens: 1 });
+  await answer.text();
+  await bed.close();
+  expect(receiver.spans.map(({ attributes }) => attributes['sluice.request.id'])).toContain(answer.headers.get('x-request-id'));
+  await receiver.close();
+});
+
 it('requests go on while the collector is away; what it does not get is counted, and the rest comes when it is back', async () => {
   const first = new Receiver();
   const endpoint = await first.listen();

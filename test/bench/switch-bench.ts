@@ -29,8 +29,8 @@ const MORE_TOKENS = TURN_TOKENS + 2 * ANSWER_TOKENS;
 const LEAST_HOST_BYTES = 4 * 2 ** 20;
 /** Of the store, in sessions: what it gives up is never what comes back next. */
 const STORED_SESSIONS = 32;
-const ASK_LIMIT_MS = 60_000;
-const STORE_LIMIT_MS = 20_000;
+const ASK_LIMIT_MS = 300_000;
+const STORE_LIMIT_MS = 60_000;
 const POLL_MS = 10;
 const OURS = 'sluice';
 const BASELINE = 'recompute';

@@ -126,7 +126,7 @@ describe('readEngineFlags', () => {
     ['--type llamacpp', /--model must be the path of a GGUF file/],
     ['--type sim --model m.gguf', /--model is for real engines/],
     ['--type llamacpp --model m.gguf --costs {}', /--costs is for --type sim/],
-    ['--type sim --dialect zmq', /--dialect must be one of sluice, nixl; got "zmq"/],
+    ['--type sim --dialect zmq', /--dialect must be one of sluice, nixl, bootstrap; got "zmq"/],
     ['--type llamacpp --model m.gguf --dialect nixl', /--dialect is for --type sim/],
     ['--type sim --side-channel-timeout-ms 0', /--side-channel-timeout-ms must be a whole number from 1/],
     ['--type sim --costs nonsense', /--costs must be JSON; got "nonsense"/],

@@ -137,7 +137,7 @@ function costsOf(text: string | null, type: EngineType): Partial<EngineCosts> {
 
 function dialectOf(text: string | null, type: EngineType): Dialect {
   if (text !== null && type !== 'sim') throw new WrongFlag('--dialect is for --type sim; the others have only one');
-  return oneOf('dialect', text ?? 'sluice', ['sluice', 'nixl']);
+  return oneOf('dialect', text ?? 'sluice', ['sluice', 'nixl', 'bootstrap']);
 }
 
 function kvOf(text: string | null): KvSettings | null {
@@ -227,7 +227,8 @@ and watches a vLLM, which takes the requests itself, and tells the router what t
   --lease-ms N           how long finished blocks wait for a peer (default 30000)
   --drain-ms N           how long SIGTERM waits for running requests and leases (default 30000)
   --costs JSON           simulated times in ms: ${Object.keys(COST_NAMES).join(', ')}
-  --dialect NAME         sluice (default), or nixl: the simulated engine speaks and fails like a vLLM with its NixlConnector
+  --dialect NAME         sluice (default), or nixl: the simulated engine speaks and fails like a vLLM with its NixlConnector, or
+                         bootstrap: like the prefill and decode instances of SGLang
   --side-channel-timeout-ms N  nixl: how long the first contact to another engine may take (default 5000)
   --kv JSON              Redis and NATS that are told what it holds; \`sluice up\` writes it from \`kv\` of the deployment
   --help                 this text

@@ -18,6 +18,7 @@ export class SluiceSpeech implements Speech, MoveSpeech {
   readonly dialect = 'sluice';
   readonly undivided = false;
   readonly headSpeaks = true;
+  readonly concurrent = false;
   readonly events = new EventFilter();
   readonly #subject: Subject;
   readonly #ticket: HeldTicket;
@@ -139,6 +140,10 @@ export class SluiceSpeech implements Speech, MoveSpeech {
 
   whole(body: Buffer): WholeAnswer {
     return { body, ...readAnswer(body) };
+  }
+
+  misread(): false {
+    return false;
   }
 
   refusal(head: ResponseHead, body: Buffer): { contentType: string; body: Buffer } {

@@ -1,11 +1,10 @@
 /**
- * vLLM's events on their way to the client. Its head says nothing: a stream may still fail when it is sent, and so may a chat whose
- * event with the role is out. So nothing goes out before an event that carries a token.
+ * Events of an engine that is not ours, on their way to the client. Its head says nothing: a stream may still fail when it is sent, and so
+ * may a chat whose event with the role is out. So nothing goes out before an event that carries a token.
  *
  * A stream that is taken up by another instance comes again from its beginning ("regenerate and skip"): what the client has is taken
- * out, compared by its checksum, and `created` stays what it was.
+ * out, compared by its checksum, and `created` and `id` stay what they were.
  */
-
 import type { EventReader, StreamStop } from '../dialects/index.ts';
 import { endOfEvent, isError, MAX_EVENT_BYTES, PAYLOAD_AT } from '../events.ts';
 import { StreamedChoice } from './choice.ts';
@@ -15,7 +14,7 @@ import { cachedIn, correctCached, numberIn } from './usage.ts';
 
 type Fields = Record<string, unknown>;
 
-export interface NixlEventOptions {
+export interface ReplayedEventOptions {
   /** Choices that the stream has. */
   readonly choices: number;
   /** The client wants the event with usage; it is asked for in any case. */
@@ -27,11 +26,13 @@ export interface StreamUsage {
   readonly cachedTokens: number | null;
 }
 
+const QUOTE = 34;
 const BRACKET = 91;
 const CREATED = Buffer.from('"created":');
+const ID_START = Buffer.from('data: {"id":"');
 const DIVERGED = 'another instance did not reproduce what was sent already';
 
-export class NixlEvents implements EventReader {
+export class ReplayedEvents implements EventReader {
   tokens = 0;
   done = false;
   finishReason: string | null = null;
@@ -43,12 +44,13 @@ export class NixlEvents implements EventReader {
   prefillCached: number | null = null;
   /** As the instance said. */
   engineUsage: StreamUsage | null = null;
-  readonly #options: NixlEventOptions;
+  readonly #options: ReplayedEventOptions;
   readonly #choices = new Map<number, StreamedChoice>();
   #template: Template | null = null;
   #again = false;
   /** Digits of `created` of the first event that went out. */
   #created: string | null = null;
+  #id: string | null = null;
   /** Something went out, so a stream that comes now comes again. */
   #begun = false;
   #carry: Buffer | null = null;
@@ -56,7 +58,7 @@ export class NixlEvents implements EventReader {
   #held: Buffer[] = [];
   #out: Buffer[] = [];
 
-  constructor(options: NixlEventOptions) {
+  constructor(options: ReplayedEventOptions) {
     this.#options = options;
   }
 
@@ -89,6 +91,7 @@ export class NixlEvents implements EventReader {
       // Nothing went out: what was held back is of no account.
       this.#choices.clear();
       this.#created = null;
+      this.#id = null;
       this.tokens = 0;
     }
     this.#again = this.#begun;
@@ -199,7 +202,7 @@ export class NixlEvents implements EventReader {
   }
 
   #shown(event: Buffer, changed: Fields | null): Buffer {
-    return this.#sameCreated(changed === null ? event : Buffer.from(`data: ${JSON.stringify(changed)}\n\n`));
+    return this.#sameId(this.#sameCreated(changed === null ? event : Buffer.from(`data: ${JSON.stringify(changed)}\n\n`)));
   }
 
   /** All events have the `created` of the first. */
@@ -215,6 +218,16 @@ export class NixlEvents implements EventReader {
     return Buffer.concat([event.subarray(0, from), Buffer.from(this.#created), event.subarray(to)]);
   }
 
+  /** All events have the `id` of the first: SGLang has a name of its own for each attempt. */
+  #sameId(event: Buffer): Buffer {
+    const from = ID_START.length;
+    const to = event.indexOf(QUOTE, from);
+    if (to < 0 || event.compare(ID_START, 0, from, 0, from) !== 0) return event;
+    const id = event.toString('latin1', from, to);
+    this.#id ??= id;
+    return id === this.#id ? event : Buffer.concat([ID_START, Buffer.from(this.#id, 'latin1'), event.subarray(to)]);
+  }
+
   /** From the next event on, those that differ from this one in the text alone are not parsed. */
   #learn(event: Buffer, [choice]: readonly Fields[]): void {
     const { logprobs, token_ids: ids } = choice ?? {};
@@ -223,7 +236,7 @@ export class NixlEvents implements EventReader {
     if (text === null || text.to <= text.from) return;
     const prefix = Buffer.from(event.subarray(0, text.from));
     const suffix = Buffer.from(event.subarray(text.to));
-    this.#template = { prefix, suffix, shown: this.#sameCreated(prefix), channel: this.#choice(0).channel(text.name) };
+    this.#template = { prefix, suffix, shown: this.#sameId(this.#sameCreated(prefix)), channel: this.#choice(0).channel(text.name) };
   }
 
   #diverge(): void {

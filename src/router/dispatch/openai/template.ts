@@ -6,11 +6,13 @@ import type { Channel } from './channel.ts';
 
 const QUOTE = 34;
 const BACKSLASH = 92;
-const STARTS = new Map([
+const STARTS: readonly (readonly [string, Buffer])[] = [
   ['text', Buffer.from('"choices":[{"index":0,"text":"')],
   ['content', Buffer.from('"choices":[{"index":0,"delta":{"content":"')],
   ['reasoning', Buffer.from('"choices":[{"index":0,"delta":{"reasoning":"')],
-]);
+  // SGLang
+  ['content', Buffer.from('"choices":[{"index":0,"delta":{"role":null,"content":"')],
+];
 
 export interface Template {
   readonly prefix: Buffer;

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { NixlEvents } from './events.ts';
+import { ReplayedEvents } from './events.ts';
 
-/** vLLM's own shapes (0.32.0), `created` differing from instance to instance. */
+/** vLLM's own shapes (0.32.0), `created` and `id` differing from instance to instance. */
 class Script {
   readonly #created: number;
   readonly #chat: boolean;
@@ -14,7 +14,7 @@ class Script {
 
   event(fields: object): string {
     const object = this.#chat ? 'chat.completion.chunk' : 'text_completion';
-    return `data: ${JSON.stringify({ id: 'cmpl-1', object, created: this.#created, model: 'a"b', ...fields })}\n\n`;
+    return `data: ${JSON.stringify({ id: `cmpl-${this.#created}`, object, created: this.#created, model: 'a"b', ...fields })}\n\n`;
   }
 
   role(): string {
@@ -44,7 +44,7 @@ class Script {
   }
 }
 
-function feed(events: NixlEvents, text: string | Buffer, cuts: readonly number[] = []): string {
+function feed(events: ReplayedEvents, text: string | Buffer, cuts: readonly number[] = []): string {
   const bytes = Buffer.from(text);
   const edges = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];
   let out = '';
@@ -66,12 +66,12 @@ interface Payload {
   readonly choices: readonly { readonly text?: string; readonly delta?: { readonly content?: string } }[];
 }
 
-const reader = (includeUsage = true, choices = 1) => new NixlEvents({ choices, includeUsage });
+const reader = (includeUsage = true, choices = 1) => new ReplayedEvents({ choices, includeUsage });
 const anyText = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.constantFrom('"', '\\', '\n', '😀', '","x":"', 'é', ' '));
 const anyPieces = fc.array(anyText, { minLength: 1, maxLength: 8 });
 const isChat = fc.boolean();
 
-describe('NixlEvents', () => {
+describe('ReplayedEvents', () => {
   it('hands a good stream on as it came, however its bytes are cut', () => {
     fc.assert(
       fc.property(isChat, anyPieces, fc.array(fc.nat(5000), { maxLength: 8 }), (chat, pieces, cuts) => {

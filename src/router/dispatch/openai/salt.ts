@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 /**
- * The tenant's and the client's salt as one that vLLM takes: up to 128 characters, without `@`, `/` and backslash. No two pairs give
+ * The tenant's and the client's salt as one that vLLM and SGLang take: up to 128 characters, without `@`, `/` and backslash. No two pairs give
  * the same one, and neither can be read from it. '' when there is none.
  */
 export function joinedSalt(tenant: string, client: string): string {

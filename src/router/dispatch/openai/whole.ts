@@ -1,11 +1,11 @@
-/** vLLM's whole (not streamed) answers. Pure. */
+/** Whole (not streamed) answers of engines that are not ours. Pure. */
 import { SluiceError } from '../../../shared/index.ts';
 import type { WholeAnswer } from '../dialects/index.ts';
 import type { StreamUsage } from './events.ts';
 import { isRecord, recordOf } from './json.ts';
 import { cachedIn, correctCached, numberIn } from './usage.ts';
 
-export interface NixlAnswer extends WholeAnswer {
+export interface EngineAnswer extends WholeAnswer {
   readonly usage: StreamUsage | null;
 }
 
@@ -13,7 +13,7 @@ export interface NixlAnswer extends WholeAnswer {
  * @param prefillCached prompt tokens that the prefill instance had; null after no hand-off
  * @returns the answer for the client, or why it is none
  */
-export function readWhole(body: Buffer, prefillCached: number | null): NixlAnswer | SluiceError {
+export function readWhole(body: Buffer, prefillCached: number | null): EngineAnswer | SluiceError {
   const answer = recordOf(body);
   const choices = answer !== null && Array.isArray(answer['choices']) ? answer['choices'].filter(isRecord) : [];
   if (answer === null || choices.length === 0) return new SluiceError('engine_failed', 'the instance answered without choices');
@@ -33,9 +33,10 @@ export function readWhole(body: Buffer, prefillCached: number | null): NixlAnswe
   };
 }
 
-/** OpenAI's error as the engine wrote it; anything else is not for clients. */
+/** OpenAI's error as the engine wrote it, SGLang's without the object around it; anything else is not for clients. */
 export function readRefusal(status: number, body: Buffer): Buffer {
-  const error = recordOf(body)?.['error'];
+  const answer = recordOf(body);
+  const error = answer?.['object'] === 'error' ? answer : answer?.['error'];
   const { message, type, param = null } = isRecord(error) ? error : {};
   const isKnown = typeof message === 'string' && typeof type === 'string';
   const told = isKnown

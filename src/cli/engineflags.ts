@@ -1,5 +1,6 @@
 /** The flags of `sluice engine`, checked. Pure. */
 import type { Dialect, EngineCosts, EngineType, Role } from '../engines/index.ts';
+import { SGLANG_DEFINITIONS, SGLANG_HELP, type SglangFlags, sglangFlagsOf, sglangMistake } from './engineflagssglang.ts';
 import { VLLM_DEFINITIONS, VLLM_HELP, VLLM_NUMBERS, type VllmFlags, vllmFlagsOf, vllmMistake } from './engineflagsvllm.ts';
 import { type FlagDefinition, parseFlags } from './flags.ts';
 import { type KvSettings, readKvSettings } from './kvservers.ts';
@@ -33,6 +34,8 @@ export interface EngineFlags {
   readonly kv: KvSettings | null;
   /** Null for other engines. */
   readonly vllm: VllmFlags | null;
+  /** Null for other engines. */
+  readonly sglang: SglangFlags | null;
 }
 
 export type EngineArguments =
@@ -62,6 +65,7 @@ const DEFINITIONS = {
   'side-channel-timeout-ms': TEXT,
   kv: TEXT,
   ...VLLM_DEFINITIONS,
+  ...SGLANG_DEFINITIONS,
   help: { type: 'boolean', short: 'h' },
 } as const satisfies Record<string, FlagDefinition>;
 
@@ -168,8 +172,8 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
   if (flags.help) return { kind: 'help' };
   const number = (name: NumberFlag) => wholeNumber(name, flags[name]);
   try {
-    const type = oneOf('type', flags.type, ['llamacpp', 'sim', 'vllm']);
-    const mistake = vllmMistake(flags, type);
+    const type = oneOf('type', flags.type, ['llamacpp', 'sim', 'vllm', 'sglang']);
+    const mistake = sglangMistake(flags, type) ?? (type === 'sglang' ? null : vllmMistake(flags, type));
     if (mistake !== null) throw new WrongFlag(mistake);
     const role = oneOf('role', flags.role ?? 'mixed', ['prefill', 'decode', 'mixed']);
     return {
@@ -195,6 +199,7 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
         sideChannelTimeoutMs: number('side-channel-timeout-ms'),
         kv: kvOf(flags.kv),
         vllm: type === 'vllm' ? vllmFlagsOf(flags, number) : null,
+        sglang: type === 'sglang' ? sglangFlagsOf(flags, number) : null,
       },
     };
   } catch (thrown) {
@@ -203,13 +208,13 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
   }
 }
 
-export const ENGINE_HELP = `Usage: sluice engine --type llamacpp|sim|vllm [flags]
+export const ENGINE_HELP = `Usage: sluice engine --type llamacpp|sim|vllm|sglang [flags]
 
 Runs one engine process: OpenAI's HTTP API, vLLM's metrics, and KV hand-off to and from other instances. With --type vllm it starts
-and watches a vLLM, which takes the requests itself, and tells the router what that holds and how loaded it is.
+and watches a vLLM (with sglang, an SGLang), which takes the requests itself, and tells the router what that holds and how loaded it is.
 \`sluice up\` and \`sluice start\` run these for you; by hand it is useful to look at one engine alone.
 
-  --type NAME            llamacpp: a real engine on CPU; sim: a simulated one (no model; declared timings); vllm
+  --type NAME            llamacpp: a real engine on CPU; sim: a simulated one (no model; declared timings); vllm; sglang
   --role ROLE            prefill, decode or mixed (default mixed)
   --instance NAME        name in tickets, events and logs (default TYPE-ROLE)
   --model-name NAME      name that requests ask for
@@ -234,5 +239,6 @@ and watches a vLLM, which takes the requests itself, and tells the router what t
   --help                 this text
 
 ${VLLM_HELP}
+${SGLANG_HELP}
 Example: sluice engine --type sim --port 8001 --costs '{"stepFixed":10}'
 `;

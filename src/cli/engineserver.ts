@@ -61,7 +61,7 @@ interface Creation {
 
 /** @param onDeath called when a simulated vLLM's core is dead */
 async function create({ flags, logger, context }: Creation, onDeath: () => void): Promise<Created> {
-  const { type, modelPath, costs, vllm: _vllm, kv: _kv, storeAt, ...options } = flags;
+  const { type, modelPath, costs, vllm: _vllm, sglang: _sglang, kv: _kv, storeAt, ...options } = flags;
   const common = { logger, clock: systemClock };
   const store = await openStore(storeAt, context.env[STORE_PASSWORD] ?? null);
   if (type === 'sim') {

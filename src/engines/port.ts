@@ -11,7 +11,7 @@ import type { KvEventEnvelope, KvIdentity, KvSnapshot, StoreVerdict, Tier } from
 import type { SluiceError } from '../shared/index.ts';
 
 export type Role = 'prefill' | 'decode' | 'mixed';
-export type EngineType = 'llamacpp' | 'sim' | 'vllm';
+export type EngineType = 'llamacpp' | 'sim' | 'vllm' | 'sglang';
 /**
  * How requests and hand-offs are spoken: as docs/engine-protocol.md has it, as vLLM with its NixlConnector does (`kv_transfer_params`), or
  * as SGLang does (`bootstrap_room`).

@@ -54,6 +54,16 @@ describe('readEngineFlags', () => {
     expect(wrong('{"path":"/kv","capacityBytes":1048576}', 'vllm')).toMatch(/vLLM has connectors of its own/);
   });
 
+  it('takes no name that the servers of --kv do not know', () => {
+    const kv = '--kv {"space":"a","nats":{"urls":["nats://n"]}}';
+    expect(read(`--type sim --instance a/b ${kv}`)).toEqual({
+      kind: 'wrong',
+      message: '--instance must have no / where --kv is given, whose servers do not know such names; got "a/b"',
+    });
+    expect(read(`--type sim --instance a_b.c:1 ${kv}`)).toMatchObject({ kind: 'run', flags: { kv: { space: 'a' } } });
+    expect(read('--type sim --instance a/b')).toMatchObject({ kind: 'run', flags: { instance: 'a/b' } });
+  });
+
   it('takes all of them', () => {
     const line =
       '--type llamacpp --role prefill --instance p-1 --model-name qwen/3:8b --model /m.gguf --host ::1 --port 8001 --context 4096 --sequences 4 ' +

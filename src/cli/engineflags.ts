@@ -176,12 +176,15 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
     const mistake = sglangMistake(flags, type) ?? (type === 'sglang' ? null : vllmMistake(flags, type));
     if (mistake !== null) throw new WrongFlag(mistake);
     const role = oneOf('role', flags.role ?? 'mixed', ['prefill', 'decode', 'mixed']);
+    const [instance, kv] = [nameOf('instance', flags.instance, `${type}-${role}`), kvOf(flags.kv)];
+    if (kv !== null && instance.includes('/'))
+      throw new WrongFlag(`--instance must have no / where --kv is given, whose servers do not know such names; got "${instance}"`);
     return {
       kind: 'run',
       flags: {
         type,
         role,
-        instance: nameOf('instance', flags.instance, `${type}-${role}`),
+        instance,
         modelName: nameOf('model-name', flags['model-name'], type === 'sim' ? 'simulated' : 'tiny'),
         modelPath: modelPathOf(flags.model, type),
         host: flags.host ?? '127.0.0.1',
@@ -197,7 +200,7 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
         storeAt: storeOf(flags.store, type),
         dialect: dialectOf(flags.dialect, type),
         sideChannelTimeoutMs: number('side-channel-timeout-ms'),
-        kv: kvOf(flags.kv),
+        kv,
         vllm: type === 'vllm' ? vllmFlagsOf(flags, number) : null,
         sglang: type === 'sglang' ? sglangFlagsOf(flags, number) : null,
       },

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -13,9 +13,17 @@ it.each<[string, string]>([
   ['{"space":"a"}', 'got a server without urls'],
   ['{"space":"a","redis":{}}', 'got a server without urls'],
   ['{"space":"a","redis":{"urls":[]},"kafka":1}', 'got kafka'],
+  ['{"space":"a","redis":{"urls":[],"budget":"5ms"}}', 'got redis.budget'],
+  ['{"space":"a","redis":{"urls":[]},"nats":{"urls":[],"max":1,"maxAge":"1m"}}', 'got nats.max, nats.maxAge'],
+  ['{"space":"a","nats":{"urls":[],"credentials":{"password":"x"}}}', 'got nats.credentials.password'],
 ])('refuses %s', (text, message) => {
   expect(() => readKvSettings(text)).toThrow(message);
   expect(() => readKvSettings(text)).toThrow(RangeError);
+});
+
+it('reads what docs/kv-events.md shows', () => {
+  const [, shown = ''] = /```json\n(.*?)```/s.exec(readFileSync(new URL('../../docs/kv-events.md', import.meta.url), 'utf8')) ?? [];
+  expect(readKvSettings(shown)).toMatchObject({ space: 'default.chat', redis: { credentials: { env: 'KV' } }, nats: { replicas: 1 } });
 });
 
 const opened = (servers: object, env = {}) => openKvServers(readKvSettings(JSON.stringify({ space: 'a.b', ...servers })), env);

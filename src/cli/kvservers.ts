@@ -21,6 +21,17 @@ export interface KvServers {
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
+/** What `--kv` may hold, by the name of what holds it. */
+const FIELDS = {
+  redis: { kind: true, urls: true, sentinelName: true, credentials: true, servername: true, prefix: true, budgetMs: true },
+  nats: { urls: true, credentials: true, prefix: true, maxBytes: true, maxAgeMs: true, replicas: true },
+  credentials: { secret: true, folder: true, env: true },
+} as const satisfies {
+  redis: Record<keyof RedisSpec, true>;
+  nats: Record<keyof NatsSpec, true>;
+  credentials: Record<keyof Credentials, true>;
+};
+
 const MAX_FILE_BYTES = 256 * 1024;
 
 /** @throws RangeError when it is no such JSON */
@@ -35,8 +46,8 @@ export function readKvSettings(text: string): KvSettings {
   }
   if (!isRecord(parsed) || typeof parsed['space'] !== 'string') throw new RangeError(`${wrong}; got no space`);
   const { space, redis = null, nats = null, ...rest } = parsed;
-  const [unknown] = Object.keys(rest);
-  if (unknown !== undefined) throw new RangeError(`${wrong}; got ${unknown}`);
+  const unknown = [...Object.keys(rest), ...strangers(redis, 'redis'), ...strangers(nats, 'nats')];
+  if (unknown.length > 0) throw new RangeError(`${wrong}; got ${unknown.join(', ')}`);
   if (!isServer(redis) || !isServer(nats) || (redis === null && nats === null)) throw new RangeError(`${wrong}; got a server without urls`);
   return { space, redis: redis as RedisSpec | null, nats: nats as NatsSpec | null };
 }
@@ -156,6 +167,14 @@ function withoutAbsent<T extends object>(fields: T): Present<T> {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Fields that nobody would read, those of the credentials too. */
+function strangers(value: unknown, where: 'redis' | 'nats'): string[] {
+  const of = (block: unknown, known: object, path: string) =>
+    isRecord(block) ? Object.keys(block).flatMap((field) => (Object.hasOwn(known, field) ? [] : [`${path}.${field}`])) : [];
+  const credentials = isRecord(value) ? value['credentials'] : null;
+  return [...of(value, FIELDS[where], where), ...of(credentials, FIELDS.credentials, `${where}.credentials`)];
 }
 
 function isServer(value: unknown): boolean {

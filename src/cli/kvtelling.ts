@@ -51,9 +51,10 @@ export async function tellKv(
       },
     });
   const telling: Telling | null = bus?.log.tell(life, source) ?? null;
-  bus?.onHealth((health: Health) => say('nats', health.state === 'up' ? null : health.fault.message));
+  const stopHearing = bus?.onHealth((health: Health) => say('nats', health.state === 'up' ? null : health.fault.message));
   return {
     stop: async () => {
+      stopHearing?.();
       telling?.stop();
       await writer?.stop();
       await servers.close();

@@ -42,15 +42,19 @@ async function serve({ model, config, listen, graceMs, kv: settings }: RouterFla
   const kv = settings === null ? null : await openServers(settings);
   const shared = kv === null ? {} : { kv };
   const options = { ...shared, model, config, log, loadTokenizer, clock: systemClock, newId: requestIds(), random: Math.random, onReady };
-  const router = await startRouter(options, listen);
-  announce(router);
-  log.info({ url: router.url, adminUrl: router.adminUrl, model }, 'listens');
-  const reason = await ended;
-  log.info({ reason, graceMs }, 'stops');
-  // Without the process that told it of instances and waits for its end there is nobody to be graceful for.
-  await router.stop(reason === 'signal' ? graceMs : 0);
-  await kv?.close();
-  return 0;
+  try {
+    const router = await startRouter(options, listen);
+    announce(router);
+    log.info({ url: router.url, adminUrl: router.adminUrl, model }, 'listens');
+    const reason = await ended;
+    log.info({ reason, graceMs }, 'stops');
+    // Without the process that told it of instances and waits for its end there is nobody to be graceful for.
+    await router.stop(reason === 'signal' ? graceMs : 0);
+    return 0;
+  } finally {
+    // A process with connections does not end.
+    await kv?.close();
+  }
 }
 
 /** What talks to servers is loaded only where there are some. */

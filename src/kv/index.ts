@@ -67,7 +67,6 @@ export type {
 export { type MemoryMoveQueueOptions, memoryMoveQueue } from './migration/memoryqueue.ts';
 export type { Delivery as MoveDelivery, MoveOrder, MoveQueue, SubmitOutcome } from './migration/queue.ts';
 export { type Offer, planOnboard } from './policy/choice.ts';
-export { copiesBetween, GroupAllocator } from './policy/groups.ts';
 export { LinkMeter, type LinkPrice, moveMs } from './policy/link.ts';
 export { openFolderStore } from './store/folder/store.ts';
 export type { BlockStore, StoreChange, StoreCondition, StoreVerdict } from './store/port.ts';

@@ -39,15 +39,13 @@ export function createAdminApp(parts: RouterParts): Express {
     response.json(record);
   });
   app.get('/admin/requests', (request, response) => {
-    const limit = Math.min(MAX_LATEST, Math.max(1, Number(request.query['limit'] ?? 20) || 20));
-    response.json({ requests: records.latest(limit) });
+    response.json({ requests: records.latest(limitOf(request, 20, MAX_LATEST)) });
   });
   app.get('/admin/top', (_, response) => void response.json(topView(parts)));
   app.get('/admin/kv', (_, response) => void response.json(kvView(parts)));
   app.get('/admin/kv/where/:id', async (request, response) => void response.json(await kvWhere(parts, request.params.id)));
   app.get('/admin/kv/blocks/:instance', async (request, response) => {
-    const limit = Math.min(MAX_KEYS, Math.max(1, Math.floor(Number(request.query['limit'] ?? 100)) || 100));
-    response.json(await kvBlocks(parts, request.params.instance, limit));
+    response.json(await kvBlocks(parts, request.params.instance, limitOf(request, 100, MAX_KEYS)));
   });
   app.post('/admin/kv/verify', async (request, response) => {
     const { instance } = request.query;
@@ -77,6 +75,15 @@ async function drain(parts: RouterParts, request: Request<{ id: string }>): Prom
     throw new SluiceError('invalid_request', message, { param: 'timeoutMs' });
   }
   return parts.mover.drain({ id: parts.newId(), instance: id, why: 'sluice kv drain', deadlineMs });
+}
+
+/** How many of something are asked for. @throws SluiceError invalid_request */
+function limitOf({ query }: Pick<Request, 'query'>, usual: number, most: number): number {
+  const { limit: given = String(usual) } = query;
+  const limit = typeof given === 'string' ? Number(given) : Number.NaN;
+  if (Number.isInteger(limit) && limit >= 1 && limit <= most) return limit;
+  const message = `limit must be a whole number from 1 to ${most}; got ${JSON.stringify(given).slice(0, 128)}`;
+  throw new SluiceError('invalid_request', message, { param: 'limit' });
 }
 
 /** @throws SluiceError not_found */

@@ -102,6 +102,7 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
     void parts.prober.close();
     parts.mover.close();
     closeSources(parts);
+    parts.forwarder.close();
     publicServer.close();
     throw error;
   }

@@ -125,7 +125,7 @@ function reportOf(samples: readonly Sample[], runs: number): Report {
     units: Object.fromEntries(Object.keys(absolute).map((metric) => [metric, UNITS[metric.split('.')[0] ?? ''] ?? '?'])),
     notes: [
       `SIMULATED: accelerator (Llama 8B on an A10), link (25 GB/s, 4 us per copy), conversations (${CONVERSATIONS}, 5.5 turns, 0.7 requests per second); time is simulated too, so nothing depends on this machine`,
-      'real: planStep of the simulated engine; planOnboard, LinkMeter, GroupAllocator and copiesBetween of src/kv/policy',
+      'real: planStep of the simulated engine; planOnboard and LinkMeter of src/kv/policy; where blocks lie in memory is the simulation, too (chat-groups.ts)',
       'every run is another seed of conversations and priorities; the contenders of a run have the same',
       'ttft, gigabytes, copies, stalled: small is good; throughput: large is good',
       ...omitted.map((reason) => `omitted ${reason}`),

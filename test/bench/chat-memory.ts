@@ -1,5 +1,6 @@
-/** HBM and host memory of the simulated engine, and the link between them. The policies are those of `src/kv/policy`. */
-import { copiesBetween, GroupAllocator, LinkMeter, type LinkPrice, moveMs } from '../../src/kv/index.ts';
+/** HBM and host memory of the simulated engine, and the link between them, which is priced as `src/kv/policy` prices it. */
+import { LinkMeter, type LinkPrice, moveMs } from '../../src/kv/index.ts';
+import { copiesBetween, GroupAllocator } from './chat-groups.ts';
 
 /** What is switched on. All off: blocks one by one, nothing reused, everybody waits for a switch. */
 export interface Mechanisms {

@@ -1,7 +1,7 @@
 /**
  * One accelerator that serves many conversations under priorities that change, simulated step by step. Time is simulated: steps take what
  * `planStep` of the simulated engine says for declared costs, copies what the link's price says. Where KV comes from is decided by
- * `planOnboard`, and where it lies by `GroupAllocator`: the very code of `src/kv/policy`.
+ * `planOnboard` of `src/kv/policy`; where it lies by `GroupAllocator`, which is the bench's own: our engines do not lay their memory out in groups.
  */
 import type { EngineCosts } from '../../src/engines/index.ts';
 import { planStep, type Step } from '../../src/engines/sim/step.ts';

@@ -1,6 +1,7 @@
 /** What stands between client and engines in the router bench: nothing, another router, or ours. All on the same engines. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { freePort } from '../ports.ts';
 import type { Child, Children } from './children.ts';
 import type { Baseline } from './options.ts';
@@ -14,6 +15,8 @@ export const DIRECT = 'direct';
 /** Versions that the targets were set against. */
 const VLLM_ROUTER_VERSION = '0.1.17';
 const SMG_VERSION = '1.13.0';
+
+const PLAIN_PROXY = fileURLToPath(new URL('plain-proxy.ts', import.meta.url));
 
 export interface Contender {
   readonly name: string;
@@ -54,6 +57,8 @@ async function preparePeer(baseline: Baseline, children: Children, progress: Pro
         return await pythonPeer('vllm-router', VLLM_ROUTER_VERSION, children, progress);
       case 'smg':
         return await pythonPeer('smg', SMG_VERSION, children, progress);
+      case 'node':
+        return { kind: 'ready', command: process.execPath, version: `plain proxy, ${process.version}` };
     }
   } catch (error) {
     return { kind: 'missing', reason: error instanceof Error ? error.message : String(error) };
@@ -115,6 +120,8 @@ async function commandLine(place: Place, baseline: Baseline, command: string, po
       writeFileSync(file, nginxConfig(port, place.engines, place.children.folder));
       return [command, '-c', file, '-e', 'stderr'];
     }
+    case 'node':
+      return [command, PLAIN_PROXY, String(port), ...place.engines.map((engine) => String(engine.port))];
     case 'vllmRouter':
       return [command, '--worker-urls', ...urls, '--policy', 'cache_aware', '--log-level', 'error', ...listen];
     case 'smg':

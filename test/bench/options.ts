@@ -18,7 +18,7 @@ export const BENCHES = [
 ] as const;
 export type BenchName = (typeof BENCHES)[number];
 
-export const BASELINES = ['nginx', 'vllmRouter', 'smg'] as const;
+export const BASELINES = ['nginx', 'vllmRouter', 'smg', 'node'] as const;
 export type Baseline = (typeof BASELINES)[number];
 
 export interface BenchOptions {
@@ -49,7 +49,7 @@ export type Parsed =
 
 export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|events|index|transfer|chat|migration> [options]
 
-  router    the router against a direct connection, nginx, vllm-router and smg on the same simulated engines:
+  router    the router against a direct connection, nginx, vllm-router, smg and a plain Node proxy, same engines:
             CPU per request and per streamed token, added latency, requests per second
   handoff   KV hand-off of 512, 2,048 and 8,192 tokens between two real llama.cpp engines:
             against memcpy, a plain socket copy and recomputing the prompt
@@ -76,7 +76,7 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|to
   --runs N          repeats, 1 to 100 (default 5, operator 1); spread is over repeats
   --seconds S       load per measurement, 0.2 to 600 (default: router 2, disagg 20, vllm 40, its faults 90, peers 3,
                     operator 60 of idleness; others none)
-  --against LIST    router only: baselines out of nginx,vllmRouter,smg (default all that can be had)
+  --against LIST    router only: baselines out of nginx,vllmRouter,smg,node (default all that can be had)
   --profile FOLDER  router only: also write a V8 CPU profile of our router there (slows it: for tuning only)
   --unpinned        router and peers: let the scheduler place everything, instead of one core for the router
   --prefill N       vllm and start: prefill instances, 1 to 16 (default 1)

@@ -7,7 +7,8 @@ import { type RedisDirectory, type RedisDirectoryOptions, redisDirectory } from 
 import { freePort } from '../ports.ts';
 import { makeCertificate } from '../servers/certificates.ts';
 import { findServer } from '../servers/programs.ts';
-import { type RedisServer, serverFolder, startRedis, until } from '../servers/redis.ts';
+import { type RedisServer, startRedis } from '../servers/redis.ts';
+import { serverFolder, until } from '../servers/server.ts';
 import { chain, LONG_MS, life } from './directory-contract.ts';
 
 const noRedis = findServer('redis-server') === null;

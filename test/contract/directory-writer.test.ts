@@ -4,7 +4,8 @@ import { redisDirectory } from '../../src/kv/directory/redis/index.ts';
 import { DirectoryWriter, memorySharedDirectory, type SharedDirectory, type WriterOptions } from '../../src/kv/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
 import { findServer } from '../servers/programs.ts';
-import { startRedis, until } from '../servers/redis.ts';
+import { startRedis } from '../servers/redis.ts';
+import { until } from '../servers/server.ts';
 import { life } from './directory-contract.ts';
 import { blocks, ToldEngine } from './events-engine.ts';
 
@@ -13,7 +14,7 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-function write(directory: SharedDirectory, engine: ToldEngine, options: Partial<WriterOptions> = {}): DirectoryWriter {
+function write(directory: WriterOptions['directory'], engine: ToldEngine, options: Partial<WriterOptions> = {}): DirectoryWriter {
   const common = { clock: systemClock, random: Math.random, blockBytes: 100 };
   const writer = new DirectoryWriter({ ...common, directory, life: engine.life, source: engine, ...options });
   ends.push(() => writer.stop());
@@ -77,13 +78,37 @@ for (const [name, open] of [
       engine.store(blocks(1, 3));
       const writer = write(directory, engine, { lifeMs: 600 });
       await soon('published', () => isHeld(directory, blocks(1, 3)));
-      await new Promise((resolve) => setTimeout(resolve, 1_500));
+      // Four renewals are longer than its first life was.
+      const { calls } = writer.stats;
+      await soon('renewed', async () => writer.stats.calls >= calls + 4);
       expect(await held(directory, blocks(1, 3))).toEqual([['a', '1', 3]]);
       expect(writer.stats.joins).toBe(1);
       // As when somebody else joins by the same name for a moment: this one is over for good.
       await directory.join(life('a', '2'), 60_000);
       await soon('it is over', async () => writer.state.name === 'over');
       expect(await held(directory, blocks(1, 3))).toEqual([]);
+    });
+
+    it('publishes more than may wait while that changes, without beginning anew', async () => {
+      const directory = await open();
+      const engine = new ToldEngine(life('a'));
+      const keys = blocks(5, 10_000);
+      engine.store(keys);
+      let changes = 0;
+      const changing: WriterOptions['directory'] = {
+        join: (...asked) => directory.join(...asked),
+        renew: (...asked) => directory.renew(...asked),
+        fence: (...asked) => directory.fence(...asked),
+        withdraw: (...asked) => directory.withdraw(...asked),
+        publish: (...asked) => {
+          if (changes < 20) engine.store(blocks(100 + changes++, 1), 'host');
+          return directory.publish(...asked);
+        },
+      };
+      const writer = write(changing, engine, { maxQueuedKeys: 100 });
+      await soon('the end of it', () => isHeld(directory, keys.slice(-4_000)));
+      await soon('what changed meanwhile', () => isHeld(directory, blocks(100, 1)));
+      expect(writer.stats.joins).toBe(1);
     });
 
     it('joins anew when more waits than may', async () => {

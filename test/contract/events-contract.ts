@@ -1,7 +1,7 @@
 /** What every event bus does, whatever it is made of. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Delivery, EventBus, QueueTerms, TellerLimits, Telling, Worker } from '../../src/kv/index.ts';
-import { until } from '../servers/redis.ts';
+import { until } from '../servers/server.ts';
 import { life } from './directory-contract.ts';
 import { blocks, Index, ToldEngine } from './events-engine.ts';
 
@@ -238,18 +238,26 @@ export function eventBusContract(name: string, open: OpenBus): void {
     });
 
     it('comes again with what was not done or threw, not for ever', async () => {
-      await use({ queue: { maxDeliveries: 3, ackMs: 1_000 } });
+      await use({ queue: { maxCommands: 1, maxDeliveries: 3, ackMs: 1_000 } });
       const attempts: number[] = [];
+      let isDone = false;
       work('a', async ({ id, attempt }) => {
-        if (id === 'next') return 'done';
+        if (id === 'next') {
+          isDone = true;
+          return 'done';
+        }
         attempts.push(attempt);
         if (attempt === 1) throw new Error('not now');
         return 'again';
       });
       await bus.queue.add(command('1'));
-      await soon('three times', () => attempts.length === 3);
-      await bus.queue.add(command('next'));
-      await new Promise((resolve) => setTimeout(resolve, 600));
+      const added = () =>
+        bus.queue.add(command('next')).then(
+          () => true,
+          () => false,
+        );
+      await until('there is room for another', added);
+      await soon('that is done', () => isDone);
       expect(attempts).toEqual([1, 2, 3]);
     });
 
@@ -272,6 +280,26 @@ export function eventBusContract(name: string, open: OpenBus): void {
       gate.resolve();
       await soon('all done', () => done === 6);
       expect(most).toBe(2);
+    });
+
+    it('ends a worker at once, whatever is under way, and gives it no more', async () => {
+      await use({ queue: { ackMs: 1_000 } });
+      const taken: string[] = [];
+      const worker = work('a', async ({ id }) => {
+        taken.push(id);
+        return new Promise(() => undefined);
+      });
+      await bus.queue.add(command('1'));
+      await soon('taken', () => taken.length === 1);
+      worker.stop();
+      const got: string[] = [];
+      await bus.queue.add(command('2'));
+      work('a', async ({ id }) => {
+        got.push(id);
+        return 'done';
+      });
+      await soon('the next went to another', () => got.length === 1);
+      expect([taken, got]).toEqual([['1'], ['2']]);
     });
 
     it('is full at its bound, and names what is no command', async () => {

@@ -9,7 +9,7 @@ import { type EventBus, type KvIdentity, memoryEventBus } from '../../src/kv/ind
 import { systemClock } from '../../src/shared/index.ts';
 import { startNats } from '../servers/nats.ts';
 import { findServer } from '../servers/programs.ts';
-import { until } from '../servers/redis.ts';
+import { until } from '../servers/server.ts';
 import { life } from './directory-contract.ts';
 import { Index } from './events-engine.ts';
 

@@ -9,7 +9,7 @@ import { freePort } from '../ports.ts';
 import { makeCertificate } from '../servers/certificates.ts';
 import { type NatsServer, startNats } from '../servers/nats.ts';
 import { findServer } from '../servers/programs.ts';
-import { serverFolder, until } from '../servers/redis.ts';
+import { serverFolder, until } from '../servers/server.ts';
 import { life } from './directory-contract.ts';
 import { blocks, Index, ToldEngine } from './events-engine.ts';
 
@@ -120,7 +120,7 @@ describe.skipIf(noNats)('users', () => {
     });
     await bus.queue.add({ id: '1', target: 'a', body: '' });
     await until('the command came', async () => got.length === 1);
-    await worker.stop();
+    worker.stop();
     following.stop();
     telling.stop();
   });

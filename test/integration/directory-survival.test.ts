@@ -4,7 +4,8 @@ import { type RedisDirectory, type RedisDirectoryOptions, type RedisServers, red
 import { DirectoryFault, type Life } from '../../src/kv/index.ts';
 import { chain, LONG_MS, life } from '../contract/directory-contract.ts';
 import { findServer } from '../servers/programs.ts';
-import { type RedisServer, startRedis, startRedisCluster, startSentinelSet, until } from '../servers/redis.ts';
+import { type RedisServer, startRedis, startRedisCluster, startSentinelSet } from '../servers/redis.ts';
+import { until } from '../servers/server.ts';
 
 const BUDGET_MS = 100;
 /** How much later than its budget a call may end on a busy machine. */

@@ -9,7 +9,8 @@ import { redisDirectory } from '../../src/kv/directory/redis/index.ts';
 import type { SharedDirectory } from '../../src/kv/index.ts';
 import { type NatsServer, startNats } from '../servers/nats.ts';
 import { findServer } from '../servers/programs.ts';
-import { type RedisServer, startRedis, until as untilWithin } from '../servers/redis.ts';
+import { type RedisServer, startRedis } from '../servers/redis.ts';
+import { until as untilWithin } from '../servers/server.ts';
 import { type Sandbox, sandbox } from './up-process.ts';
 
 const noServers = findServer('redis-server') === null || findServer('nats-server') === null;

@@ -62,6 +62,27 @@ describe('records', () => {
   });
 });
 
+describe('how many are asked for', () => {
+  it.each(['many', '0', '-1', '1.5', '', '1&limit=2'])('is refused when it is %j', async (limit) => {
+    for (const [path, most] of [
+      ['/admin/requests', 1000],
+      ['/admin/kv/blocks/any', 4096],
+    ] as const) {
+      const answer = await fetch(`${bed.router.adminUrl}${path}?limit=${limit}`);
+      expect(answer.status).toBe(400);
+      const message = expect.stringContaining(`limit must be a whole number from 1 to ${most}; got `);
+      expect(await answer.json()).toMatchObject({ error: { code: 'invalid_request', param: 'limit', message } });
+    }
+  });
+
+  it('is taken up to the most there may be', async () => {
+    expect(await bed.admin('GET', '/admin/requests?limit=1000')).toEqual({ requests: [] });
+    expect(await bed.admin('GET', '/admin/requests?limit=1001')).toMatchObject({ error: { param: 'limit' } });
+    expect(await bed.admin('GET', '/admin/kv/blocks/nobody?limit=4096')).toMatchObject({ error: { code: 'not_found' } });
+    expect(await bed.admin('GET', '/admin/kv/blocks/nobody?limit=4097')).toMatchObject({ error: { param: 'limit' } });
+  });
+});
+
 describe('the list of instances', () => {
   it('is refused with the field when it is malformed, and changes nothing', async () => {
     const answer = await bed.admin('PUT', '/admin/instances', { generation: 9, model: MODEL, instances: [{ id: 'x' }] });

@@ -115,8 +115,11 @@ describe('sluice router', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const address = server.address();
     const port = address !== null && typeof address === 'object' ? address.port : 0;
-    for (const flag of ['--port', '--admin-port']) {
-      const { code, stderr } = await start(['--model', MODEL, flag, String(port)]).ended;
+    const redis = { kind: 'single', urls: ['redis://127.0.0.1:1'], prefix: 'sluice:', budgetMs: 5 };
+    const nats = { urls: ['nats://127.0.0.1:1'], prefix: 'sluice', maxBytes: 2 ** 26, maxAgeMs: 600_000, replicas: 1 };
+    const kv = ['--kv', JSON.stringify({ space: 'a', redis, nats })];
+    for (const [flag, ...more] of [['--port'], ['--admin-port'], ['--admin-port', ...kv]] as const) {
+      const { code, stderr } = await start(['--model', MODEL, flag, String(port), ...more]).ended;
       expect(code).toBe(1);
       expect(stderr).toContain(`${flag} ${port}: something else listens there; choose another port, or 0 for any free one`);
     }

@@ -1,24 +1,13 @@
-/** A real NATS server with JetStream, in a folder of its own, ended by process id. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+/** A real NATS server with JetStream. What is in its streams is in memory. */
+import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type RunningProgram, startProgram } from '../cluster/program.ts';
 import { freePort } from '../ports.ts';
-import { requireServer } from './programs.ts';
-import { until } from './redis.ts';
+import { serverFolder, startServer, type TestServer } from './server.ts';
 
-export interface NatsServer {
+export interface NatsServer extends TestServer {
   readonly port: number;
   readonly url: string;
-  readonly pid: number;
-  /** SIGSTOP and SIGCONT. */
-  readonly signal: (signal: NodeJS.Signals) => void;
-  /** SIGKILL; the streams, which are in memory, are lost. */
-  readonly kill: () => Promise<void>;
-  /** The same address again, empty. */
-  readonly restart: () => Promise<void>;
-  readonly stop: () => Promise<void>;
 }
 
 export interface NatsServerOptions {
@@ -29,47 +18,13 @@ export interface NatsServerOptions {
 }
 
 export async function startNats({ jetStream = true, conf = [] }: NatsServerOptions = {}): Promise<NatsServer> {
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-nats-'));
+  const folder = serverFolder();
   const port = await freePort();
-  const file = join(folder, 'nats.conf');
-  const store = join(folder, 'jetstream');
-  const streams = jetStream && !conf.some((line) => line.startsWith('jetstream')) ? [`jetstream { store_dir: "${store}" }`] : [];
+  const [file, kept] = [join(folder, 'nats.conf'), join(folder, 'jetstream')];
+  const streams = jetStream && !conf.some((line) => line.startsWith('jetstream')) ? [`jetstream { store_dir: "${kept}" }`] : [];
   writeFileSync(file, ['host: "127.0.0.1"', `port: ${port}`, ...streams, ...conf, ''].join('\n'));
-  const start = () => startProgram(requireServer('nats-server'), ['-c', file], join(folder, 'log'));
-  let program: RunningProgram = start();
-  const up = async () => {
-    try {
-      await until('nats-server answers', async () => program.running && (await greets(port)));
-    } catch (error) {
-      throw new Error(`${error instanceof Error ? error.message : String(error)}: ${program.lastWords()}`);
-    }
-  };
-  const stop = async () => {
-    await program.kill();
-    rmSync(folder, { recursive: true, force: true });
-  };
-  try {
-    await up();
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-  return {
-    port,
-    url: `nats://127.0.0.1:${port}`,
-    get pid() {
-      return program.pid;
-    },
-    signal: (signal) => program.signal(signal),
-    kill: () => program.kill(),
-    async restart() {
-      await program.kill();
-      rmSync(store, { recursive: true, force: true });
-      program = start();
-      await up();
-    },
-    stop,
-  };
+  const server = await startServer({ program: 'nats-server', args: ['-c', file], folder, kept, answers: () => greets(port) });
+  return Object.assign(server, { port, url: `nats://127.0.0.1:${port}` });
 }
 
 /** A server says what it is to whoever connects. */

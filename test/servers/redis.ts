@@ -1,29 +1,19 @@
-/** Real Redis servers: single, with replicas and a sentinel, as a cluster. Each in a folder of its own, ended by process id. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+/** Real Redis servers: single, with replicas and a sentinel, as a cluster. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { type RunningProgram, startProgram } from '../cluster/program.ts';
 import { freePort } from '../ports.ts';
-import { requireServer } from './programs.ts';
+import { delay, serverFolder, startServer, type TestServer, until } from './server.ts';
 
-const UP_MS = 10_000;
 const SLOTS = 16_384;
+const ANSWER_MS = 2_000;
 
-export interface RedisServer {
+export interface RedisServer extends TestServer {
   /** 0 for one that only has a Unix socket. */
   readonly port: number;
   readonly url: string;
-  readonly pid: number;
   /** An administrator's connection, apart from the tested ones. */
   readonly admin: Redis;
-  /** SIGSTOP and SIGCONT. */
-  readonly signal: (signal: NodeJS.Signals) => void;
-  /** SIGKILL; what was in memory is lost. */
-  readonly kill: () => Promise<void>;
-  /** The same address again, empty. */
-  readonly restart: () => Promise<void>;
-  readonly stop: () => Promise<void>;
 }
 
 export interface RedisServerOptions {
@@ -43,7 +33,7 @@ export interface RedisServerOptions {
 }
 
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-redis-'));
+  const folder = serverFolder();
   const socket = join(folder, 'redis.sock');
   const port = options.socket ? 0 : await freePort();
   const conf = join(folder, 'redis.conf');
@@ -55,8 +45,6 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     ...options.settings,
   };
   writeFileSync(conf, [...Object.entries(settings).map(([name, value]) => `${name} ${value}`), ...(options.conf ?? []), ''].join('\n'));
-  const start = () => startProgram(requireServer('redis-server'), [conf, ...(options.sentinel ? ['--sentinel'] : [])], join(folder, 'log'));
-  let program: RunningProgram = start();
   const admin = new Redis({
     ...(options.socket ? { path: socket } : { host: '127.0.0.1', port: options.admin?.port ?? port }),
     ...options.admin,
@@ -68,37 +56,19 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   });
   // What it meets while the server is away is what tests bring about.
   admin.on('error', () => {});
-  const up = async () => {
-    const pong = await Promise.race([admin.ping(), delay(UP_MS).then(() => null)]);
-    if (pong === null) throw new Error(`redis-server did not answer within ${UP_MS} ms: ${program.lastWords()}`);
-  };
-  const stop = async () => {
-    admin.disconnect();
-    await program.kill();
-    rmSync(folder, { recursive: true, force: true });
-  };
-  try {
-    await up();
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-  return {
-    port,
-    url: options.socket ? `unix://${socket}` : `redis://127.0.0.1:${port}`,
-    get pid() {
-      return program.pid;
-    },
-    admin,
-    signal: (signal) => program.signal(signal),
-    kill: () => program.kill(),
-    async restart() {
-      await program.kill();
-      program = start();
-      await up();
-    },
-    stop,
-  };
+  const pong = () =>
+    admin.ping().then(
+      () => true,
+      () => false,
+    );
+  const server = await startServer({
+    program: 'redis-server',
+    args: [conf, ...(options.sentinel ? ['--sentinel'] : [])],
+    folder,
+    answers: () => Promise.race([pong(), delay(ANSWER_MS).then(() => false)]),
+    leave: () => admin.disconnect(),
+  });
+  return Object.assign(server, { port, url: options.socket ? `unix://${socket}` : `redis://127.0.0.1:${port}`, admin });
 }
 
 /** Three primaries that share the slots. */
@@ -172,24 +142,4 @@ export async function startSentinelSet(): Promise<SentinelSet> {
     await stop();
     throw error;
   }
-}
-
-/** A folder for what a server needs besides, for example certificates. */
-export function serverFolder(): string {
-  return mkdtempSync(join(tmpdir(), 'sluice-server-'));
-}
-
-/** Asks again until it holds; throws when it does not within `limitMs`. */
-export async function until(what: string, holds: () => Promise<boolean>, limitMs = UP_MS): Promise<void> {
-  const end = performance.now() + limitMs;
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`${what}: not within ${limitMs} ms`);
-    await delay(10);
-  }
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms).unref();
-  });
 }

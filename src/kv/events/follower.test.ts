@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { FakeClock } from '../../shared/index.ts';
 import { memoryDirectory } from '../directory/memory.ts';
+import type { ApplyOutcome } from '../directory/port.ts';
 import { hexNumber } from '../identity/names.ts';
 import { encodeMessage } from './codec.ts';
 import type { KvEventEnvelope, KvSnapshot } from './event.ts';
@@ -179,18 +180,86 @@ it('takes a snapshot only when all its parts came, in order', async () => {
     return 'applied' as const;
   };
   const follower = new Follower({ wire, clock, random: () => 0, listener: { update } });
-  const part = (index: number, seq = 7) => {
-    const [key = ''] = KEYS.slice(index);
-    return wire.append(
-      'a',
-      encodeMessage('1', [{ kind: 'snapshot', incarnation: '1', seq, part: index, parts: 3, tier: 'hbm', keys: [key] }]),
-    );
+  const part = (index: number, seq = 7, incarnation = '1') => {
+    const [key = ''] = KEYS.slice(incarnation === '1' ? index : index + 3);
+    const record = { kind: 'snapshot', incarnation, seq, part: index, parts: 3, tier: 'hbm', keys: [key] } as const;
+    return wire.append('a', encodeMessage(incarnation, [record]));
   };
   for (const index of [1, 2, 0, 2]) await part(index);
   expect(snapshots).toEqual([]);
   await part(0);
   await part(1, 8);
+  await part(1, 7, '2');
   for (const index of [1, 1, 2]) await part(index);
   expect(snapshots).toEqual([{ incarnation: '1', seq: 7, tiers: { hbm: KEYS.slice(0, 3) } }]);
   follower.stop();
+});
+
+interface Bed {
+  readonly wire: BadWire;
+  readonly engine: Engine;
+  readonly follower: Follower;
+  readonly life: { readonly instance: string; readonly incarnation: string };
+  readonly pass: (ms: number) => Promise<void>;
+}
+
+function bedOf(): Bed {
+  const clock = new FakeClock();
+  const wire = new BadWire();
+  const engine = new Engine();
+  const directory = memoryDirectory({ clock });
+  const life = { instance: 'a', incarnation: '1' };
+  const common = { wire, clock, random: () => 0 };
+  new Teller({ ...common, life, source: engine, limits: TELLER_LIMITS });
+  const follower = new Follower({ ...common, listener: { update: (instance, update) => directory.apply(instance, update) } });
+  const pass = async (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 50) {
+      clock.advance(50);
+      await turn();
+    }
+  };
+  return { wire, engine, follower, life, pass };
+}
+
+it('hears of what was not taken from the one that tells, before it has to ask', async () => {
+  const { wire, engine, follower, life, pass } = bedOf();
+  await pass(500);
+  const { snapshots } = follower.stats;
+  wire.fates = [4];
+  engine.flip(KEYS[0] ?? '');
+  await turn();
+  expect(wire.fates).toEqual([]);
+  await pass(500);
+  expect(follower.stats).toMatchObject({ snapshots: snapshots + 1, gaps: 0 });
+  expect(follower.isTold(life)).toBe(true);
+});
+
+it('counts on the log again while another source is ahead of it', async () => {
+  const clock = new FakeClock();
+  const wire = new BadWire();
+  let outcome: ApplyOutcome = 'applied';
+  const follower = new Follower({ wire, clock, random: () => 0, listener: { update: () => outcome } });
+  const life = { instance: 'a', incarnation: '1' };
+  const snapshot = (seq: number) =>
+    wire.append('a', encodeMessage('1', [{ kind: 'snapshot', incarnation: '1', seq, part: 0, parts: 1, tier: 'hbm', keys: [] }]));
+  await snapshot(5);
+  wire.beat('a', Buffer.from(JSON.stringify({ incarnation: '1', seq: 5 })));
+  expect(follower.isTold(life)).toBe(true);
+  outcome = 'gap';
+  await wire.append('a', encodeMessage('1', [{ kind: 'event', envelope: { incarnation: '1', seq: 8, event: { type: 'cleared' } } }]));
+  outcome = 'stale';
+  await snapshot(7);
+  expect(follower.isTold(life)).toBe(false);
+  await snapshot(8);
+  expect(follower.isTold(life)).toBe(true);
+  follower.stop();
+});
+
+it('forgets instances that are silent, so that there is room for others', async () => {
+  const { wire, follower, life, pass } = bedOf();
+  for (let gone = 0; gone < 5_000; gone += 1) wire.beat(`gone-${gone}`, Buffer.from(JSON.stringify({ incarnation: '1', seq: 1 })));
+  await pass(2_000);
+  expect(follower.isTold(life)).toBe(false);
+  await pass(61_000);
+  expect(follower.isTold(life)).toBe(true);
 });

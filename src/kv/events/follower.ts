@@ -3,7 +3,7 @@
  *
  * Invariants
  * - A hole is noticed by the next event, and where none comes, by the beats, within `LAG_MS`.
- * - At most `MAX_INSTANCES` are known of, and of each at most one snapshot is being put together.
+ * - At most `MAX_INSTANCES` are known of, and of each at most one snapshot is being put together. One that is silent is forgotten.
  */
 import { type BackoffPolicy, backoffMs, type Cancel, type Clock } from '../../shared/index.ts';
 import type { ApplyOutcome } from '../directory/port.ts';
@@ -17,6 +17,7 @@ import type { Wire } from './wire.ts';
 const LAG_MS = 1_000;
 /** Five beats. */
 const SILENT_MS = 1_000;
+const FORGOTTEN_MS = 60_000;
 const TICK_MS = 100;
 const MAX_INSTANCES = 4_096;
 const MAX_SNAPSHOT_KEYS = 2 ** 26;
@@ -24,6 +25,10 @@ const ASK: BackoffPolicy = { firstMs: 250, maxMs: 5_000, factor: 2 };
 
 interface Known {
   incarnation: string;
+  /** When anything came, or it was asked for. */
+  heardAt: number;
+  /** Of the last event that came. */
+  heard: number;
   /** Of what the listener has applied. */
   applied: number;
   /** The listener has a snapshot, and no hole since. */
@@ -32,6 +37,7 @@ interface Known {
   beatSeq: number;
   behindSince: number | null;
   assembling: {
+    readonly incarnation: string;
     readonly seq: number;
     next: number;
     readonly parts: number;
@@ -85,10 +91,6 @@ export class Follower implements Following {
     this.#ask(instance, known);
   }
 
-  forget(instance: string): void {
-    this.#known.delete(instance);
-  }
-
   stop(): void {
     this.#stopped = true;
     this.#cancelTick?.();
@@ -122,6 +124,7 @@ export class Follower implements Following {
     const known = this.#know(instance, envelope.incarnation);
     if (!known) return;
     this.#counts.events += 1;
+    if (known.incarnation === envelope.incarnation) known.heard = Math.max(known.heard, envelope.seq);
     this.#judge(instance, known, envelope, this.#options.listener.update(instance, envelope));
   }
 
@@ -149,12 +152,12 @@ export class Follower implements Following {
   #part(instance: string, part: SnapshotPart): void {
     const known = this.#know(instance, part.incarnation);
     if (!known) return;
-    if (part.part === 0) known.assembling = { seq: part.seq, next: 0, parts: part.parts, keys: 0, tiers: {} };
+    const { incarnation, seq, parts } = part;
+    if (part.part === 0) known.assembling = { incarnation, seq, next: 0, parts, keys: 0, tiers: {} };
     const { assembling } = known;
-    if (assembling === null || assembling.seq !== part.seq || assembling.next !== part.part || assembling.parts !== part.parts) {
-      // The rest of a snapshot whose beginning was missed, or a part that came twice: the next one is whole.
-      return;
-    }
+    // The rest of a snapshot whose beginning was missed, or a part that came twice: the next one is whole.
+    if (assembling === null || assembling.next !== part.part || assembling.parts !== parts) return;
+    if (assembling.seq !== seq || assembling.incarnation !== incarnation) return;
     assembling.next += 1;
     assembling.keys += part.keys.length;
     if (assembling.keys > MAX_SNAPSHOT_KEYS) {
@@ -167,10 +170,10 @@ export class Follower implements Following {
     if (assembling.next < assembling.parts) return;
     known.assembling = null;
     this.#counts.snapshots += 1;
-    const snapshot: KvSnapshot = { incarnation: part.incarnation, seq: part.seq, tiers: assembling.tiers };
+    const snapshot: KvSnapshot = { incarnation, seq, tiers: assembling.tiers };
     const outcome = this.#options.listener.update(instance, snapshot);
-    // Older than what is known: so that is whole.
-    if (outcome === 'stale' && known.incarnation === part.incarnation && known.applied >= part.seq) known.ask = null;
+    // The listener knows more already, from elsewhere too, and nothing later was missed here.
+    if (outcome === 'stale' && known.incarnation === incarnation && seq >= known.heard) Object.assign(known, { whole: true, ask: null });
     this.#judge(instance, known, snapshot, outcome);
   }
 
@@ -192,13 +195,16 @@ export class Follower implements Following {
 
   #know(instance: string, incarnation: string): Known | null {
     const known = this.#known.get(instance);
+    const heardAt = this.#options.clock.now();
     if (known) {
       if (known.incarnation === '') known.incarnation = incarnation;
-      return known;
+      return Object.assign(known, { heardAt });
     }
     if (this.#known.size >= MAX_INSTANCES) return null;
     const fresh: Known = {
       incarnation,
+      heardAt,
+      heard: -1,
       applied: -1,
       whole: false,
       beatAt: Number.NEGATIVE_INFINITY,
@@ -213,6 +219,7 @@ export class Follower implements Following {
 
   #begin(known: Known, incarnation: string): void {
     known.incarnation = incarnation;
+    known.heard = -1;
     known.applied = -1;
     known.beatSeq = -1;
     known.behindSince = null;
@@ -238,6 +245,10 @@ export class Follower implements Following {
     const { clock } = this.#options;
     const now = clock.now();
     for (const [instance, known] of this.#known) {
+      if (now - known.heardAt > FORGOTTEN_MS) {
+        this.#known.delete(instance);
+        continue;
+      }
       if (known.beatSeq <= known.applied) known.behindSince = null;
       else known.behindSince ??= now;
       if (known.behindSince !== null && now - known.behindSince > LAG_MS && known.ask === null) {

@@ -137,7 +137,7 @@ class MemoryQueue implements WorkQueue {
     this.#hands.set(target, hands.add(hand));
     this.#hand(target);
     return {
-      stop: async () => {
+      stop: () => {
         hands.delete(hand);
         if (hands.size === 0) this.#hands.delete(target);
       },

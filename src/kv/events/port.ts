@@ -47,10 +47,8 @@ export interface Following {
   readonly stats: FollowingStats;
   /** Whether all is known that this life has told. */
   isTold(life: Life): boolean;
-  /** Asks the instance for a snapshot; again and again, ever more seldom, until it came. */
+  /** Asks the instance for a snapshot; again and again, ever more seldom, until it came, or nothing came of it for a minute. */
   want(instance: string): void;
-  /** The instance is gone: nothing is asked of it any more. */
-  forget(instance: string): void;
   stop(): void;
 }
 
@@ -90,7 +88,7 @@ export type WorkOutcome = 'done' | 'again';
 
 export interface Worker {
   /** Takes no more; what is under way is delivered again elsewhere or later unless it ends. */
-  stop(): Promise<void>;
+  stop(): void;
 }
 
 export interface WorkQueue {

@@ -157,7 +157,6 @@ export class Registry {
     this.#members.delete(id);
     member.feed.close();
     this.#lost(member.instance, 'removed from the list');
-    this.#options.sources?.removed(member.instance);
     // Requests that are still on it keep their connections; idle ones are closed.
     member.instance.closeEndpoints();
   }

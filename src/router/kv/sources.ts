@@ -76,12 +76,6 @@ export class BlockSources {
     this.#members.delete(instance.id);
   }
 
-  /** It is on no list any more. */
-  removed(instance: Instance): void {
-    this.left(instance);
-    this.#following.forget(instance.id);
-  }
-
   sourceOf(instance: Instance): BlockSource {
     const member = this.#members.get(instance.id);
     if (!member || member.instance !== instance) return 'none';

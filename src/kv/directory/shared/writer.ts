@@ -3,7 +3,8 @@
  * and renews the life. After whatever went wrong it joins and publishes anew.
  *
  * Invariants
- * - The engine never waits: at most `maxQueuedKeys` keys wait here, and more are published by joining anew.
+ * - The engine never waits: at most `maxQueuedKeys` keys of what changed wait here, beside all it held when it joined; more are published by
+ *   joining anew.
  * - One call at a time, so that the order of changes is that of the engine.
  */
 import { type BackoffPolicy, backoffMs, type Cancel, type Clock } from '../../../shared/index.ts';
@@ -13,7 +14,7 @@ import { DirectoryFault } from './fault.ts';
 import type { ChangeOutcome, Life, SharedDirectory } from './port.ts';
 
 export interface WriterOptions {
-  readonly directory: SharedDirectory;
+  readonly directory: Pick<SharedDirectory, 'join' | 'renew' | 'fence' | 'publish' | 'withdraw'>;
   readonly life: Life;
   readonly source: { snapshot(): KvSnapshot; onEvent(listener: (envelope: KvEventEnvelope) => void): () => void };
   /** Of each block; 1 to 2^32 - 1. */
@@ -41,10 +42,13 @@ export interface WriterStats {
   readonly dropped: number;
 }
 
-interface Change {
-  readonly type: 'stored' | 'removed';
-  readonly tier: Tier;
-  readonly keys: readonly string[];
+type Told = Exclude<KvEvent, { readonly type: 'cleared' }>;
+
+interface Change extends Pick<Told, 'type' | 'tier'> {
+  /** At most `MAX_KEYS`; a set, since a key that is named twice would be refused. */
+  readonly keys: Set<string>;
+  /** Of the keys, those that count against `maxQueuedKeys`. */
+  counted: number;
 }
 
 type Next = { readonly type: 'join' } | { readonly type: 'renew' } | { readonly type: 'change'; readonly change: Change } | null;
@@ -102,37 +106,36 @@ export class DirectoryWriter {
       return;
     }
     if (event.type === 'cleared' || this.#queuedKeys + event.keys.length > this.#maxQueuedKeys) return this.#rejoin();
-    this.#enqueue(event);
+    this.#queuedKeys += event.keys.length;
+    this.#enqueue(event, 1);
     this.#work();
   }
 
-  #enqueue({ type, tier, keys }: Change): void {
-    // A key that is named twice would be refused.
-    const once = [...new Set(keys)];
-    for (let from = 0; from < once.length; from += MAX_KEYS) {
-      const part = once.slice(from, from + MAX_KEYS);
-      this.#queuedKeys += part.length;
-      if (!this.#merged(type, tier, part)) this.#queue.push({ type, tier, keys: part });
+  /** One call for what comes in a burst. @param counted what each key counts */
+  #enqueue({ type, tier, keys }: Told, counted: 0 | 1): void {
+    let last = this.#queue.at(-1);
+    for (const key of keys) {
+      if (!last || last.type !== type || last.tier !== tier || last.keys.size >= MAX_KEYS) {
+        last = { type, tier, keys: new Set(), counted: 0 };
+        this.#queue.push(last);
+      }
+      last.keys.add(key);
+      last.counted += counted;
     }
   }
 
-  /** One call for what comes in a burst. */
-  #merged(type: Change['type'], tier: Tier, keys: readonly string[]): boolean {
-    const last = this.#queue.at(-1);
-    if (!last || last.type !== type || last.tier !== tier || last.keys.length + keys.length > MAX_KEYS) return false;
-    const all = [...new Set([...last.keys, ...keys])];
-    this.#queuedKeys += all.length - last.keys.length - keys.length;
-    this.#queue[this.#queue.length - 1] = { type, tier, keys: all };
-    return true;
+  #rejoin(): void {
+    this.#drop();
+    this.#work();
   }
 
-  #rejoin(): void {
+  /** The snapshot that is published with the next life holds all of it. */
+  #drop(): void {
     this.#counts.dropped += this.#queue.length;
     this.#joins = true;
     this.#queue = [];
     this.#queuedKeys = 0;
     this.#current = null;
-    this.#work();
   }
 
   #next(): Next {
@@ -142,7 +145,7 @@ export class DirectoryWriter {
     if (this.#current === null) {
       const change = this.#queue.shift() ?? null;
       if (change === null) return null;
-      this.#queuedKeys -= change.keys.length;
+      this.#queuedKeys -= change.counted;
       this.#current = change;
       this.#seq += 1;
     }
@@ -179,8 +182,8 @@ export class DirectoryWriter {
         return;
       }
       case 'change': {
-        const { type, tier, keys } = next.change;
-        const seq = this.#seq;
+        const { type, tier } = next.change;
+        const [seq, keys] = [this.#seq, [...next.change.keys]];
         const outcome =
           type === 'stored'
             ? await directory.publish(life, { seq, tier, keys, blockBytes })
@@ -194,22 +197,18 @@ export class DirectoryWriter {
 
   async #join(): Promise<void> {
     const { directory, life, source, clock, blockTtlMs = DEFAULT_BLOCK_TTL_MS } = this.#options;
-    this.#joins = true;
+    this.#drop();
     const outcome = await directory.join(life, this.#lifeMs);
     if (outcome === 'fenced') return this.#lost('fenced');
     if (outcome === 'refused') throw new DirectoryFault('overloaded', 'the directory has as many instances as it may (maxInstances)');
     this.#counts.joins += 1;
     this.#seq = 0;
-    this.#current = null;
-    this.#queue = [];
-    this.#queuedKeys = 0;
     this.#renewAt = clock.now() + this.#lifeMs / 3;
     this.#rejoinAt = clock.now() + blockTtlMs / 2;
     this.#joins = false;
     // Beyond the bound that events have: all that is held must be published once.
-    for (const [tier, keys] of Object.entries(source.snapshot().tiers) as [Tier, readonly string[]][]) {
-      if (keys.length > 0) this.#enqueue({ type: 'stored', tier, keys });
-    }
+    for (const [tier, keys] of Object.entries(source.snapshot().tiers) as [Tier, readonly string[]][])
+      this.#enqueue({ type: 'stored', tier, keys }, 0);
   }
 
   #changed(outcome: ChangeOutcome): void {
@@ -218,8 +217,10 @@ export class DirectoryWriter {
   }
 
   #lost(outcome: 'unknown' | 'gap' | 'fenced'): void {
-    if (outcome === 'fenced') this.#enter({ name: 'over' });
-    else this.#rejoin();
+    if (outcome !== 'fenced') return this.#rejoin();
+    this.#stopListening();
+    this.#drop();
+    this.#enter({ name: 'over' });
   }
 
   #done(): void {

@@ -76,10 +76,10 @@ export function natsEventBus(options: NatsEventBusOptions): EventBus {
       await ensureStream(attached, { ...common, ...work }, place);
     },
   });
-  const wire = new NatsWire({ link, clock, random, root, stream, answerMs: connectMs });
+  const wire = new NatsWire({ link, clock, random, root, stream });
   return {
     log: new WiredLog(wire, { clock, random, limits: options.limits ?? {} }),
-    queue: new NatsQueue({ link, clock, root, stream: `${stream}_work`, answerMs: connectMs, terms }),
+    queue: new NatsQueue({ link, clock, root, stream: `${stream}_work`, terms }),
     get health() {
       return link.health;
     },

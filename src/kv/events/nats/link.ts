@@ -5,7 +5,7 @@
  * - The client library never connects again by itself, so that it keeps nothing for later: what was sent over a connection that broke is lost.
  * - A server that says nothing for three pings is given up. Every wait ends by itself.
  */
-import { connect, credsAuthenticator, type JetStreamClient, type JetStreamManager, type NatsConnection } from 'nats';
+import { connect, credsAuthenticator, DebugEvents, type JetStreamClient, type JetStreamManager, type NatsConnection } from 'nats';
 import { type BackoffPolicy, backoffMs, type Cancel, type Clock, sleep } from '../../../shared/index.ts';
 import { EventFault } from '../fault.ts';
 import type { Health } from '../port.ts';
@@ -94,11 +94,25 @@ export class Link {
     });
   }
 
+  /** Resolves when a stream has the message. @param id by which the stream knows it @throws EventFault */
+  async publish(subject: string, message: Uint8Array | string, id?: string): Promise<{ readonly duplicate: boolean }> {
+    const attached = this.#attached;
+    if (attached === null) throw new EventFault('unavailable', `NATS at ${this.place.shown}: not connected`);
+    try {
+      return await attached.client.publish(subject, message, id === undefined ? {} : { msgID: id });
+    } catch (error) {
+      const fault = faultOf(error, this.place);
+      // Nobody takes it: the stream was deleted, and is made anew with the next connection.
+      if (fault.code === 'unavailable') this.giveUp(attached, error);
+      throw fault;
+    }
+  }
+
   /** The connection is of no use any more, although it may not know that: another one is made. */
   giveUp(attached: Attached, error: unknown): void {
     if (this.#attached !== attached) return;
     this.#fault = faultOf(error, this.place);
-    void attached.connection.close().catch(() => undefined);
+    void end(attached.connection);
   }
 
   async close(): Promise<void> {
@@ -106,7 +120,7 @@ export class Link {
     this.#fault = new EventFault('unavailable', `NATS at ${this.place.shown}: closed`);
     const { connection } = this.#attached ?? {};
     this.#detach();
-    await connection?.close().catch(() => undefined);
+    if (connection) await end(connection);
   }
 
   async #run(): Promise<void> {
@@ -140,13 +154,21 @@ export class Link {
       this.#fault = new EventFault('unavailable', `NATS at ${this.place.shown}: the connection broke`);
       this.#attached = attached;
       this.#tell();
+      void this.#watch(attached);
       const error = await ended;
       return error instanceof Error ? error : null;
     } catch (error) {
       return error;
     } finally {
-      await connection.close().catch(() => undefined);
+      await end(connection);
     }
+  }
+
+  /** The library would first wait until a server that does not answer has read all that was sent to it. */
+  async #watch(attached: Attached): Promise<void> {
+    for await (const { type } of attached.connection.status())
+      if (type === DebugEvents.StaleConnection)
+        return this.giveUp(attached, new EventFault('timeout', `NATS at ${this.place.shown}: no answer to pings`));
   }
 
   #connect(): Promise<NatsConnection> {
@@ -223,6 +245,11 @@ export class Link {
   #tell(): void {
     for (const listener of this.#listeners) listener();
   }
+}
+
+/** Closes it at once, whatever was sent and not read yet. */
+function end(connection: NatsConnection): Promise<void> {
+  return connection.close().catch(() => undefined);
 }
 
 function isConnection(value: unknown): value is NatsConnection {

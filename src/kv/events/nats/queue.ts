@@ -2,10 +2,8 @@
 import { AckPolicy, type ConsumerMessages, type JsMsg, nanos } from 'nats';
 import type { Clock } from '../../../shared/index.ts';
 import { againMs, checkCommand, type Hand, outcomeOf, type QueueTerms, RecentIds } from '../command.ts';
-import { EventFault } from '../fault.ts';
 import { tokenOf } from '../names.ts';
 import type { Command, Delivery, Worker, WorkOutcome, WorkQueue } from '../port.ts';
-import { faultOf } from './failure.ts';
 import type { Attached, Link } from './link.ts';
 
 export interface NatsQueueOptions {
@@ -13,7 +11,6 @@ export interface NatsQueueOptions {
   readonly clock: Clock;
   readonly root: string;
   readonly stream: string;
-  readonly answerMs: number;
   readonly terms: QueueTerms;
 }
 
@@ -33,16 +30,9 @@ export class NatsQueue implements WorkQueue {
 
   async add(command: Command): Promise<'added' | 'known'> {
     checkCommand(command);
-    const { link, root, answerMs } = this.#options;
-    const { attached } = link;
-    if (attached === null) throw new EventFault('unavailable', `NATS at ${link.place.shown}: not connected`);
-    const options = { msgID: command.id, timeout: answerMs };
-    try {
-      const { duplicate } = await attached.client.publish(`${root}.work.${tokenOf(command.target)}`, command.body, options);
-      return duplicate ? 'known' : 'added';
-    } catch (error) {
-      throw faultOf(error, link.place);
-    }
+    const { link, root } = this.#options;
+    const { duplicate } = await link.publish(`${root}.work.${tokenOf(command.target)}`, command.body, command.id);
+    return duplicate ? 'known' : 'added';
   }
 
   work(target: string, handler: (delivery: Delivery) => Promise<WorkOutcome>): Worker {
@@ -68,11 +58,10 @@ class NatsWorker implements Worker {
     this.#follow();
   }
 
-  async stop(): Promise<void> {
+  stop(): void {
     this.#stopped = true;
     this.#stopListening();
     this.#messages?.stop();
-    await Promise.allSettled(this.#underWay.values());
   }
 
   #follow(): void {
@@ -85,7 +74,7 @@ class NatsWorker implements Worker {
   }
 
   async #open(attached: Attached): Promise<void> {
-    const { root, stream, terms, clock } = this.#options;
+    const { link, root, stream, terms, clock } = this.#options;
     const token = tokenOf(this.#target);
     try {
       const filter = { filter_subject: `${root}.work.${token}` };
@@ -97,12 +86,15 @@ class NatsWorker implements Worker {
       await consumers.add(stream, config).catch(() => consumers.update(stream, token, bounds));
       const consumer = await attached.client.consumers.get(stream, token);
       const callback = (message: JsMsg) => void this.#carryOut(message);
-      const messages = await consumer.consume({ max_messages: terms.atOnce, idle_heartbeat: HEARTBEAT_MS, callback });
+      const pull = { max_messages: terms.atOnce, idle_heartbeat: HEARTBEAT_MS, abort_on_missing_resource: true };
+      const messages = await consumer.consume({ ...pull, callback });
       if (this.#stopped || this.#on !== attached) return messages.stop();
       this.#messages = messages;
+      // Somebody deleted it or its stream; both are made anew with the next connection.
+      void messages.closed().then((error) => (error ? link.giveUp(attached, error) : undefined));
     } catch {
       clock.after(REOPEN_MS, () => {
-        if (!this.#stopped && this.#on === attached && this.#options.link.attached === attached) void this.#open(attached);
+        if (!this.#stopped && this.#on === attached && link.attached === attached) void this.#open(attached);
       });
     }
   }
@@ -127,10 +119,11 @@ class NatsWorker implements Worker {
 
   /** Tells the server that the command is still being carried out. @returns how to stop */
   #keepAlive(message: JsMsg): () => void {
-    const { clock, terms } = this.#options;
+    const { link, clock, terms } = this.#options;
     let cancel = () => {};
     const next = () => {
       cancel = clock.after(terms.ackMs / 3, () => {
+        if (link.closed) return;
         message.working();
         next();
       });

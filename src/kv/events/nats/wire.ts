@@ -1,10 +1,8 @@
 /** The log on JetStream; beats and asks on plain subjects. */
 import { ConsumerEvents, type ConsumerMessages, type JsMsg, type Msg, type Subscription } from 'nats';
 import { backoffMs, type Cancel, type Clock } from '../../../shared/index.ts';
-import { EventFault } from '../fault.ts';
 import { nameOf, tokenOf } from '../names.ts';
 import type { Reader, Wire } from '../wire.ts';
-import { faultOf } from './failure.ts';
 import type { Attached, Link } from './link.ts';
 
 export interface WireOptions {
@@ -14,8 +12,6 @@ export interface WireOptions {
   /** Before every subject: prefix and space. */
   readonly root: string;
   readonly stream: string;
-  /** For the answer to a message. */
-  readonly answerMs: number;
 }
 
 /** Messages that are on their way to a reader at most. */
@@ -40,17 +36,8 @@ export class NatsWire implements Wire {
   }
 
   async append(instance: string, message: Uint8Array): Promise<void> {
-    const { link, root, answerMs } = this.#options;
-    const { attached } = link;
-    if (attached === null) throw new EventFault('unavailable', `NATS at ${link.place.shown}: not connected`);
-    try {
-      await attached.client.publish(`${root}.event.${tokenOf(instance)}`, message, { timeout: answerMs });
-    } catch (error) {
-      const fault = faultOf(error, link.place);
-      // Nobody takes it: the stream was deleted, and is made anew with the next connection.
-      if (fault.code === 'unavailable') link.giveUp(attached, error);
-      throw fault;
-    }
+    const { link, root } = this.#options;
+    await link.publish(`${root}.event.${tokenOf(instance)}`, message);
   }
 
   beat(instance: string, message: Uint8Array): void {
@@ -105,7 +92,7 @@ class Reading {
   readonly #options: WireOptions;
   readonly #reader: Reader;
   readonly #stopListening: () => void;
-  /** Last message that was read, of the stream that was made at that time. */
+  /** The last message that was read, of the stream that was made at that time. */
   #cursor: { readonly created: string; seq: number } | null = null;
   #messages: ConsumerMessages | null = null;
   #on: Attached | null = null;
@@ -152,9 +139,10 @@ class Reading {
       if (round !== this.#round) return;
       const cursor = this.#cursor;
       const goesOn = cursor?.created === created && cursor.seq <= state.last_seq && cursor.seq + 1 >= state.first_seq;
-      if (!goesOn) this.#cursor = { created, seq: state.last_seq };
-      const from = (this.#cursor?.seq ?? 0) + 1;
-      const consumer = await client.consumers.get(stream, { opt_start_seq: from, inactive_threshold: EXPIRES_MS });
+      const start = goesOn ? cursor : { created, seq: state.last_seq };
+      // Unless all of this comes about, the next time does not go on either.
+      if (!goesOn) this.#cursor = null;
+      const consumer = await client.consumers.get(stream, { opt_start_seq: start.seq + 1, inactive_threshold: EXPIRES_MS });
       const messages = await consumer.consume({
         max_messages: PULL,
         expires: EXPIRES_MS,
@@ -164,6 +152,7 @@ class Reading {
       });
       if (round !== this.#round || this.#stopped) return messages.stop();
       this.#messages = messages;
+      this.#cursor ??= start;
       this.#failures = 0;
       void this.#watch(messages, attached, round);
       // After the consumer is there, so that what is asked for now is not missed.

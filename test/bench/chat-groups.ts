@@ -1,5 +1,5 @@
 /**
- * Hands out memory for KV in groups of contiguous blocks, so that one copy moves many of them (the dynamic block groups of FastSwitch,
+ * Hands out simulated memory for KV in groups of contiguous blocks, so that one copy moves many of them (the dynamic block groups of FastSwitch,
  * arXiv 2411.18424, section on memory; papers.md 4.2). An owner fills the blocks of its last group and gets another when that is full; idle
  * ends of groups are given to others when nothing else is free, so that no block is wasted while anybody wants it. Pure but for its own memory.
  *

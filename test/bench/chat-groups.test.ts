@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { copiesBetween, GroupAllocator } from './groups.ts';
+import { copiesBetween, GroupAllocator } from './chat-groups.ts';
 
 describe('groups of blocks', () => {
   it('are contiguous, and grow where they are', () => {

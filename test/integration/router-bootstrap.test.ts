@@ -89,7 +89,7 @@ describe('a pair', () => {
     const record = await bed.record(streamed.requestId);
     expect(record).toMatchObject({ outcome: 'ok', outputTokens: 9, finishReason: 'length' });
     const [attempt] = record.attempts;
-    expect(attempt?.decode).toMatchObject({ report: { handOff: { ms: null, failed: null } } });
+    expect(attempt?.decode).toMatchObject({ report: { reused: null, computed: null, handOff: { ms: null, failed: null } } });
   });
 
   it('shares nothing between tenants', async () => {

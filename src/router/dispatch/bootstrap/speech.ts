@@ -97,7 +97,8 @@ export class BootstrapSpeech implements Speech {
 
   decoded(): LegReport | null {
     const usage = this.events.engineUsage ?? this.#wholeUsage;
-    return usage && reportOf(usage, this.#handOff);
+    // After a hand-off it is what the prefill instance had, told once more.
+    return usage && reportOf(this.#handOff === null ? usage : { ...usage, cachedTokens: null }, this.#handOff);
   }
 
   dropHandOff(): void {

@@ -2,18 +2,24 @@
 
 /** Types that kstatus knows by these names have the meaning that it gives them: Ready, Reconciling, Stalled. */
 export const CONDITIONS = {
-  Ready: { settled: true, meaning: 'Every pool has its instances, the router runs, and a request went through them.' },
+  Ready: {
+    settled: true,
+    meaning:
+      'Every pool has its instances, the router runs, and a request went through them. Of a KVTier: every deployment that names it says KVTierReady.',
+  },
   PrefillReady: { settled: true, meaning: 'The prefill pool has all its instances ready. Absent without a prefill pool.' },
   DecodeReady: { settled: true, meaning: 'The pool that decodes (decode, or mixed without a prefill pool) has all its instances ready.' },
   RouterReady: { settled: true, meaning: 'The router runs and a request went through the pools.' },
   KVTierReady: {
     settled: true,
-    meaning: 'Routers use the Redis and the NATS of `kv`. While they are away requests go on without. Absent when neither is named.',
+    meaning:
+      'Routers use the Redis and the NATS of `kv`, or of the KVTier that it names, which is there. While they are away requests go on without. Absent when neither is named, nor a KVTier.',
   },
   Reconciling: { settled: false, meaning: 'What runs is not yet what is wanted, and work on it goes on: starting, rolling or draining.' },
   Stalled: {
     settled: false,
-    meaning: 'An instance or the router keeps failing; retries go on, but without a change they will hardly help.',
+    meaning:
+      'An instance or the router keeps failing, or the spec cannot be acted on; retries go on, but without a change they will hardly help.',
   },
 } as const satisfies Readonly<Record<string, { readonly settled: boolean; readonly meaning: string }>>;
 
@@ -45,6 +51,13 @@ export const REASONS = {
   RedisAway: ['KVTierReady'],
   NotSaid: ['KVTierReady'],
   Connected: ['KVTierReady'],
+  TierMissing: ['KVTierReady', 'Ready', 'Reconciling'],
+  TierInvalid: ['KVTierReady', 'Ready', 'Reconciling'],
+  TierApplied: ['KVTierReady'],
+  UsersReady: ['Ready'],
+  Unused: ['Ready'],
+  UserNotReady: ['Ready'],
+  UsersRolling: ['Ready', 'Reconciling'],
 } as const satisfies Readonly<Record<string, readonly ConditionType[]>>;
 
 export type ConditionReason = keyof typeof REASONS;

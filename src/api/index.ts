@@ -1,8 +1,17 @@
 export { type ConditionReason, type ConditionType, isSettled, REASONS } from './conditions.ts';
 export { type Difference, differences } from './difference.ts';
-export { type ManifestFile, type ManifestResult, parseManifestFiles, parseManifests, type ReadManifest } from './manifest.ts';
+export { type KvTierManifest, type KvTierStatus, kvTierStatus, MAX_NAMED_USERS, TIER_KIND } from './kvtier.ts';
+export {
+  type ManifestFile,
+  type ManifestOptions,
+  type ManifestResult,
+  parseManifestFiles,
+  parseManifests,
+  type ReadManifest,
+  type ReadTier,
+} from './manifest.ts';
 export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
-export { type ResourceResult, readResource } from './resource.ts';
+export { type ResourceResult, readResource, readTier, type TierResult } from './resource.ts';
 export { GROUP, KIND, type ServingDeploymentManifest, VERSION } from './schema.ts';
 export type {
   Credentials,
@@ -19,8 +28,10 @@ export type {
   ServingDeploymentSpec,
   SimulatedCosts,
   StoreSettings,
+  StoreTier,
   Toleration,
 } from './servingdeployment.ts';
 export { POOL_KIND, type ServingPoolStatus } from './servingpool.ts';
 export { type ServingDeploymentStatus, servingDeploymentStatus } from './status.ts';
+export { type KvTier, withTier } from './tier.ts';
 export { durationMs } from './units.ts';

@@ -1,7 +1,6 @@
 /** From zod's issues to findings with one form: a path, what was expected, and a sentence. */
 import { z } from 'zod';
 import { formatPath } from './manifest-error.ts';
-import { servingDeploymentSchema } from './schema.ts';
 import { nearestName } from './suggestion.ts';
 
 export interface IssueFinding {
@@ -11,8 +10,9 @@ export interface IssueFinding {
   readonly sentence: (value: string) => string;
 }
 
-export function issueFindings(issue: z.core.$ZodIssue): IssueFinding[] {
-  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownField(issue.path, key));
+/** @param schema of the whole resource: where a field is unknown, those that are known are told */
+export function issueFindings(issue: z.core.$ZodIssue, schema: z.ZodType): IssueFinding[] {
+  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownField(issue.path, key, schema));
   const where = formatPath(issue.path) || 'the document';
   if (issue.code === 'invalid_key') {
     const expected = issue.issues[0]?.message ?? issue.message;
@@ -23,8 +23,8 @@ export function issueFindings(issue: z.core.$ZodIssue): IssueFinding[] {
   return [{ path: issue.path, expected, sentence }];
 }
 
-function unknownField(parent: readonly PropertyKey[], key: string): IssueFinding {
-  const known = knownFields(parent);
+function unknownField(parent: readonly PropertyKey[], key: string, schema: z.ZodType): IssueFinding {
+  const known = knownFields(parent, schema);
   const near = nearestName(key, known);
   const expected = near ? `the field "${near}"` : `one of the fields ${known.join(', ')}`;
   const path = [...parent, key];
@@ -33,8 +33,8 @@ function unknownField(parent: readonly PropertyKey[], key: string): IssueFinding
 }
 
 /** Names of the fields that the schema has under `path`. */
-function knownFields(path: readonly PropertyKey[]): string[] {
-  let schema: z.core.JSONSchema.BaseSchema | undefined = z.toJSONSchema(servingDeploymentSchema, { io: 'input', unrepresentable: 'any' });
+function knownFields(path: readonly PropertyKey[], of: z.ZodType): string[] {
+  let schema: z.core.JSONSchema.BaseSchema | undefined = z.toJSONSchema(of, { io: 'input', unrepresentable: 'any' });
   for (const part of path) {
     const next: z.core.JSONSchema._JSONSchema | undefined = schema?.properties?.[String(part)];
     schema = typeof next === 'object' ? next : undefined;

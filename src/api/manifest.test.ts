@@ -69,7 +69,16 @@ describe('a sound manifest', () => {
             imagePullSecrets: [],
           },
         },
-        kv: { blockTokens: 16, hbmBytes: 268_435_456, hostBytes: 268_435_456, leaseMs: 30_000, store: null, redis: null, nats: null },
+        kv: {
+          blockTokens: 16,
+          hbmBytes: 268_435_456,
+          hostBytes: 268_435_456,
+          leaseMs: 30_000,
+          tier: null,
+          store: null,
+          redis: null,
+          nats: null,
+        },
         router: {
           host: '127.0.0.1',
           port: 0,

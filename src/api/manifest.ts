@@ -1,14 +1,17 @@
 /**
- * YAML in, ServingDeployments or exact errors out. One file may hold several documents. All or nothing: with one error in any of them,
- * none is returned, so that a half-understood file is never applied. Sizes are bounded before anything is expanded.
+ * YAML in, ServingDeployments and KVTiers or exact errors out. One file may hold several documents. All or nothing: with one error in any of
+ * them, none is returned, so that a half-understood file is never applied. Sizes are bounded before anything is expanded.
  */
 import { LineCounter, parseAllDocuments } from 'yaml';
+import type { z } from 'zod';
 import { type IssueFinding, issueFindings } from './issue.ts';
+import { type KvTierManifest, kvTierSchema, TIER_KIND } from './kvtier.ts';
 import { formatPath, type ManifestError } from './manifest-error.ts';
 import { normalise } from './normalise.ts';
 import { API_VERSION, KIND, type ServingDeploymentManifest, servingDeploymentSchema } from './schema.ts';
 import type { ServingDeployment } from './servingdeployment.ts';
-import { ManifestSource } from './source.ts';
+import { ManifestSource, type Place } from './source.ts';
+import { type KvTier, kvTier, withTier } from './tier.ts';
 
 const MAX_CHARACTERS = 2 ** 20;
 const MAX_DOCUMENTS = 100;
@@ -25,19 +28,43 @@ export interface ManifestFile {
 }
 
 export interface ReadManifest {
+  /** With what the KVTier has that it names, where the files hold that one. */
   readonly deployment: ServingDeployment;
   /** As it is written, with every default. */
   readonly spec: ServingDeploymentManifest['spec'];
+  /** The same of that KVTier; null = it names none, or one that is elsewhere. */
+  readonly tier: KvTierManifest['spec'] | null;
+}
+
+export interface ReadTier {
+  readonly tier: KvTier;
+  /** As it is written, with every default. */
+  readonly spec: KvTierManifest['spec'];
+}
+
+export interface ManifestOptions {
+  /** Deployments may name a KVTier that is in none of the files, and the files may hold no deployment: a cluster has them. */
+  readonly restElsewhere?: boolean;
 }
 
 export type ManifestResult =
-  | { readonly ok: true; readonly deployments: ServingDeployment[]; readonly manifests: readonly ReadManifest[] }
+  | {
+      readonly ok: true;
+      readonly deployments: ServingDeployment[];
+      readonly manifests: readonly ReadManifest[];
+      readonly tiers: readonly ReadTier[];
+    }
   | { readonly ok: false; readonly errors: ManifestError[] };
 
-interface Located extends ReadManifest {
+type Checked = ({ readonly kind: typeof KIND } & Omit<ReadManifest, 'tier'>) | ({ readonly kind: typeof TIER_KIND } & ReadTier);
+
+interface Located {
+  readonly document: Checked;
   readonly file: string;
-  readonly line: number;
-  readonly column: number;
+  /** Of its name. */
+  readonly place: Place;
+  /** Of the name of the tier that it names. */
+  readonly tierPlace: Place;
 }
 
 type Parsed = { readonly located: Located[]; readonly errors: ManifestError[] };
@@ -47,14 +74,56 @@ export function parseManifests(text: string, fileName: string): ManifestResult {
   return parseManifestFiles([{ fileName, text }]);
 }
 
-/** Parses files that are applied together: a name may stand once in all of them. Never throws. */
-export function parseManifestFiles(files: readonly ManifestFile[]): ManifestResult {
+/** Parses files that are applied together: a name may stand once in all of them, and one may name a tier of another. Never throws. */
+export function parseManifestFiles(files: readonly ManifestFile[], { restElsewhere = false }: ManifestOptions = {}): ManifestResult {
   const parsed = files.map(parseFile);
   const located = parsed.flatMap((file) => file.located);
-  const errors = [...parsed.flatMap((file) => file.errors), ...duplicates(located)];
+  const tiers = located.flatMap(({ document }) => (document.kind === TIER_KIND ? [document] : []));
+  const found = parsed.flatMap((file) => file.errors);
+  const errors = [
+    ...found,
+    ...duplicates(located),
+    ...(restElsewhere ? [] : [...missingTiers(located), ...(found.length > 0 ? [] : noneToRun(located))]),
+  ];
   if (errors.length > 0) return { ok: false, errors: errors.slice(0, MAX_ERRORS) };
-  const manifests = located.map(({ deployment, spec }) => ({ deployment, spec }));
-  return { ok: true, deployments: manifests.map(({ deployment }) => deployment), manifests };
+  const manifests = located.flatMap(({ document }) => (document.kind === KIND ? [resolved(document, tiers)] : []));
+  return {
+    ok: true,
+    deployments: manifests.map(({ deployment }) => deployment),
+    manifests,
+    tiers: tiers.map(({ tier, spec }) => ({ tier, spec })),
+  };
+}
+
+function resolved({ deployment, spec }: Omit<ReadManifest, 'tier'>, tiers: readonly ReadTier[]): ReadManifest {
+  const named = tiers.find(({ tier }) => isNamed(tier, deployment));
+  return { deployment: named === undefined ? deployment : withTier(deployment, named.tier), spec, tier: named?.spec ?? null };
+}
+
+function isNamed({ name, namespace }: KvTier, { metadata, spec: { kv } }: ServingDeployment): boolean {
+  return kv.tier === name && namespace === metadata.namespace;
+}
+
+function missingTiers(located: readonly Located[]): ManifestError[] {
+  const tiers = located.flatMap(({ document }) => (document.kind === TIER_KIND ? [document.tier] : []));
+  return located.flatMap(({ document, file, tierPlace }) => {
+    if (document.kind !== KIND || document.deployment.spec.kv.tier === null) return [];
+    if (tiers.some((tier) => isNamed(tier, document.deployment))) return [];
+    const { namespace } = document.deployment.metadata;
+    const there = tiers.filter((tier) => tier.namespace === namespace).map(({ name }) => name);
+    const expected = `the name of a KVTier of namespace ${namespace} in these files${there.length === 0 ? ', which hold none' : `: ${there.join(', ')}`}`;
+    const message = `spec.kv.tierRef.name is ${tierPlace.value}: expected ${expected}; add it to the file, or give its file with another -f`;
+    return [{ file, ...tierPlace, path: 'spec.kv.tierRef.name', expected, message }];
+  });
+}
+
+/** Tiers alone start nothing. */
+function noneToRun(located: readonly Located[]): ManifestError[] {
+  const [first] = located;
+  if (first === undefined || located.some(({ document }) => document.kind === KIND)) return [];
+  const expected = `at least one ${KIND}`;
+  const message = `there are only KVTiers, which run nothing by themselves: expected ${expected} that names one in spec.kv.tierRef`;
+  return [{ file: first.file, ...first.place, path: '', value: TIER_KIND, expected, message }];
 }
 
 function parseFile({ fileName, text }: ManifestFile): Parsed {
@@ -104,34 +173,48 @@ function parseDocuments(fileName: string, text: string): Parsed | null {
     else if (document.contents !== null && source.place([]).value !== 'empty') {
       filled += 1;
       const result = check(document.toJS({ maxAliasCount: MAX_ALIASES }));
-      if ('deployment' in result) located.push({ ...result, file: fileName, ...source.place(['metadata', 'name']) });
-      else errors.push(...result.findings.map((finding) => locate(finding, fileName, source)));
+      if ('kind' in result) {
+        const [place, tierPlace] = [source.place(['metadata', 'name']), source.place(['spec', 'kv', 'tierRef', 'name'])];
+        located.push({ document: result, file: fileName, place, tierPlace });
+      } else errors.push(...result.findings.map((finding) => locate(finding, fileName, source)));
     }
   }
   errors.sort((a, b) => a.line - b.line || a.column - b.column);
   return filled === 0 ? null : { located, errors };
 }
 
-function check(value: unknown): ReadManifest | { findings: IssueFinding[] } {
+function check(value: unknown): Checked | { findings: IssueFinding[] } {
+  if (isTier(value)) {
+    const result = kvTierSchema.safeParse(value);
+    if (result.success) return { kind: TIER_KIND, tier: kvTier(result.data), spec: result.data.spec };
+    return { findings: findingsOf(result.error, value, kvTierSchema) };
+  }
   const result = servingDeploymentSchema.safeParse(value);
-  if (result.success) return { deployment: normalise(result.data), spec: result.data.spec };
-  const all = result.error.issues.flatMap(issueFindings);
+  if (result.success) return { kind: KIND, deployment: normalise(result.data), spec: result.data.spec };
+  return { findings: findingsOf(result.error, value, servingDeploymentSchema) };
+}
+
+function findingsOf({ issues }: z.ZodError, value: unknown, schema: z.ZodType): IssueFinding[] {
+  const all = issues.flatMap((issue) => issueFindings(issue, schema));
   // A document of another kind has other fields: to list them all as unknown would hide the one thing that is wrong.
   const header = isHeaderWrong(value) ? all.filter(({ path }) => path.length === 0 || path[0] === 'apiVersion' || path[0] === 'kind') : all;
   const seen = new Set<string>();
-  const findings = header.filter(({ path, expected }) => {
+  return header.filter(({ path, expected }) => {
     const key = JSON.stringify([path, expected]);
     if (seen.has(key)) return false;
     seen.add(key);
     return true;
   });
-  return { findings };
+}
+
+function isTier(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === TIER_KIND;
 }
 
 function isHeaderWrong(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return true;
   const { apiVersion, kind } = value as { apiVersion?: unknown; kind?: unknown };
-  return (kind !== undefined && kind !== KIND) || (apiVersion !== undefined && apiVersion !== API_VERSION);
+  return (kind !== undefined && kind !== KIND && kind !== TIER_KIND) || (apiVersion !== undefined && apiVersion !== API_VERSION);
 }
 
 function locate({ path, expected, sentence }: IssueFinding, file: string, source: ManifestSource): ManifestError {
@@ -142,16 +225,18 @@ function locate({ path, expected, sentence }: IssueFinding, file: string, source
 function duplicates(located: readonly Located[]): ManifestError[] {
   const first = new Map<string, Located>();
   return located.flatMap((entry) => {
-    const { name, namespace } = entry.deployment.metadata;
-    const key = `${namespace}/${name}`;
+    const { document, file, place } = entry;
+    const { name, namespace } = document.kind === KIND ? document.deployment.metadata : document.tier;
+    const key = `${document.kind} ${namespace}/${name}`;
     const earlier = first.get(key);
     if (!earlier) {
       first.set(key, entry);
       return [];
     }
-    const { file, line, column } = entry;
+    const { line, column } = place;
     const expected = `a name that is used once in namespace ${namespace}`;
-    const message = `metadata.name: two deployments are named "${name}": here (line ${line}) and at ${earlier.file}:${earlier.line}; rename one`;
+    const what = document.kind === KIND ? 'deployments' : 'KVTiers';
+    const message = `metadata.name: two ${what} are named "${name}": here (line ${line}) and at ${earlier.file}:${earlier.place.line}; rename one`;
     return [{ file, line, column, path: 'metadata.name', value: JSON.stringify(name), expected, message }];
   });
 }

@@ -37,13 +37,23 @@ export function normalise({ apiVersion, kind, metadata, spec }: ServingDeploymen
         hbmBytes: bytes(spec.kv.hbm.capacity),
         hostBytes: bytes(spec.kv.host.capacity),
         leaseMs: ms(spec.kv.lease),
-        store: spec.kv.store ? store(spec.kv.store) : null,
-        redis: spec.kv.redis ? redis(spec.kv.redis) : null,
-        nats: spec.kv.nats ? nats(spec.kv.nats) : null,
+        tier: spec.kv.tierRef?.name ?? null,
+        ...kvServers(spec.kv),
       },
       router: router(spec.router),
       rollout: { paused: spec.rollout.paused },
     },
+  };
+}
+
+type Servers = Pick<Spec['kv'], 'store' | 'redis' | 'nats'>;
+
+/** Of a deployment, or of a KVTier. */
+export function kvServers(given: Servers): Pick<ServingDeployment['spec']['kv'], 'store' | 'redis' | 'nats'> {
+  return {
+    store: given.store ? store(given.store) : null,
+    redis: given.redis ? redis(given.redis) : null,
+    nats: given.nats ? nats(given.nats) : null,
   };
 }
 
@@ -131,7 +141,8 @@ function percentiles({ p50, p95, p99 }: Targets): Percentiles {
   return { p50: target(p50), p95: target(p95), p99: target(p99) };
 }
 
-function router({ host, port, replicas, service, limits, deadlines, models, saltHeader }: Spec['router']): RouterSettings {
+function router(given: Spec['router']): RouterSettings {
+  const { host, port, replicas, service, limits, deadlines, models, saltHeader, tracing } = given;
   return {
     host,
     port,
@@ -152,6 +163,7 @@ function router({ host, port, replicas, service, limits, deadlines, models, salt
     },
     models: models ?? [],
     saltHeader: saltHeader?.toLowerCase() ?? null,
+    ...(tracing ? { tracing } : {}),
   };
 }
 

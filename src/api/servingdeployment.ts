@@ -32,6 +32,8 @@ export interface ServingDeploymentSpec {
     readonly hbmBytes: number;
     readonly hostBytes: number;
     readonly leaseMs: number;
+    /** Name of the KVTier that the next three come from; null = they are the deployment's own. */
+    readonly tier: string | null;
     /** Null = what host memory gives up is forgotten. */
     readonly store: StoreSettings | null;
     /** Null = none. */
@@ -62,6 +64,14 @@ export interface StoreSettings {
   readonly bytesPerSecond: number | null;
   /** Of one tenant at most, more than 0 to 1. */
   readonly tenantShare: number;
+  /** Absent = it is the deployment's own. */
+  readonly tier?: StoreTier;
+}
+
+/** The KVTier that a store is of, and whose blocks lie together in one part of it. */
+export interface StoreTier {
+  readonly name: string;
+  readonly scope: 'Deployment' | 'Model';
 }
 
 /** Where user, password and certificates are: exactly one is given. */
@@ -217,4 +227,11 @@ export interface RouterSettings {
   readonly models: readonly { readonly name: string; readonly url: string }[];
   /** Request header whose value salts the KV key chain, lower case; null = all clients share KV. */
   readonly saltHeader: string | null;
+  /** Absent = no traces: what routers are started with stays what it was without them. */
+  readonly tracing?: {
+    /** OTLP/HTTP: `http://host:port`. */
+    readonly endpoint: string;
+    /** 0 to 1. */
+    readonly sampleRatio: number;
+  };
 }

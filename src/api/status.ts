@@ -1,6 +1,6 @@
 /** What the operator writes into the status of its resources. */
 import { z } from 'zod';
-import { anyText, labelValue, printable } from './blocks/names.ts';
+import { anyText, labelValue, printable, tierName } from './blocks/names.ts';
 import { MAX_REPLICAS } from './blocks/pool.ts';
 import { CONDITIONS } from './conditions.ts';
 import { block, oneOf, text, wholeNumber } from './fields.ts';
@@ -18,14 +18,14 @@ const dateTime = text({
   pattern: /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?Z$/,
   max: 32,
 }).meta({ format: 'date-time', form: { name: 'time', bounds: 'UTC' } });
+export const reasonWord = text({ expected: 'CamelCase, such as InstancesStarting', pattern: /^[A-Za-z][A-Za-z0-9]*$/, max: 128 });
+
 const condition = block({
   type: text({ expected: 'CamelCase, such as Ready', pattern: /^[A-Za-z][A-Za-z0-9]*$/, max: 64 }).describe(
     `Type of the condition: ${Object.keys(CONDITIONS).join(', ')}.`,
   ),
   status: oneOf(['True', 'False', 'Unknown']).describe('Whether the condition holds.'),
-  reason: text({ expected: 'CamelCase, such as InstancesStarting', pattern: /^[A-Za-z][A-Za-z0-9]*$/, max: 128 }).describe(
-    'Why, in one CamelCase word for programs.',
-  ),
+  reason: reasonWord.describe('Why, in one CamelCase word for programs.'),
   message: anyText(4_096).describe('Why, in a sentence for people.'),
   lastTransitionTime: dateTime.describe('When `status` last changed.'),
   observedGeneration: generation.optional().describe('`metadata.generation` of the resource that the condition is about.'),
@@ -57,6 +57,12 @@ export const servingDeploymentStatus = block({
     .optional()
     .describe('Instances of each role that is wanted or still there: prefill, then decode, then mixed.'),
   revision: revision.optional().describe('Hash of all that instances and routers are started with; equal specs have equal revisions.'),
+  kvTier: block({
+    name: tierName.describe('Name of the KVTier.'),
+    generation: generation.describe('`metadata.generation` of the KVTier whose servers are wanted.'),
+  })
+    .optional()
+    .describe('KVTier that was found for `kv.tierRef`. Absent while there is none: what was taken up before goes on.'),
   url: printable(2_048)
     .optional()
     .describe('Where clients reach the router, such as `http://chat.default.svc:80`; OpenAI paths start at `/v1`.'),

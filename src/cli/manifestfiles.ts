@@ -2,19 +2,31 @@
 import { createHash } from 'node:crypto';
 import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { formatManifestErrors, parseManifestFiles, type ReadManifest, type ServingDeployment } from '../api/index.ts';
+import {
+  formatManifestErrors,
+  type ManifestOptions,
+  parseManifestFiles,
+  type ReadManifest,
+  type ReadTier,
+  type ServingDeployment,
+} from '../api/index.ts';
 import type { Cancel, Clock } from '../shared/index.ts';
 
 export type Manifests = {
   /** Of the contents; equal hashes mean that nothing changed. */
   readonly hash: string;
 } & (
-  | { readonly ok: true; readonly deployments: readonly ServingDeployment[]; readonly manifests: readonly ReadManifest[] }
+  | {
+      readonly ok: true;
+      readonly deployments: readonly ServingDeployment[];
+      readonly manifests: readonly ReadManifest[];
+      readonly tiers: readonly ReadTier[];
+    }
   | { readonly ok: false; readonly text: string }
 );
 
 /** `text` of a refusal is ready to print: one line per error, with file and line. */
-export function readManifests(files: readonly string[]): Manifests {
+export function readManifests(files: readonly string[], options: ManifestOptions = {}): Manifests {
   const hash = createHash('sha256');
   const contents: { fileName: string; text: string }[] = [];
   const unreadable: string[] = [];
@@ -30,9 +42,9 @@ export function readManifests(files: readonly string[]): Manifests {
   }
   const digest = hash.digest('hex');
   if (unreadable.length > 0) return { hash: digest, ok: false, text: unreadable.join('\n') };
-  const result = parseManifestFiles(contents);
+  const result = parseManifestFiles(contents, options);
   if (!result.ok) return { hash: digest, ok: false, text: formatManifestErrors(result.errors) };
-  return { hash: digest, ok: true, deployments: result.deployments, manifests: result.manifests };
+  return { hash: digest, ok: true, deployments: result.deployments, manifests: result.manifests, tiers: result.tiers };
 }
 
 function readFailure(error: unknown): string {

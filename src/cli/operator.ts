@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
-import { FIELD_MANAGER, Operator, type OperatorPeers, SERVING_DEPLOYMENTS, SERVING_POOLS } from '../controller/operator/index.ts';
+import { FIELD_MANAGER, KV_TIERS, Operator, type OperatorPeers, SERVING_DEPLOYMENTS, SERVING_POOLS } from '../controller/operator/index.ts';
 import {
   CONTROLLER_REVISIONS,
   connect,
@@ -129,6 +129,7 @@ async function demandAccess(client: KubernetesClient, namespace: string | null):
   const scope = namespace === null ? {} : { namespace };
   await client.list(SERVING_DEPLOYMENTS, scope);
   await client.list(SERVING_POOLS, scope);
+  await client.list(KV_TIERS, scope);
   await client.list(NETWORK_POLICIES, scope);
   await client.list(CONTROLLER_REVISIONS, scope);
   await client.list(PODS, { ...scope, labelSelector: 'app.kubernetes.io/managed-by=sluice' });

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -59,6 +59,18 @@ describe('sluice rollout', () => {
     expect(found.code, found.err).toBe(1);
     expect(found.out).toMatch(/spec\.kv\.lease +"30s" → "20s"/);
     expect(found.out).toMatch(/mixed +2 instances replaced.*then 1 more {3}because of spec\.kv\.lease/);
+    const tiered = (budget: string) => {
+      const text = readFileSync(file('user.yaml', { kv: { tierRef: { name: 'shared' } } }), 'utf8');
+      const tier = { apiVersion: 'serving.sluice.dev/v1alpha1', kind: 'KVTier', metadata: { name: 'shared' } };
+      const path = join(folder, `${budget}.yaml`);
+      writeFileSync(path, `${JSON.stringify({ ...tier, spec: { redis: { urls: ['redis://r'], budget } } })}\n---\n${text}`);
+      return path;
+    };
+    expect(await rollout('diff', '-f', tiered('5ms'), '--from', tiered('5ms'))).toMatchObject({ code: 0, out: 'chat: no difference\n' });
+    const edited = await rollout('diff', '-f', tiered('9ms'), '--from', tiered('5ms'));
+    expect(edited.out, edited.err).toMatch(
+      /KVTier shared spec\.redis\.budget +"5ms" → "9ms"[\s\S]*mixed +2 instances replaced.*because of KVTier shared/,
+    );
     const wrong = file('wrong.yaml', { decode: { replicas: 'x' } });
     expect(await rollout('diff', '-f', wrong, '--from', before)).toMatchObject({ code: 2, err: expect.stringContaining('wrong.yaml:1:') });
   }, 60_000);

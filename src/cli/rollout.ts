@@ -116,18 +116,14 @@ function read(verb: Verb, flags: Given, [word]: readonly string[]): Asked | { re
 async function run(asked: Asked, access: AccessFlags, context: Context): Promise<number> {
   const print = (line: string) => void context.stdout.write(`${line}\n`);
   if (asked.verb === 'diff' && asked.from !== null) {
-    const from = readWritten([asked.from]);
-    const found = readWritten(asked.files).map((after) => diffAgainstFile(from, after, print));
-    return found.includes(true) ? 1 : 0;
+    return diffAgainstFile(readWritten([asked.from]), readWritten(asked.files), print) ? 1 : 0;
   }
   // A mistake in a file is told before a cluster is asked.
-  const written = asked.verb === 'diff' ? readWritten(asked.files) : [];
+  const written = asked.verb === 'diff' ? readWritten(asked.files) : null;
   const cluster = await openCluster(access, context);
   try {
     if (asked.verb !== 'diff') return await runOn(cluster, asked, print);
-    let differs = false;
-    for (const one of written) differs = (await diffAgainstCluster(cluster, one, print)) || differs;
-    return differs ? 1 : 0;
+    return written !== null && (await diffAgainstCluster(cluster, written, print)) ? 1 : 0;
   } finally {
     cluster.close();
   }

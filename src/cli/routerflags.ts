@@ -97,7 +97,7 @@ listener (PUT /admin/instances); \`sluice up\` and \`sluice start\` do that.
   --port N            default 0: any free port
   --admin-host ADDR   address of the admin listener (default 127.0.0.1); who reaches it can tell the router of instances
   --admin-port N      port of the admin listener (default 0: any free port)
-  --config JSON       limits, deadlines, saltHeader; what is left out keeps its default:
+  --config JSON       limits, deadlines, models, saltHeader, tracing; what is left out keeps its default:
                       ${JSON.stringify(DEFAULT_CONFIG)}
   --kv JSON           Redis and NATS by which it knows where KV is; \`sluice up\` writes it from \`kv\` of the deployment
   --grace-ms N        how long SIGTERM waits for requests under way (default 30000)

@@ -60,7 +60,7 @@ export function startRun({ deployment, context, onRound, onLine }: RunOptions): 
   let loop: Loop | null = null;
   let last: Round | null = null;
   let taken = deployment;
-  let stateFile: { path: string; url: string } | null = null;
+  let stateFile: (Addresses & { readonly path: string }) | null = null;
   let closing: Promise<{ files: number }> | null = null;
 
   const platform = new ProcessPlatform({
@@ -80,10 +80,12 @@ export function startRun({ deployment, context, onRound, onLine }: RunOptions): 
   function afterRound(round: Round): void {
     last = round;
     const addresses = addressesOf(round.observed);
-    if (addresses && stateFile?.url !== addresses.url && !closing) {
+    // A router that takes the place of another has the same address for clients, and another one for us.
+    const isTold = stateFile?.url === addresses?.url && stateFile?.adminUrl === addresses?.adminUrl;
+    if (addresses && !isTold && !closing) {
       if (stateFile) removeRunState(stateFile.path);
       const path = writeRunState(context.runtimeFolder, { name: metadata.name, pid: process.pid, ...addresses });
-      stateFile = { path, url: addresses.url };
+      stateFile = { path, ...addresses };
     }
     const obstacle = obstacleIn(round);
     if (obstacle !== null) settle({ ok: false, why: obstacle });

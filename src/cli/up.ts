@@ -13,7 +13,7 @@ const HELP = `Runs the ServingDeployments of a file on this machine: engines and
 
 Usage: sluice up -f FILE [-f FILE …] [--once-ready] [--verbose]
 
-  -f, --file FILE   manifest, YAML; may hold several ServingDeployments
+  -f, --file FILE   manifest, YAML; may hold several ServingDeployments, and the KVTiers that they name
   --once-ready      end as soon as everything is ready: 0 if it became ready, else 1
   --verbose         show what engines and router write to stderr
 

@@ -238,6 +238,8 @@ export interface EngineLoad {
   readonly kv: Record<'hbm' | 'host', TierLoad> & { readonly store?: StoreLoad };
   readonly leases: number;
   readonly draining: boolean;
+  /** Somebody ordered that its streams go elsewhere; it still takes requests. What tells of the load adds it; absent = nobody did. */
+  readonly emptied?: boolean;
   readonly costs: EngineCosts;
   /** Milliseconds since the engine answered its agent last. Absent when the engine speaks for itself. */
   readonly quietMs?: number;

@@ -53,19 +53,9 @@ export { type HostChange, HostTier, type HostTierOptions, type Lease } from './h
 export type { KvIdentity } from './identity/identity.ts';
 export { blockKeys, chainSeed } from './identity/keys.ts';
 export { hexNumber, isKeyHex, keyHex, keyHexes, keyNumbers } from './identity/names.ts';
-export { MigrationExecutor, type MigrationLimits, type MigrationOptions } from './migration/executor.ts';
-export { type HolderCommand, type HolderVerdict, type Holding, learn, NOTHING, obey } from './migration/holder.ts';
-export type {
-  AbortReason,
-  Migration,
-  MigrationCommand,
-  MigrationMessage,
-  MigrationRequest,
-  MigrationState,
-  Transition,
-} from './migration/machine.ts';
-export { type MemoryMoveQueueOptions, memoryMoveQueue } from './migration/memoryqueue.ts';
-export type { Delivery as MoveDelivery, MoveOrder, MoveQueue, SubmitOutcome } from './migration/queue.ts';
+export { MigrationExecutor, type MigrationLimits } from './migration/executor.ts';
+export { type HolderCommand, type Holding, learn, NOTHING, obey } from './migration/holder.ts';
+export type { AbortReason, MigrationCommand, MigrationMessage, MigrationState, Transition } from './migration/machine.ts';
 export { type Offer, planOnboard } from './policy/choice.ts';
 export { LinkMeter, type LinkPrice, moveMs } from './policy/link.ts';
 export { openFolderStore } from './store/folder/store.ts';

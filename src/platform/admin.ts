@@ -29,10 +29,10 @@ function routedKv(kv: unknown): RoutedKv {
 
 function routedInstance(line: unknown): RoutedInstance | null {
   if (!isRecord(line)) return null;
-  const { id, incarnation, draining, connected, proven, inFlight } = line;
+  const { id, incarnation, draining, emptied, connected, proven, inFlight } = line;
   if (typeof id !== 'string' || typeof incarnation !== 'string' || typeof inFlight !== 'number') return null;
-  // Nothing goes through one that drains, so it cannot prove itself.
-  const serves = connected === true && (proven === true || draining === true);
+  // Nothing goes through one that drains or is to be emptied, so it cannot prove itself.
+  const serves = connected === true && (proven === true || draining === true || emptied === true);
   return { name: id, incarnation, draining: draining === true, connected: serves, inFlight };
 }
 

@@ -135,7 +135,7 @@ export interface RoutedInstance {
   readonly name: string;
   readonly incarnation: string;
   readonly draining: boolean;
-  /** The router has a live feed from it, may place requests on it, and one went well (unless it drains). */
+  /** The router has a live feed from it, may place requests on it, and one went well (unless it drains, or is to be emptied). */
   readonly connected: boolean;
   readonly inFlight: number;
 }

@@ -2,7 +2,7 @@
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { errorBody, SluiceError, toSluiceError } from '../shared/index.ts';
 import type { DrainOutcome } from './dispatch/moves/index.ts';
-import type { Instance } from './instances/instance.ts';
+import { tellEmptied } from './instances/ask.ts';
 import { readPublishedList } from './instances/published.ts';
 import { kvBlocks, kvVerify, kvView, kvWhere } from './kv/view.ts';
 import type { RouterParts } from './parts.ts';
@@ -25,8 +25,8 @@ export function createAdminApp(parts: RouterParts): Express {
   });
   app.get('/admin/instances', (_, response) => void response.json(instances(parts)));
   app.post('/admin/instances/:id/drain', async (request, response) => void response.json(await drain(parts, request)));
-  app.post('/admin/instances/:id/undrain', (request, response) => {
-    instanceOf(parts, request).emptied = null;
+  app.post('/admin/instances/:id/undrain', async (request, response) => {
+    await tellEmptied(registry.instance(request.params.id), false, context.clock);
     response.json(instances(parts));
   });
   app.get('/admin/requests/:id', (request, response) => {
@@ -67,14 +67,14 @@ export function createAdminApp(parts: RouterParts): Express {
 }
 
 async function drain(parts: RouterParts, request: Request<{ id: string }>): Promise<DrainOutcome> {
-  const { id } = instanceOf(parts, request);
+  const instance = parts.registry.instance(request.params.id);
   const given = request.query['timeoutMs'];
   const deadlineMs = given === undefined ? DEFAULT_DRAIN_MS : Number(given);
   if (!(deadlineMs >= 1 && deadlineMs <= MAX_DRAIN_MS)) {
     const message = `timeoutMs must be a number from 1 to ${MAX_DRAIN_MS}; got ${JSON.stringify(given)}`;
     throw new SluiceError('invalid_request', message, { param: 'timeoutMs' });
   }
-  return parts.mover.drain({ id: parts.newId(), instance: id, why: 'sluice kv drain', deadlineMs });
+  return parts.mover.drain(instance, deadlineMs);
 }
 
 /** How many of something are asked for. @throws SluiceError invalid_request */
@@ -84,14 +84,6 @@ function limitOf({ query }: Pick<Request, 'query'>, usual: number, most: number)
   if (Number.isInteger(limit) && limit >= 1 && limit <= most) return limit;
   const message = `limit must be a whole number from 1 to ${most}; got ${JSON.stringify(given).slice(0, 128)}`;
   throw new SluiceError('invalid_request', message, { param: 'limit' });
-}
-
-/** @throws SluiceError not_found */
-function instanceOf({ registry }: RouterParts, { params }: Request<{ id: string }>): Instance {
-  const found = registry.instances.find(({ id }) => id === params.id);
-  if (found) return found;
-  const known = registry.instances.map(({ id }) => id).join(', ');
-  throw new SluiceError('not_found', `no instance ${params.id.slice(0, 128)}: the router knows ${known === '' ? 'none' : known}`);
 }
 
 /** What express.json says of a body that it cannot read. */

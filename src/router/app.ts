@@ -55,7 +55,7 @@ function serve(parts: RouterParts, kind: RequestKind, request: Request, response
       const parsed = parseRequest(kind, body, model);
       const salt = saltOf(request.headers, parts.config.saltHeader);
       const { headers } = request;
-      const options = { id, model, tenant: tenantOf(headers, salt), salt, trace: traceOf(headers), probe: false };
+      const options = { id, model, tenant: tenantOf(headers, salt), salt, trace: parts.traced(traceOf(headers)), probe: false };
       const flight = new Flight(parts.context, parsed, new HttpClient(response, id), options);
       parts.underWay.begin();
       flight.start();

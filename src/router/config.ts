@@ -8,6 +8,17 @@ export interface ForwardedModel {
   readonly url: string;
 }
 
+export interface TracingConfig {
+  /** OTLP/HTTP receiver: `http://host:port`. */
+  readonly endpoint: string;
+  /** Share of the requests without a trace context that is traced, 0 to 1; for the others the client has decided. */
+  readonly sampleRatio: number;
+  /** Who the router is among the services of a trace: `service.name`. */
+  readonly serviceName: string;
+  /** `service.namespace`; null = none. */
+  readonly serviceNamespace: string | null;
+}
+
 export interface RouterConfig {
   readonly limits: {
     /** Requests being served at one time. */
@@ -33,6 +44,8 @@ export interface RouterConfig {
   readonly models: readonly ForwardedModel[];
   /** Request header whose value salts the KV key chain, lower case; null = all clients share KV. */
   readonly saltHeader: string | null;
+  /** Null = no spans are made. */
+  readonly tracing: TracingConfig | null;
 }
 
 export const DEFAULT_CONFIG: RouterConfig = {
@@ -40,6 +53,7 @@ export const DEFAULT_CONFIG: RouterConfig = {
   deadlines: { prefillMs: 30_000, pullMs: 5_000, firstTokenMs: 60_000, idleMs: 30_000, totalMs: 600_000 },
   models: [],
   saltHeader: null,
+  tracing: null,
 };
 
 const DAY_MS = 86_400_000;
@@ -60,7 +74,7 @@ const DEADLINES: Bounds<RouterConfig['deadlines']> = {
 const SALT_HEADER = /^(?!x-sluice-)[a-z0-9][-a-z0-9]{0,63}$/i;
 
 /**
- * Reads `--config`: a JSON object with any of `limits`, `deadlines`, `models` and `saltHeader`; what is left out keeps its default.
+ * Reads `--config`: a JSON object with any of `limits`, `deadlines`, `models`, `saltHeader` and `tracing`; what is left out keeps its default.
  * @throws SluiceError invalid_request naming the field, its value and what it must be
  */
 export function parseConfig(text: string): RouterConfig {
@@ -70,12 +84,13 @@ export function parseConfig(text: string): RouterConfig {
   } catch (cause) {
     throw new SluiceError('invalid_request', `must be JSON; got ${JSON.stringify(text.slice(0, 60))}`, { cause });
   }
-  const root = objectOf(value, 'config', ['limits', 'deadlines', 'models', 'saltHeader']);
+  const root = objectOf(value, 'config', ['limits', 'deadlines', 'models', 'saltHeader', 'tracing']);
   return {
     limits: numbersOf(root['limits'], 'limits', LIMITS, DEFAULT_CONFIG.limits),
     deadlines: numbersOf(root['deadlines'], 'deadlines', DEADLINES, DEFAULT_CONFIG.deadlines),
     models: modelsOf(root['models']),
     saltHeader: saltHeaderOf(root['saltHeader']),
+    tracing: tracingOf(root['tracing']),
   };
 }
 
@@ -134,4 +149,37 @@ function saltHeaderOf(value: unknown): string | null {
   if (typeof value === 'string' && SALT_HEADER.test(value)) return value.toLowerCase();
   const message = `saltHeader must be the name of an HTTP header, not one of x-sluice-*; got ${JSON.stringify(value)}`;
   throw new SluiceError('invalid_request', message, { param: 'saltHeader' });
+}
+
+const SERVICE = 'sluice-router';
+/** With its port: the one that HTTP has by itself is not that of a collector. */
+const ENDPOINT = /^http:\/\/[^/@?#\s]+:\d{1,5}$/;
+const SERVICE_NAME = /^[\x20-\x7e]{1,255}$/;
+
+function tracingOf(value: unknown): TracingConfig | null {
+  if (value === undefined || value === null) return null;
+  const given = objectOf(value, 'tracing', ['endpoint', 'sampleRatio', 'serviceName', 'serviceNamespace']);
+  const { endpoint, sampleRatio = 1, serviceName = SERVICE, serviceNamespace = null } = given;
+  if (typeof endpoint !== 'string' || !ENDPOINT.test(endpoint) || !URL.canParse(endpoint)) {
+    const expected = 'the OTLP/HTTP address of a collector such as http://otel-collector:4318, with its port and without a path';
+    throw wrong('tracing.endpoint', expected, endpoint);
+  }
+  if (typeof sampleRatio !== 'number' || !(sampleRatio >= 0 && sampleRatio <= 1)) {
+    throw wrong('tracing.sampleRatio', 'a number from 0 to 1: the share of requests that is traced', sampleRatio);
+  }
+  return {
+    endpoint,
+    sampleRatio,
+    serviceName: serviceText('tracing.serviceName', serviceName),
+    serviceNamespace: serviceNamespace === null ? null : serviceText('tracing.serviceNamespace', serviceNamespace),
+  };
+}
+
+function serviceText(path: string, value: unknown): string {
+  if (typeof value === 'string' && SERVICE_NAME.test(value)) return value;
+  throw wrong(path, '1 to 255 printable characters', value);
+}
+
+function wrong(path: string, expected: string, value: unknown): SluiceError {
+  return new SluiceError('invalid_request', `${path} must be ${expected}; got ${JSON.stringify(value)}`, { param: path });
 }

@@ -45,6 +45,7 @@ function attempt(change: Partial<AttemptRecord> = {}): AttemptRecord {
     prefill: { ms: 22, report: REPORT },
     decode: { ms: 5, report: { ...REPORT, handOff: { blocks: 6, bytes: 98_304, ms: 3, moveMs: 1, failed: null } } },
     error: null,
+    lostAtMs: null,
     ...change,
   };
 }
@@ -53,6 +54,7 @@ function record(change: Partial<RequestRecord> = {}): RequestRecord {
   return {
     id: 'r-1',
     traceId: null,
+    span: null,
     kind: 'chat',
     model: 'tiny',
     stream: true,

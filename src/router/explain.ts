@@ -1,7 +1,7 @@
 /** A decision record as text for a person (`sluice explain`). Pure. */
 import type { AbortReason } from '../kv/index.ts';
 import { type Candidate, type Decision, largestGap, nameOf, type Terms, termName } from './placement/index.ts';
-import { type AttemptRecord, type LegReport, type MoveRecord, type RequestRecord, summaryOf } from './record/index.ts';
+import { type AttemptRecord, type LegReport, type MoveRecord, type RequestRecord, type SpanOrigin, summaryOf } from './record/index.ts';
 
 const TERMS: readonly (keyof Terms)[] = ['queueMs', 'prefillMs', 'transferMs', 'admitMs', 'tailMs', 'stallMs', 'decodeMs'];
 const GIVEN_UP: Readonly<Record<AbortReason, string>> = {
@@ -10,7 +10,6 @@ const GIVEN_UP: Readonly<Record<AbortReason, string>> = {
   silent: 'an instance did not answer in time',
   lost: 'an instance was lost',
   ended: 'the request was over before',
-  cancelled: 'it was called off',
 };
 /** Less than this is shown as no difference. */
 const EVEN_MS = 0.005;
@@ -30,11 +29,16 @@ function headLines(record: RequestRecord): string[] {
   const limit = record.maxTokens > 0 ? `at most ${record.maxTokens} to generate` : 'no limit asked for';
   return [
     `request  ${record.id}`,
-    ...(record.traceId === null ? [] : [`trace    ${record.traceId}`]),
+    ...(record.traceId === null ? [] : [traceLine(record.traceId, record.span)]),
     `what     ${record.kind} of ${record.model}, ${way}, ${record.promptTokens} prompt tokens, ${limit}`,
     `when     ${new Date(record.startedAt).toISOString()}, ${ms(record.queuedMs)} in the router's queue`,
     `where    ${where}: ${why}`,
   ];
+}
+
+/** @param span undefined of a router that does not know of spans yet */
+function traceLine(traceId: string, span: SpanOrigin | null | undefined): string {
+  return `trace    ${traceId}${span ? `, span ${span.id}` : ''}`;
 }
 
 function attemptLines(record: RequestRecord, attempt: AttemptRecord, index: number): string[] {

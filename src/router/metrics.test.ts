@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { memoryDirectory, memoryEventBus, memorySharedDirectory } from '../kv/index.ts';
 import { FakeClock } from '../shared/index.ts';
+import { createLogger } from '../telemetry/index.ts';
+import { SpanExporter } from '../telemetry/traces/index.ts';
 import { Admission } from './admission/admission.ts';
 import { DEFAULT_CONFIG } from './config.ts';
 import { Forwarder } from './forward.ts';
@@ -15,6 +17,8 @@ it('has the metrics of docs/metrics.md, of the same types, and no other', async 
   const made = { clock, random: () => 0, directory: memoryDirectory({ clock }), loadTokenizer: () => Promise.reject(new Error('none')) };
   const sources = new BlockSources({ ...made, bus: memoryEventBus({ clock }) });
   const hints = new DirectoryHints(memorySharedDirectory({ clock }), clock);
+  const log = createLogger({ name: 'router', level: 'silent', format: 'json' });
+  const spans = new SpanExporter({ endpoint: 'http://127.0.0.1:1', resource: {}, clock, random: () => 0, log });
   const registry = new Registry('m', { ...made, sources, onNotice: () => undefined, onDraining: () => undefined });
   const text = await new RouterMetrics({
     registry,
@@ -22,6 +26,7 @@ it('has the metrics of docs/metrics.md, of the same types, and no other', async 
     forwarder: new Forwarder(DEFAULT_CONFIG, clock),
     sources,
     hints,
+    spans,
   }).text();
   const exported = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => `${name} ${type}`);
   const document = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');

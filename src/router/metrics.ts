@@ -2,6 +2,7 @@
 
 import type { AbortReason, MigrationState, Transition } from '../kv/index.ts';
 import { MetricTable, type Observer } from '../telemetry/metrics/index.ts';
+import type { SpanExporter } from '../telemetry/traces/index.ts';
 import type { Admission } from './admission/admission.ts';
 import type { Forwarder } from './forward.ts';
 import type { Registry } from './instances/registry.ts';
@@ -20,6 +21,8 @@ interface MeasuredParts {
   readonly sources: BlockSources | null;
   /** Null without a shared directory. */
   readonly hints: DirectoryHints | null;
+  /** Null without tracing. */
+  readonly spans: SpanExporter | null;
 }
 
 const SOURCES = ['log', 'feed', 'none'] as const;
@@ -33,7 +36,7 @@ export class RouterMetrics {
   readonly #queued: Observer;
   readonly #pause: Observer;
   readonly #transitions: Record<MigrationState, number> = { requested: 0, reserved: 0, copying: 0, committed: 0, released: 0, aborted: 0 };
-  readonly #aborted: Record<AbortReason, number> = { full: 0, refused: 0, silent: 0, lost: 0, ended: 0, cancelled: 0 };
+  readonly #aborted: Record<AbortReason, number> = { full: 0, refused: 0, silent: 0, lost: 0, ended: 0 };
   #movedBlocks = 0;
   #movedBytes = 0;
   #recomputed = 0;
@@ -43,7 +46,7 @@ export class RouterMetrics {
   #alone = 0;
   #outputTokens = 0;
 
-  constructor({ registry, admission, forwarder, sources, hints }: MeasuredParts) {
+  constructor({ registry, admission, forwarder, sources, hints, spans }: MeasuredParts) {
     const table = new MetricTable({ model_name: registry.model });
     this.#table = table;
     const histogram = (name: string, help: string, buckets: readonly number[]) =>
@@ -91,6 +94,18 @@ export class RouterMetrics {
     perInstance('instance_in_flight', 'Requests of this router on the instance.', (instance) => instance.inFlight);
     perInstance('instance_connected', '1 while the router has a live feed from the instance.', (instance) => Number(instance.connected));
     this.#addKv(registry, { sources, hints });
+    if (spans !== null) this.#addSpans(spans);
+  }
+
+  #addSpans(spans: SpanExporter): void {
+    const table = this.#table;
+    table.total({ name: 'sluice_router_spans_exported_total', help: 'Spans that the collector took.' }, () => [{ value: spans.exported }]);
+    table.total(
+      { name: 'sluice_router_spans_dropped_total', help: 'Spans that no collector took, by reason; requests went on all the same.' },
+      () => counted(spans.dropped, 'reason'),
+      ['reason'],
+    );
+    table.gauge({ name: 'sluice_router_spans_queued', help: 'Spans that wait for the collector.' }, () => [{ value: spans.queued }]);
   }
 
   #addKv(registry: Registry, { sources, hints }: Pick<MeasuredParts, 'sources' | 'hints'>): void {
@@ -147,8 +162,8 @@ export class RouterMetrics {
     if (record.tpotMs !== null) this.#tpot.observe(record.tpotMs / 1000);
   }
 
-  moveWent({ metric }: Transition): void {
-    if (metric) this.#transitions[metric.state] += 1;
+  moveWent({ next }: Transition): void {
+    this.#transitions[next.state] += 1;
   }
 
   /** A move is over. */

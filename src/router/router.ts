@@ -3,18 +3,21 @@ import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import { type AddressInfo, Server as NetServer } from 'node:net';
 import type { Tokenizer, TokenizerSource } from '../engines/index.ts';
-import { memoryDirectory, memoryMoveQueue } from '../kv/index.ts';
+import { memoryDirectory } from '../kv/index.ts';
 import { type Clock, createServer, sleep } from '../shared/index.ts';
 import type { Logger } from '../telemetry/index.ts';
+import { SpanExporter } from '../telemetry/traces/index.ts';
 import { createAdminApp } from './admin.ts';
 import { Admission } from './admission/admission.ts';
 import { createApp } from './app.ts';
-import type { RouterConfig } from './config.ts';
+import type { RouterConfig, TracingConfig } from './config.ts';
 import { Chooser } from './dispatch/choose.ts';
 import type { DispatchContext } from './dispatch/context.ts';
 import { Watchman } from './dispatch/deadlines.ts';
 import { MOVE_LIMITS, Mover } from './dispatch/moves/index.ts';
+import type { TraceContext } from './edge/index.ts';
 import { Forwarder } from './forward.ts';
+import { tellEmptied } from './instances/ask.ts';
 import { Registry } from './instances/registry.ts';
 import { DirectoryHints } from './kv/hints.ts';
 import { NO_KV, type RouterKv } from './kv/port.ts';
@@ -23,6 +26,7 @@ import { RouterMetrics } from './metrics.ts';
 import type { RouterParts } from './parts.ts';
 import { Prober } from './prober.ts';
 import { RecordRing } from './record/index.ts';
+import { passedOn, type RequestTrace, sampled, spansOf } from './traces/index.ts';
 
 export interface RouterOptions {
   readonly model: string;
@@ -61,8 +65,8 @@ const HEADERS_TIMEOUT_MS = 20_000;
 const BODY_TIMEOUT_MS = 120_000;
 /** How long connections that clients hold stay open at least: each is told with its next answer to come back on another. */
 const LEAVE_MS = 1_000;
-/** Longest time for one order to drain an instance. */
-const MAX_DRAIN_MS = 3_600_000;
+/** How long the end of a router waits for the collector to take its last spans. */
+const LAST_SPANS_MS = 2_000;
 /** How long the end of a router waits for its last probe. */
 const PROBE_END_MS = 2_000;
 
@@ -88,14 +92,14 @@ export async function startRouter(options: RouterOptions, listen: ListenOptions)
         const leaveMs = Math.min(graceMs, LEAVE_MS);
         await Promise.race([leftByAll(publicServer), sleep(clock, leaveMs)]);
         await onIdle(graceMs - leaveMs);
+        parts.mover.close();
         publicServer.closeIdleConnections();
         for (const flight of parts.context.watchman.all) if (!flight.record.synthetic) flight.abandon();
         await probed;
         for (const flight of parts.context.watchman.all) flight.abandon();
-        parts.mover.close();
         closeSources(parts);
         parts.forwarder.close();
-        await Promise.all([closed(publicServer), closed(adminServer)]);
+        await Promise.all([closed(publicServer), closed(adminServer), parts.spans?.close(LAST_SPANS_MS)]);
       },
     };
   } catch (error) {
@@ -137,7 +141,8 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
   const admission = new Admission(config.limits, clock);
   const records = new RecordRing(RECORDS);
   const forwarder = new Forwarder(config, clock);
-  const metrics = new RouterMetrics({ registry, admission, forwarder, sources, hints });
+  const spans = exporterOf(options);
+  const metrics = new RouterMetrics({ registry, admission, forwarder, sources, hints, spans });
   let clients = 0;
   let idle: (() => void) | null = null;
   const underWay = {
@@ -176,15 +181,16 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
       if (record.synthetic) return;
       records.add(record);
       metrics.ended(record);
+      if (record.span !== null) spans?.offer(spansOf(record));
       if (record.outcome === 'failed') log.warn({ requestId: record.id, ...traced(record), error: record.error }, 'a request failed');
       underWay.end();
     },
   };
   mover = new Mover({
     clock,
-    queue: memoryMoveQueue({ clock, ackMs: MAX_DRAIN_MS, maxAttempts: 1 }),
     instances: () => registry.instances,
     flights: () => context.watchman.all,
+    empty: (instance) => tellEmptied(instance, true, clock),
   });
   const prober = new Prober({ context, clock, model: () => registry.model, newId, onReady, unproven: () => registry.unproven });
   const parts: RouterParts = {
@@ -198,6 +204,8 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     metrics,
     prober,
     mover,
+    spans,
+    traced: config.tracing === null ? passedOn : samplerOf(config.tracing, random),
     sources,
     underWay,
     newId,
@@ -219,6 +227,18 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
 /** By chance, as SGLang's own routers do: several routers share instances. Below 2^53, so that it is the same number to all who read it. */
 function newRoom(): number {
   return Number(randomBytes(8).readBigUInt64BE() >> 12n);
+}
+
+function exporterOf({ config: { tracing }, clock, random, log, newId }: RouterOptions): SpanExporter | null {
+  if (tracing === null) return null;
+  const { endpoint, serviceName, serviceNamespace } = tracing;
+  const resource = { 'service.name': serviceName, 'service.namespace': serviceNamespace, 'service.instance.id': newId() };
+  return new SpanExporter({ endpoint, resource, clock, random, log });
+}
+
+function samplerOf({ sampleRatio }: TracingConfig, random: () => number): (client: TraceContext | null) => RequestTrace {
+  const options = { ratio: sampleRatio, random };
+  return (client) => sampled(client, options);
 }
 
 function traced({ traceId }: { readonly traceId: string | null }): { traceId?: string } {

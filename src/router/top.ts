@@ -72,7 +72,7 @@ function row(instance: Instance, now: number): TopInstance {
 
 function stateOf(instance: Instance, now: number): TopInstance['state'] {
   if (!instance.connected) return 'lost';
-  if (instance.draining || instance.emptied !== null || instance.load?.draining) return 'draining';
+  if (instance.draining || instance.emptied || instance.load?.draining) return 'draining';
   const breaker = instance.breaker.state(now);
   return breaker === 'closed' ? 'ready' : breaker;
 }

@@ -48,7 +48,7 @@ export const FACES: readonly RegExp[] = [
   /^[a-z]+\/index\.ts$/,
   /^engines\/[a-z]+\/index\.ts$/,
   /^api\/facts\/index\.ts$/,
-  /^telemetry\/metrics\/index\.ts$/,
+  /^telemetry\/(?:metrics|traces)\/index\.ts$/,
   /^platform\/kubernetes\/index\.ts$/,
   /^controller\/operator\/index\.ts$/,
   /^kv\/directory\/redis\/index\.ts$/,
@@ -63,7 +63,7 @@ export const COMPOSITION_ROOT = 'cli';
 
 /** Deciding files: values in, a value out. A pattern that matches no file is an error, so that a renamed file does not slip out. */
 export const DECIDING: readonly RegExp[] = [
-  /^api\/(checks|conditions|difference|enginechecks|ownarguments|refused|normalise|fields|issue|resource|rule|suggestion|units)\.ts$/,
+  /^api\/(checks|conditions|difference|enginechecks|ownarguments|refused|normalise|fields|issue|resource|rule|suggestion|tier|units)\.ts$/,
   /^api\/(blocks|crd)\/.*\.ts$/,
   /^shared\/backoff\.ts$/,
   /^kv\/identity\/.*\.ts$/,
@@ -72,8 +72,8 @@ export const DECIDING: readonly RegExp[] = [
   /^kv\/events\/(codec|names)\.ts$/,
   /^kv\/events\/nats\/(failure|settings)\.ts$/,
   /^kv\/migration\/(holder|machine)\.ts$/,
-  /^controller\/[a-z]+\/(changes|held|plan|status|resourcestatus|desired|kvservers|leaving|routing|starting|world)\.ts$/,
-  /^controller\/operator\/(change|drafts|happenings|networkpolicies|report|revisions|scale|wanted)\.ts$/,
+  /^controller\/[a-z]+\/(changes|held|plan|status|resourcestatus|desired|kvservers|leaving|routing|starting|store|world)\.ts$/,
+  /^controller\/operator\/(change|drafts|happenings|networkpolicies|report|revisions|scale|tiers|wanted)\.ts$/,
   /^cli\/rollout\/(patch|tell|verdict)\.ts$/,
   /^kv\/policy\/choice\.ts$/,
   /^kv\/store\/(?:folder\/catalog|group|runs)\.ts$/,
@@ -93,6 +93,8 @@ export const DECIDING: readonly RegExp[] = [
   /^router\/dispatch\/patience\.ts$/,
   /^router\/edge\/trace\.ts$/,
   /^router\/placement\/.*\.ts$/,
+  /^router\/traces\/.*\.ts$/,
+  /^telemetry\/traces\/(otlp|span)\.ts$/,
 ];
 
 export const MAX_LINES = 400;

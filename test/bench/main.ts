@@ -29,6 +29,8 @@ async function runBench(options: BenchOptions, children: Children, progress: Pro
       return (await import('./directory-bench.ts')).benchDirectory(options, progress);
     case 'migration':
       return (await import('./migration-bench.ts')).benchMigration(options, children, progress);
+    case 'switch':
+      return (await import('./switch-bench.ts')).benchSwitch(options, children, progress);
     case 'events':
       return (await import('./events-bench.ts')).benchEvents(options, progress);
     case 'index':

@@ -15,6 +15,7 @@ export const BENCHES = [
   'transfer',
   'chat',
   'migration',
+  'switch',
 ] as const;
 export type BenchName = (typeof BENCHES)[number];
 
@@ -47,7 +48,7 @@ export type Parsed =
   | { readonly kind: 'help' }
   | { readonly kind: 'error'; readonly message: string };
 
-export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|events|index|transfer|chat|migration> [options]
+export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|tokenizer|operator|directory|events|index|transfer|chat|migration|switch> [options]
 
   router    the router against a direct connection, nginx, vllm-router, smg and a plain Node proxy, same engines:
             CPU per request and per streamed token, added latency, requests per second
@@ -71,6 +72,8 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|to
   chat      1,000 conversations under changing priorities on a simulated accelerator: copies, bytes and TTFT against blocks one by one
   migration a stream moved between two real llama.cpp engines at 512, 2,048 and 8,192 tokens of context: the pause that its client
             sees, in ms and in inter-token times, against taking it up by computing its context again
+  switch    a session of 512, 2,048 and 8,192 tokens that others pushed out of a real llama.cpp engine's HBM, and its next turn: time to
+            the first token when its KV comes from host memory, and from a store folder, against computing it again
 
   --json FILE       write the result as JSON
   --runs N          repeats, 1 to 100 (default 5, operator 1); spread is over repeats

@@ -124,4 +124,23 @@ describe.runIf(kubectl !== null)('the documents', { timeout: 400_000 }, () => {
     expect(await ok('kubectl describe sd NAME', { NAME: 'chat' })).toMatch(/Type: +Reconciling/);
     expect(await ok('kubectl get sd -o wide')).toMatch(/REASON +REVISION/);
   });
+
+  it('share servers', async () => {
+    expect(await ok('kubectl apply -f manifests/samples/kvtier.yaml')).toMatch(
+      /shared created[\s\S]*assistant created[\s\S]*batch created/,
+    );
+    await until(
+      async () => / 0\/2 /.test(await ok('kubectl get kvtier')),
+      () => bed.log(),
+      SLOW_MS,
+    );
+    expect(await ok('kubectl get kvtier')).toMatch(
+      /NAME +REDIS +NATS +STORE +USERS +READY +AGE\nshared +redis:\S+ +nats:\S+ +redis:\S+, 4Gi per model +0\/2 +False/,
+    );
+    writeFileSync(join(folder, 'editor'), '#!/bin/sh\nsed -i "s/scope: Model/scope: Deployment/" "$1"\n');
+    expect(await ok('kubectl edit kvtier NAME', { NAME: 'shared' })).toContain('edited');
+    expect(await ok('kubectl describe kvtier NAME', { NAME: 'shared' })).toMatch(/Name: +batch/);
+    await ok('kubectl apply -f FILE', { FILE: 'manifests/samples/kvtier.yaml' });
+    for (const name of ['assistant', 'batch']) await bed.remove(name);
+  });
 });

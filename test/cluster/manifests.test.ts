@@ -128,11 +128,14 @@ describe('manifests/operator/rbac.yaml', () => {
         () => `the pool of prefill is still there: ${lines.slice(-5).join('')}`,
         PATIENCE_MS,
       );
+      // Nobody names it; it is told so.
+      await bed.putTier('rights', { store: { directory: { path: '/kv' } } });
       // Another revision than are kept, of which nothing is replaced.
       await bed.put('rights', { ...sim, decode: { replicas: 1 }, network: { policies: 'None' }, slo: { ttft: { p99: '1s' } } });
       await bed.settled('rights', PATIENCE_MS);
+      const told = ['create events.events.k8s.io', 'patch kvtiers.serving.sluice.dev/status'];
       await until(
-        () => used.has('create events.events.k8s.io') || denied.size > 0,
+        () => told.every((right) => used.has(right)) || denied.size > 0,
         () => [...used].join('\n'),
       );
     } finally {
@@ -155,6 +158,7 @@ const samples = ['samples/', 'samples/kubernetes/'].flatMap((folder) =>
 );
 const SAMPLED: Readonly<Record<string, string>> = {
   ServingDeployment: 'servingdeployments',
+  KVTier: 'kvtiers',
   HorizontalPodAutoscaler: 'horizontalpodautoscalers',
 };
 
@@ -164,6 +168,7 @@ describe('manifests/samples', () => {
       'llama-cpp-cpu',
       'quickstart',
       'simulated',
+      'kvtier',
       'vllm-cpu',
       'vllm-gpu',
       'vllm-h200',

@@ -1,5 +1,6 @@
 /** The operator against a real API server, with pods that are real processes: what a user asks for comes about, and the status says so. */
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { Receiver } from '../../src/telemetry/traces/receiver.fixture.ts';
 import { until } from './bed.ts';
 import { OperatorBed, SLOW_MS, type Stored } from './operatorbed.ts';
 
@@ -143,5 +144,23 @@ describe('the operator', { timeout: 300_000 }, () => {
     }>('GET', bed.path('servingdeployments', 'chat'), { accept });
     const shown = Object.fromEntries(columnDefinitions.map(({ name }, index) => [name, rows[0]?.cells[index]]));
     expect(shown).toMatchObject({ Name: 'chat', Model: 'simulated', Ready: 'True' });
+  });
+
+  it('has routers send traces to a collector', async () => {
+    const receiver = new Receiver();
+    try {
+      await bed.put('chat', sim({ router: { replicas: 1, tracing: { endpoint: await receiver.listen() } } }));
+      await bed.settled('chat');
+      expect(await bed.stream('chat', 5)).toBe(5);
+      const requests = () => receiver.spans.filter(({ kind }) => kind === 'server');
+      await until(
+        () => requests().length > 0,
+        () => `no spans came: ${receiver.faults.join()} ${bed.log()}`,
+      );
+      expect(requests()[0]?.resource).toMatchObject({ 'service.name': 'chat-router', 'service.namespace': bed.namespace });
+      expect(receiver.faults).toEqual([]);
+    } finally {
+      await receiver.close();
+    }
   });
 });

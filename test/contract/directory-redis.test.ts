@@ -2,27 +2,17 @@
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { type RedisServers, redisDirectory } from '../../src/kv/directory/redis/index.ts';
-import { type Clock, systemClock } from '../../src/shared/index.ts';
 import { findServer } from '../servers/programs.ts';
 import { type RedisServer, startRedis, startRedisCluster } from '../servers/redis.ts';
 import { type OpenEmpty, sharedDirectoryContract } from './directory-contract.ts';
 import { directoryHistories } from './directory-histories.ts';
+import { SKEW_MS, skewed } from './skewed.ts';
 
 /** The machine that tests run on is busy; budgets have tests of their own. */
 const BUDGET_MS = 10_000;
-const SKEW_MS = 30_000;
 /** As docs/kv-directory.md grants them. */
 const ACL_USER =
   'user sluice on >pass-of-sluice ~sluice-test:* resetchannels -@all +evalsha +eval +info +time +mget +exists +get +set +del +unlink +hget +hset +hmget +hdel +hgetall +hincrby +pttl +pexpire';
-
-/** A clock of a process that is wrong by half a minute. */
-function skewed(ms: number): Clock {
-  return {
-    now: () => systemClock.now() + ms,
-    wall: () => systemClock.wall() + ms,
-    after: (delayMs, run) => systemClock.after(delayMs, run),
-  };
-}
 
 interface Bed {
   readonly servers: RedisServers;

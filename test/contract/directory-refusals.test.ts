@@ -1,13 +1,13 @@
 /** What is wrong with a server, a user or a key is said at once, with what to do; nothing that is there is harmed. */
-import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { connect, createServer, type Server } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type RedisDirectory, type RedisDirectoryOptions, redisDirectory } from '../../src/kv/directory/redis/index.ts';
 import { freePort } from '../ports.ts';
 import { makeCertificate } from '../servers/certificates.ts';
+import { disguise, redisOf } from '../servers/disguise.ts';
+import { startNats } from '../servers/nats.ts';
 import { findServer } from '../servers/programs.ts';
-import { type RedisServer, startRedis } from '../servers/redis.ts';
+import { type RedisServer, startRedis, startRedisNode } from '../servers/redis.ts';
 import { serverFolder, until } from '../servers/server.ts';
 import { chain, LONG_MS, life } from './directory-contract.ts';
 
@@ -163,14 +163,14 @@ describe.skipIf(noRedis)('servers', () => {
   afterAll(() => server?.stop());
 
   it('refuses one that is too old', async () => {
-    const old = await forwardAs(server.port, '6.2.14');
+    const old = await disguise(server.port, redisOf('6.2.14'));
     try {
       const directory = open(`redis://127.0.0.1:${old.port}`);
       const message = expect.stringContaining('redis_version is 6.2.14, expected 7.0 or later: upgrade the server');
       await expect(directory.ready(5_000)).rejects.toMatchObject({ code: 'incompatible', message });
       await expect(directory.join(life('a'), 1)).rejects.toMatchObject({ code: 'incompatible', message });
     } finally {
-      old.server.close();
+      old.close();
     }
   });
 
@@ -194,6 +194,95 @@ describe.skipIf(noRedis)('servers', () => {
     } finally {
       await replica.stop();
     }
+  });
+});
+
+describe.skipIf(noRedis)('another kind of server', () => {
+  const started: { stop(): Promise<void> }[] = [];
+  afterEach(async () => {
+    await Promise.all(started.splice(0).map((one) => one.stop()));
+  });
+  const kept = async <T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> => {
+    const one = await starting;
+    started.push(one);
+    return one;
+  };
+
+  it('a single server that is to be a cluster', async () => {
+    const server = await kept(startRedis());
+    const fault = { code: 'incompatible', message: expect.stringContaining('the server is no cluster: leave kind cluster out') };
+    const directory = open(server.url, { servers: { kind: 'cluster' } });
+    await expect(directory.ready(5_000)).rejects.toMatchObject(fault);
+    await expect(directory.stats()).rejects.toMatchObject(fault);
+  });
+
+  it('a node of a cluster that is to be a single server, and has other slots than ours', async () => {
+    const node = await kept(startRedisNode());
+    const slot = Number(await node.admin.call('CLUSTER', 'KEYSLOT', OUR_TAG));
+    await node.admin.call('CLUSTER', 'ADDSLOTSRANGE', ...slotsBut(slot));
+    // Somebody who is said to have ours, as far as the node knows.
+    const other = await kept(startRedisNode());
+    await other.admin.call('CLUSTER', 'ADDSLOTS', slot);
+    await meet(node, other);
+    const directory = open(node.url);
+    const message = expect.stringContaining('the server is a node of a cluster, and another one has our keys: set kind cluster');
+    await expect(directory.join(life('a'), LONG_MS)).rejects.toMatchObject({ code: 'incompatible', maybeApplied: false, message });
+    const whole = open(node.url, { servers: { kind: 'cluster' } });
+    expect(await whole.join(life('a'), LONG_MS)).toBe('joined');
+  });
+
+  it.each([
+    ['as a whole does not serve without it', 'yes', 'cluster_state is fail with 16383 of 16384 slots served'],
+    [
+      'serves the other slots',
+      'no',
+      'the cluster does not serve the slot of sluice:{refusals}:*; bring the node back that has it, or assign it',
+    ],
+  ])('a cluster without the slot of ours that %s', async (_what, coverage, message) => {
+    const node = await kept(startRedisNode({ 'cluster-require-full-coverage': coverage }));
+    const slot = Number(await node.admin.call('CLUSTER', 'KEYSLOT', OUR_TAG));
+    await node.admin.call('CLUSTER', 'ADDSLOTSRANGE', ...slotsBut(slot));
+    await until('it serves as far as it will', async () =>
+      String(await node.admin.call('CLUSTER', 'INFO')).includes(`cluster_state:${coverage === 'yes' ? 'fail' : 'ok'}`),
+    );
+    const directory = open(node.url, { servers: { kind: 'cluster' }, budgetMs: 1_000 });
+    const fault = { code: 'unavailable', maybeApplied: false, message: expect.stringContaining(message) };
+    await expect(directory.join(life('a'), LONG_MS)).rejects.toMatchObject(fault);
+    await node.admin.call('CLUSTER', 'ADDSLOTS', slot);
+    await until('the slot is used', () =>
+      directory.join(life('a'), LONG_MS).then(
+        (outcome) => outcome === 'joined',
+        () => false,
+      ),
+    );
+  });
+
+  it('a cluster of which no node has a slot yet', async () => {
+    const node = await kept(startRedisNode());
+    const directory = open(node.url, { servers: { kind: 'cluster' }, budgetMs: 1_000 });
+    await expect(directory.ready(1_000)).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringContaining('no node of the cluster can be used: no slots are assigned'),
+    });
+    await node.admin.call('CLUSTER', 'ADDSLOTSRANGE', 0, 16_383);
+    await until('it is used', () => isReady(directory));
+    expect(await directory.join(life('a'), LONG_MS)).toBe('joined');
+  });
+
+  it('a sentinel that is to be a primary', async () => {
+    const sentinel = await kept(startRedis({ sentinel: true }));
+    await expect(open(sentinel.url).ready(5_000)).rejects.toMatchObject({
+      code: 'incompatible',
+      message: expect.stringContaining('the server is a sentinel, expected a primary: set kind sentinel and sentinelName'),
+    });
+  });
+
+  it.skipIf(findServer('nats-server') === null)('something that is no Redis', async () => {
+    const nats = await kept(startNats());
+    await expect(open(`redis://127.0.0.1:${nats.port}`).ready(5_000)).rejects.toMatchObject({
+      code: 'incompatible',
+      message: expect.stringContaining('what listens there does not speak as Redis does: check host and port'),
+    });
   });
 });
 
@@ -271,6 +360,28 @@ describe.skipIf(noRedis)('keys that are not ours', () => {
   });
 });
 
+/** What decides in which slot our keys are. */
+const OUR_TAG = 'refusals';
+
+/** Ranges of all slots but one. */
+function slotsBut(slot: number): number[] {
+  return [...(slot > 0 ? [0, slot - 1] : []), ...(slot < 16_383 ? [slot + 1, 16_383] : [])];
+}
+
+/** Until each knows what slots the other has. */
+async function meet(one: RedisServer, other: RedisServer): Promise<void> {
+  const bus = await other.admin.call('CONFIG', 'GET', 'cluster-port');
+  await one.admin.call('CLUSTER', 'MEET', '127.0.0.1', other.port, Array.isArray(bus) ? Number(bus[1]) : 0);
+  await Promise.all(
+    [one, other].map((node) =>
+      until('the two are one cluster', async () => {
+        const info = String(await node.admin.call('CLUSTER', 'INFO'));
+        return info.includes('cluster_state:ok') && info.includes('cluster_slots_ok:16384');
+      }),
+    ),
+  );
+}
+
 async function isReady(directory: RedisDirectory): Promise<boolean> {
   return directory.ready(1_000).then(
     () => true,
@@ -281,27 +392,4 @@ async function isReady(directory: RedisDirectory): Promise<boolean> {
 async function commandCalls(server: RedisServer): Promise<number> {
   const stats = await server.admin.info('commandstats');
   return [...stats.matchAll(/calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0);
-}
-
-/** A real server that says it is of another version. */
-async function forwardAs(port: number, version: string): Promise<{ readonly server: Server; readonly port: number }> {
-  const server = createServer((client) => {
-    const upstream = connect(port, '127.0.0.1');
-    client.pipe(upstream);
-    upstream.on('data', (bytes) => {
-      const text = bytes.toString('latin1').replace(/redis_version:[\d.]+/, (own) => `redis_version:${version}`.padEnd(own.length));
-      client.write(Buffer.from(text, 'latin1'));
-    });
-    for (const [one, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      one.on('close', () => other.destroy());
-      one.on('error', () => other.destroy());
-    }
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  return { server, port: address !== null && typeof address === 'object' ? address.port : 0 };
 }

@@ -7,6 +7,7 @@ import { type NatsEventBusOptions, type NatsServers, natsEventBus } from '../../
 import type { EventBus } from '../../src/kv/index.ts';
 import { freePort } from '../ports.ts';
 import { makeCertificate } from '../servers/certificates.ts';
+import { disguise, natsOf } from '../servers/disguise.ts';
 import { type NatsServer, startNats } from '../servers/nats.ts';
 import { findServer } from '../servers/programs.ts';
 import { serverFolder, until } from '../servers/server.ts';
@@ -169,6 +170,19 @@ describe.skipIf(noNats)('servers', () => {
       code: 'incompatible',
       message: expect.stringContaining('JetStream is off: start nats-server with -js'),
     });
+  });
+
+  it('of an older version', async () => {
+    const nats = await server();
+    const old = await disguise(nats.port, natsOf('2.8.4'));
+    try {
+      await expect(open(`nats://127.0.0.1:${old.port}`).ready(5_000)).rejects.toMatchObject({
+        code: 'incompatible',
+        message: expect.stringContaining('the server has version 2.8.4, expected 2.9 or later: upgrade it'),
+      });
+    } finally {
+      old.close();
+    }
   });
 
   it('with too small messages', async () => {

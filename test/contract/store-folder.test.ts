@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type BlockStore, openFolderStore } from '../../src/kv/index.ts';
 import { systemClock } from '../../src/shared/index.ts';
+import { SKEW_MS, skewed } from './skewed.ts';
 import { chainOf, SETUP, storeContract, wanted } from './store-contract.ts';
 
 const folders: string[] = [];
@@ -31,8 +32,8 @@ async function openIn(path: string, setup: object = {}): Promise<BlockStore> {
 storeContract('A folder', async (setup = {}) => {
   const path = newFolder();
   return {
-    store: await openIn(path, setup),
-    other: await openIn(path, setup),
+    store: await openIn(path, { clock: skewed(SKEW_MS), ...setup }),
+    other: await openIn(path, { clock: skewed(-SKEW_MS), ...setup }),
     seen: () => new Promise((resolve) => setTimeout(resolve, 260)),
     damage: async (change) => {
       const names = readdirSync(path).filter((name) => name.endsWith('.kv'));

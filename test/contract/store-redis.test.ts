@@ -6,6 +6,7 @@ import type { BlockStore } from '../../src/kv/index.ts';
 import { redisStore } from '../../src/kv/store/redis/index.ts';
 import { findServer } from '../servers/programs.ts';
 import { type RedisServer, startRedis, startRedisCluster } from '../servers/redis.ts';
+import { SKEW_MS, skewed } from './skewed.ts';
 import { BLOCK_BYTES, chainOf, SETUP, storeContract, wanted } from './store-contract.ts';
 
 const BUDGET_MS = 10_000;
@@ -62,8 +63,8 @@ for (const [name, make] of Object.entries(BEDS)) {
       spaces += 1;
       const space = `s${spaces}`;
       return {
-        store: openIn(bed.servers, space, setup),
-        other: openIn(bed.servers, space, setup),
+        store: openIn(bed.servers, space, { clock: skewed(SKEW_MS), ...setup }),
+        other: openIn(bed.servers, space, { clock: skewed(-SKEW_MS), ...setup }),
         seen: async () => undefined,
         damage: (change) => damage(bed.admins, space, change),
       };

@@ -38,11 +38,19 @@ export interface FleetOptions {
   readonly config?: object;
 }
 
-export class Fleet {
+/** Where a router listens. */
+export interface RouterSeat {
+  readonly routerUrl: string;
+  readonly adminUrl: string;
+}
+
+export class Fleet implements RouterSeat {
   readonly engines: Engine[] = [];
   routerUrl = '';
   adminUrl = '';
   router: ChildProcess | null = null;
+  /** Further ones. */
+  readonly #seats: RouterSeat[] = [];
   /** The url under which the router reaches an engine, where it is not the engine's own. */
   readonly #relayed = new Map<string, string>();
   readonly #options: FleetOptions;
@@ -73,6 +81,15 @@ export class Fleet {
     await until('the router is ready', async () => (await fetch(`${this.routerUrl}/readyz`)).ok);
   }
 
+  /** One more beside it, told of the same engines. */
+  async addRouter(): Promise<RouterSeat> {
+    const { url: routerUrl, adminUrl } = (await this.#spawn(this.#routerArgs)).message;
+    this.#seats.push({ routerUrl, adminUrl });
+    await this.publish();
+    await until('the other router is ready', async () => (await fetch(`${routerUrl}/readyz`)).ok);
+    return { routerUrl, adminUrl };
+  }
+
   async startEngine(id: string, role: Role): Promise<Engine> {
     const { type = 'llamacpp', engineArgs = [] } = this.#options;
     const model = type === 'llamacpp' ? ['--model', ensureTinyModel(this.#folder)] : [];
@@ -82,7 +99,7 @@ export class Fleet {
     return { id, role, url, transfer, incarnation, process: child };
   }
 
-  /** Tells the router which engines there are, with the urls that `relay` put in their place. */
+  /** Tells every router which engines there are, with the urls that `relay` put in their place. */
   async publish(): Promise<void> {
     const instances = this.engines.map(({ id, role, url, transfer, incarnation }) => ({
       id,
@@ -92,12 +109,12 @@ export class Fleet {
       draining: false,
       url: this.#relayed.get(id) ?? url,
     }));
-    const response = await fetch(`${this.adminUrl}/admin/instances`, {
-      method: 'PUT',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ generation: ++this.#generation, model: MODEL, instances }),
-    });
-    if (!response.ok) throw new Error(await response.text());
+    const body = JSON.stringify({ generation: ++this.#generation, model: MODEL, instances });
+    for (const { adminUrl } of [this, ...this.#seats]) {
+      const how = { method: 'PUT', headers: { 'content-type': 'application/json' }, body };
+      const response = await fetch(`${adminUrl}/admin/instances`, how);
+      if (!response.ok) throw new Error(await response.text());
+    }
   }
 
   /** Puts something between the router and an engine. */
@@ -172,8 +189,8 @@ export class Fleet {
   }
 
   /** What an engine says of its load right now. */
-  async load(engine: Engine): Promise<EngineLoad> {
-    const response = await fetch(`${engine.url}/sluice/events`);
+  async load({ url }: Pick<Engine, 'url'>): Promise<EngineLoad> {
+    const response = await fetch(`${url}/sluice/events`);
     let text = '';
     for await (const chunk of response.body ?? []) {
       text += Buffer.from(chunk).toString('utf8');

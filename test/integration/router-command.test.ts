@@ -103,6 +103,10 @@ describe('sluice router', () => {
     [['--model', 'm', '--port', 'x'], '--port must be a whole number from 0 to 65535; got "x"'],
     [['--model', 'm', '--prot', '1'], 'unknown flag --prot; did you mean --port?'],
     [['--model', 'm', '--config', '{'], '--config: must be JSON; got "{"'],
+    [
+      ['--model', 'm', '--config', '{"tracing":{"endpoint":"otel:4318"}}'],
+      '--config: tracing.endpoint must be the OTLP/HTTP address of a collector',
+    ],
     [['--model', 'm', '--config', '{"limits":{"queue":-1}}'], '--config: limits.queue must be a whole number from 0 to 1000000; got -1'],
   ])('%j is a mistake', async (flags, message) => {
     const { code, stderr, stdout } = await start(flags).ended;

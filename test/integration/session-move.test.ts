@@ -5,7 +5,20 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { explainRecord, type MoveRecord } from '../../src/router/index.ts';
 import { type Engine, Fleet, MODEL, until } from './fleet.ts';
-import { ask, difference, disturbed, drain, GREEDY, isGone, nothingHeld, prompt, type Said, SEEDED, undrainAll } from './session-script.ts';
+import {
+  ask,
+  difference,
+  disturbed,
+  drain,
+  GREEDY,
+  isGone,
+  nothingHeld,
+  occupy,
+  prompt,
+  type Said,
+  SEEDED,
+  undrainAll,
+} from './session-script.ts';
 
 const fleet = new Fleet({
   roles: ['prefill', 'decode', 'decode', 'mixed'],
@@ -63,7 +76,7 @@ it('usage tells the same cached tokens as if the stream had stayed', async () =>
 });
 
 it('moves back and forth: each time with the same tokens', async () => {
-  const body = { ...SEEDED, max_tokens: 600, prompt: prompt(800) };
+  const body = { ...SEEDED, max_tokens: 1200, prompt: prompt(800) };
   const expected = await ask(alone.url, body);
   const { said, record } = await disturbed(fleet, { id: 'forth', body, at: 20 }, async (engine) => {
     await drain(fleet, engine);
@@ -109,7 +122,7 @@ it('a target without a place: the stream stays where it is, and goes when there 
   const expected = await ask(alone.url, body);
   const { said, record } = await disturbed(fleet, { id: 'full', body, at: 10 }, async (source) => {
     const target = fleet.of('decode').find((engine) => engine !== source) as Engine;
-    const free = await occupy(target);
+    const free = await occupy(fleet, target, 3);
     expect(await drain(fleet, source, 1_500)).toMatchObject({ moved: 0, left: 1 });
     free();
     expect(await drain(fleet, source)).toMatchObject({ moved: 1, left: 0 });
@@ -119,29 +132,15 @@ it('a target without a place: the stream stays where it is, and goes when there 
   expect(record.moves.at(-1)).toMatchObject({ state: 'released' });
 });
 
-/** Takes all places of an engine, past the router. Returns how to give them back. */
-async function occupy(engine: Engine): Promise<() => void> {
-  const stop = new AbortController();
-  for (let i = 0; i < 3; i++) {
-    const body = JSON.stringify({ model: MODEL, prompt: `busy ${i}`, max_tokens: 6000, ignore_eos: true, stream: true });
-    // Its end is our doing.
-    fetch(`${engine.url}/v1/completions`, { method: 'POST', body, signal: stop.signal })
-      .then((answer) => answer.text())
-      .catch(() => '');
-  }
-  await until('the target is full', async () => (await fleet.load(engine)).running === 3);
-  return () => stop.abort();
-}
-
 it('both decode instances drained at once: no place to go, and nothing is lost', async () => {
-  const body = { ...GREEDY, max_tokens: 600, prompt: prompt(200) };
+  const body = { ...GREEDY, max_tokens: 1500, prompt: prompt(200) };
   const expected = await ask(alone.url, body);
   const { said, outcome } = await disturbed(fleet, { id: 'both', body, at: 10 }, () =>
-    Promise.all(fleet.of('decode').map((engine) => drain(fleet, engine, 500))),
+    Promise.all(fleet.of('decode').map((engine) => drain(fleet, engine, 1_000))),
   );
   expect(difference(said, expected)).toBeNull();
   // It may have been on its way to the other one when that was ordered to be drained too; from there it cannot go back.
-  const sum = (name: 'moved' | 'left') => outcome?.reduce((total, one) => total + one[name], 0);
+  const sum = (name: 'moved' | 'left') => outcome?.reduce((total, one) => total + (one[name] ?? 0), 0);
   expect(sum('left')).toBe(1);
   expect(sum('moved')).toBeLessThanOrEqual(1);
 });

@@ -1,5 +1,5 @@
 /** Clients of streams that are moved, and what must be true afterwards. */
-import { type Engine, type Fleet, MODEL, until } from './fleet.ts';
+import { type Engine, type Fleet, json, MODEL, type RouterSeat, until } from './fleet.ts';
 
 let count = 0;
 /** About so many tokens, never the same. */
@@ -70,18 +70,37 @@ function linesOf({ events, done, error }: Said): string[] {
 
 export interface Drained {
   readonly moved: number;
-  readonly left: number;
+  readonly others: number;
+  readonly left: number | null;
   readonly aborted: Readonly<Record<string, number>>;
 }
 
-export async function drain(fleet: Fleet, engine: Engine, timeoutMs = 10_000): Promise<Drained> {
-  const response = await fetch(`${fleet.adminUrl}/admin/instances/${engine.id}/drain?timeoutMs=${timeoutMs}`, { method: 'POST' });
+export async function drain({ adminUrl }: RouterSeat, engine: Engine, timeoutMs = 10_000): Promise<Drained> {
+  const response = await fetch(`${adminUrl}/admin/instances/${engine.id}/drain?timeoutMs=${timeoutMs}`, { method: 'POST' });
   if (!response.ok) throw new Error(await response.text());
   return (await response.json()) as Drained;
 }
 
+export async function undrain({ adminUrl }: RouterSeat, { id }: Engine): Promise<void> {
+  await fetch(`${adminUrl}/admin/instances/${id}/undrain`, { method: 'POST' });
+}
+
 export async function undrainAll(fleet: Fleet): Promise<void> {
-  for (const { id } of fleet.engines) await fetch(`${fleet.adminUrl}/admin/instances/${id}/undrain`, { method: 'POST' });
+  for (const engine of fleet.engines) await undrain(fleet, engine);
+}
+
+/** Takes places of an engine, past the router. Returns how to give them back. */
+export async function occupy(fleet: Fleet, engine: Engine, places: number): Promise<() => void> {
+  const stop = new AbortController();
+  for (let i = 0; i < places; i++) {
+    const body = JSON.stringify({ model: MODEL, prompt: `busy ${i}`, max_tokens: 6000, ignore_eos: true, stream: true });
+    // Its end is our doing.
+    fetch(`${engine.url}/v1/completions`, { method: 'POST', body, signal: stop.signal })
+      .then((answer) => answer.text())
+      .catch(() => '');
+  }
+  await until('all places are taken', async () => (await fleet.load(engine)).running === places);
+  return () => stop.abort();
 }
 
 /** Streams `body` through the router and does something to the decode instance that has it after `at` events. */
@@ -101,12 +120,13 @@ export async function disturbed<T>(
   return { said, outcome, record: await fleet.record(id) };
 }
 
-/** Nothing of any request is left on the router and on the engines that live. */
-export async function nothingHeld(fleet: Fleet): Promise<void> {
-  await until('the router holds nothing', async () => {
-    const { reservations, openLegs, inFlight, queued } = await fleet.leftovers();
-    return reservations + openLegs + inFlight + queued === 0;
-  });
+/** Nothing of any request is left on routers and on the engines that live. */
+export async function nothingHeld(fleet: Fleet, ...others: readonly RouterSeat[]): Promise<void> {
+  for (const { adminUrl } of [fleet, ...others])
+    await until('the router holds nothing', async () => {
+      const left = await json<Readonly<Record<string, number>>>(`${adminUrl}/admin/leftovers`);
+      return Object.values(left).every((count) => count === 0);
+    });
   await enginesHoldNothing(fleet);
 }
 

@@ -99,7 +99,7 @@ it('sluice kv drain moves what is on an instance, and says so', { timeout: 60_00
   const [instance] = await decoding(adminUrl);
   const drained = box.run(['kv', 'drain', instance ?? '']);
   expect((await drained.exit).code).toBe(0);
-  expect(drained.stdout()).toMatch(/^decode-\d: 1 stream moved in \d+\.\d s\nnothing of this router is left on it\n$/);
+  expect(drained.stdout()).toMatch(/^decode-\d: 1 stream moved in \d+\.\d s\nnothing is left on it\n$/);
   const again = box.run(['kv', 'drain', instance ?? '', '--undo']);
   expect((await again.exit).code).toBe(0);
   const wrong = box.run(['kv', 'drain', 'decode-7']);

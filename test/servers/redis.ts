@@ -71,15 +71,21 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   return Object.assign(server, { port, url: options.socket ? `unix://${socket}` : `redis://127.0.0.1:${port}`, admin });
 }
 
+/** One that may be of a cluster, without slots yet. */
+export async function startRedisNode(settings: Readonly<Record<string, string | number>> = {}): Promise<RedisServer> {
+  // The bus's default port, 10000 above, may not be a port.
+  const bus = { 'cluster-port': await freePort(), 'cluster-node-timeout': 2000 };
+  // One that met no other does not know its address.
+  const cluster = { 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1', ...bus };
+  return startRedis({ settings: { ...cluster, ...settings } });
+}
+
 /** Three primaries that share the slots. */
 export async function startRedisCluster(): Promise<readonly RedisServer[]> {
   const nodes: RedisServer[] = [];
   try {
     for (let node = 0; node < 3; node += 1) {
-      // The bus's default port, 10000 above, may not be a port.
-      nodes.push(
-        await startRedis({ settings: { 'cluster-enabled': 'yes', 'cluster-port': await freePort(), 'cluster-node-timeout': 2000 } }),
-      );
+      nodes.push(await startRedisNode());
     }
     const share = Math.ceil(SLOTS / nodes.length);
     for (const [index, node] of nodes.entries()) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { specRules } from '../../src/api/checks.ts';
-import { parseManifests } from '../../src/api/index.ts';
+import { parseManifestFiles } from '../../src/api/index.ts';
 import { formatPath } from '../../src/api/manifest-error.ts';
 import { servingPoolSchema } from '../../src/api/servingpool.ts';
 import { type ApiCase, apiCases } from '../apicases.ts';
@@ -16,7 +16,7 @@ function findings({ manifest }: ApiCase): { path: string; message: string }[] {
     const result = servingPoolSchema.safeParse(manifest);
     return result.error?.issues.map(({ path, message }) => ({ path: formatPath(path), message })) ?? [];
   }
-  const result = parseManifests(stringify(manifest), 'case.yaml');
+  const result = parseManifestFiles([{ fileName: 'case.yaml', text: stringify(manifest) }], { restElsewhere: true });
   return result.ok ? [] : result.errors.map(({ path, message }) => ({ path, message }));
 }
 

@@ -1,8 +1,10 @@
 /** `kv`: the KV tier. */
 import { z } from 'zod';
 import { block, duration, quantity } from '../fields.ts';
+import { type Rule, ruled } from '../rule.ts';
 import { nats, redis } from './kvservers.ts';
 import { kvStore } from './kvstore.ts';
+import { tierName } from './names.ts';
 
 const SECOND = 1_000;
 const HOUR = 3_600 * SECOND;
@@ -11,7 +13,7 @@ const TIB = 2 ** 40;
 
 const memory = () => block({ capacity: quantity({ min: MIB, max: TIB }).default('256Mi').describe('Bytes per instance, 1Mi to 1Ti.') });
 
-export const kv = block({
+const fields = block({
   blockTokens: z
     .literal([8, 16, 32, 64], { error: 'one of 8, 16, 32, 64 (tokens)' })
     .meta({ type: 'integer' })
@@ -39,4 +41,21 @@ export const kv = block({
     .describe('How long a prefill instance keeps the blocks of a hand-off that nobody acknowledges, as a duration, 1s to 1h.'),
   redis,
   nats,
+  tierRef: block({ name: tierName.describe('Name of the KVTier, in the namespace of the deployment. At most 53 characters.') })
+    .optional()
+    .describe(
+      'KVTier that has `redis`, `nats` and `store` for several deployments; none of the three beside it. An edit of the KVTier is an edit here. See docs/kv-tier.md.',
+    ),
 });
+
+/** What the tier has is not said twice: which of the two would count is nothing to guess. */
+const fromTier = (['redis', 'nats', 'store'] as const).map(
+  (name): Rule<z.output<typeof fields>> => ({
+    field: name,
+    expected: `no ${name} beside tierRef: remove it here, or remove tierRef; the KVTier {tierRef.name} says which there is`,
+    cel: `!has(self.tierRef) || !has(self.${name})`,
+    holds: (given) => given.tierRef === undefined || given[name] === undefined,
+  }),
+);
+
+export const kv = ruled(fields, fromTier);

@@ -1,6 +1,6 @@
-/** `kv.store`: the tier below host memory. */
-import { block, decimalNumber, duration, quantity, text } from '../fields.ts';
-import { ruled } from '../rule.ts';
+/** `kv.store`: the tier below host memory, of a deployment and of a KVTier. */
+import { block, decimalNumber, duration, oneOf, quantity, text } from '../fields.ts';
+import { type Rule, ruled } from '../rule.ts';
 import { objectName } from './names.ts';
 
 const MINUTE = 60_000;
@@ -40,7 +40,7 @@ const redis = block({
   ttl: duration({ min: MINUTE, max: DAY }).default('1h').describe('How long a value lives that nobody reads, as a duration, 1m to 24h.'),
 });
 
-const store = block({
+const fields = {
   directory: directory.optional().describe('Keep it in a folder on disk.'),
   redis: redis.optional().describe('Keep it in Redis, shared by all instances of the deployment.'),
   capacity: quantity({ min: MIB, max: 64 * TIB })
@@ -52,13 +52,34 @@ const store = block({
   tenantShare: decimalNumber({ min: 0.01, max: 1 })
     .default(1)
     .describe('Share of the capacity that one tenant (one value of `router.saltHeader`) may have, 0.01 to 1.'),
-});
+};
 
-export const kvStore = ruled(store, [
-  {
-    field: '',
-    expected: 'one of directory and redis: say where the store is, and only one place',
-    cel: 'has(self.directory) != has(self.redis)',
-    holds: ({ directory: folder, redis: server }) => (folder === undefined) !== (server === undefined),
-  },
-]);
+const onePlace: Rule<{ readonly directory?: unknown; readonly redis?: unknown }> = {
+  field: '',
+  expected: 'one of directory and redis: say where the store is, and only one place',
+  cel: 'has(self.directory) != has(self.redis)',
+  holds: ({ directory: folder, redis: server }) => (folder === undefined) !== (server === undefined),
+};
+
+export const kvStore = ruled(block(fields), [onePlace]);
+
+/** `store` of a KVTier: as one of a deployment, and whose blocks lie together. */
+export const tierStore = ruled(
+  block({
+    ...fields,
+    directory: directory.optional().describe('Keep it in a folder on disk: each part in a folder of its own below `path`.'),
+    redis: redis.optional().describe('Keep it in Redis, shared by all instances that use a part.'),
+    scope: oneOf(['Deployment', 'Model'])
+      .default('Deployment')
+      .describe(
+        'Whose blocks lie together in one part: those of each `Deployment` alone, or of all that name this tier and have the same `Model` (equal `model.source`, `model.revision`, `kv.blockTokens`, and all of `engine` but the image).',
+      ),
+    capacity: fields.capacity.describe(
+      'Bytes in each part of the store at most, 1Mi to 64Ti; the longest unused go first, pinned ones last.',
+    ),
+    tenantShare: fields.tenantShare.describe(
+      'Share of the capacity of a part that one tenant (one value of `router.saltHeader`) may have, 0.01 to 1.',
+    ),
+  }),
+  [onePlace],
+);

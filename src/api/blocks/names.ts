@@ -20,6 +20,13 @@ export const deploymentName = text({
   max: 53,
 });
 
+/** Name of a KVTier: with that of a namespace and a hash it names a part of a store, in which a dot separates the three. */
+export const tierName = text({
+  expected: 'a name of at most 53 lower-case letters, digits and "-", starting and ending with a letter or digit',
+  pattern: /^[a-z0-9](?:[-a-z0-9]{0,51}[a-z0-9])?$/,
+  max: 53,
+});
+
 /** Name of an object that is there already. */
 export const objectName = text({
   expected: 'the name of an object: at most 253 lower-case letters, digits, "-" and ".", starting and ending with a letter or digit',

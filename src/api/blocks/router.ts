@@ -1,6 +1,6 @@
 /** `router`: the door of a deployment. */
 import { z } from 'zod';
-import { block, duration, oneOf, quantity, text, wholeNumber } from '../fields.ts';
+import { block, decimalNumber, duration, oneOf, quantity, text, wholeNumber } from '../fields.ts';
 import { ruled } from '../rule.ts';
 import { printable } from './names.ts';
 
@@ -64,6 +64,20 @@ const models = z
     form: { name: 'list', bounds: `at most ${MAX_MODELS}` },
   });
 
+const PORT = '(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])';
+const tracing = block({
+  endpoint: text({
+    expected: 'the OTLP/HTTP address of a collector, such as http://otel-collector:4318, with its port and without a path',
+    pattern: new RegExp(`^http://(?:[A-Za-z0-9](?:[-A-Za-z0-9.]{0,252}[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]{2,45}\\]):${PORT}$`),
+    max: 300,
+  }).describe('Address of the OTLP/HTTP receiver of an OpenTelemetry collector: `http://host:port`. At most 300 characters.'),
+  sampleRatio: decimalNumber({ min: 0, max: 1 })
+    .default(1)
+    .describe(
+      'Share of requests that is traced, 0 to 1, of those that come without a `traceparent`. Of the others, those whose client traces them.',
+    ),
+});
+
 const saltHeader = text({
   expected: `the name of an HTTP header, such as x-tenant-id, that does not start with ${OWN_HEADERS}`,
   pattern: /^[A-Za-z0-9][-A-Za-z0-9]{0,63}$/,
@@ -95,6 +109,11 @@ export const router = block({
     .optional()
     .describe(
       'Models of other routers that this one takes requests for too, at most 32: one address for several models. Requests are passed on as they came, once; the other router does the rest.',
+    ),
+  tracing: tracing
+    .optional()
+    .describe(
+      'OpenTelemetry traces: each request as spans, from its admission to its last token, sent to a collector. Absent: none. See docs/tracing.md.',
     ),
   saltHeader: ruled(saltHeader, [
     {

@@ -1,5 +1,6 @@
 /** The kinds of resources of our group, and what `kubectl` needs to know of each. */
 import type { z } from 'zod';
+import { kvTierSchema, kvTierStatus, TIER_KIND } from '../kvtier.ts';
 import { type Refusal, refusals } from '../ownarguments.ts';
 import { KIND, servingDeploymentSchema } from '../schema.ts';
 import { POOL_KIND, servingPoolSchema } from '../servingpool.ts';
@@ -121,4 +122,44 @@ const servingPool: Kind = {
   },
 };
 
-export const KINDS: readonly Kind[] = [servingDeployment, servingPool];
+const TIER_EXAMPLE = `apiVersion: serving.sluice.dev/v1alpha1
+kind: KVTier
+metadata: { name: shared }
+spec:
+  redis: { urls: [redis://redis.kv.svc:6379], credentials: { secret: kv-redis } }
+  nats: { urls: [nats://nats.kv.svc:4222] }
+  store: { redis: { url: redis://redis.kv.svc:6379/1 }, scope: Model, capacity: 100Gi, tenantShare: 0.5 }
+---
+apiVersion: serving.sluice.dev/v1alpha1
+kind: ServingDeployment
+metadata: { name: batch }
+spec:
+  model: { name: qwen, source: /models/qwen.gguf }
+  engine: { type: llamacpp }
+  decode: { replicas: 2 }
+  kv: { tierRef: { name: shared } }
+`;
+
+const kvTier: Kind = {
+  kind: TIER_KIND,
+  plural: 'kvtiers',
+  singular: 'kvtier',
+  shortName: 'kvt',
+  description:
+    'The servers of the KV tier for all ServingDeployments of a namespace that name it in `kv.tierRef`: Redis, NATS and a store, at least one of the three, with where their secrets are, and how much they may take.',
+  metadata: kvTierSchema.shape.metadata,
+  spec: kvTierSchema.shape.spec,
+  status: kvTierStatus,
+  columns: [
+    { name: 'Redis', type: 'string', description: 'First address of the Redis of the directory.', jsonPath: '.spec.redis.urls[0]' },
+    { name: 'NATS', type: 'string', description: 'First address of NATS.', jsonPath: '.spec.nats.urls[0]' },
+    { name: 'Store', type: 'string', description: 'Where the store is.', jsonPath: '.status.store' },
+    { name: 'Users', type: 'string', description: 'Ready and all ServingDeployments that name it.', jsonPath: '.status.usersReady' },
+    READY,
+    REASON,
+    AGE,
+  ],
+  example: TIER_EXAMPLE,
+};
+
+export const KINDS: readonly Kind[] = [servingDeployment, servingPool, kvTier];

@@ -5,19 +5,19 @@ import { parseFlags } from '../flags.ts';
 import { askAdmin, findTarget, TARGET_FLAGS, TARGET_HELP } from '../target.ts';
 
 const HELP = `Moves every stream that an instance decodes to another instance, unbroken, and places no new request there while another instance is well.
-The instance itself runs on: it can be stopped then, or taken back with --undo.
+The instance itself runs on, and stays so until it is stopped, started anew, or taken back with --undo.
 
 Usage: sluice kv drain <instance> [--timeout SECONDS] [--undo] [--name NAME | --router URL] [--json]
 
   --timeout SECONDS how long to try, 1 to 3600 (default 60); what could not be moved by then stays and goes on
-  --undo            new requests may be placed there again
+  --undo            new requests may be placed there again; a drain that is under way ends
 ${TARGET_HELP}
   --json            as JSON
 
 Answers that are no streams are not moved but waited for. Streams of vLLM are computed again by the other instance. One router is asked:
-with several, each has streams of its own.
+it has the instance tell all routers, each of which moves its own streams, and waits until nothing of any of them is left.
 
-Exit code 3 when something is left. Example: sluice kv drain decode-0`;
+Exit code 3 when something is left, or the instance ended meanwhile. Example: sluice kv drain decode-0`;
 
 const FLAGS = {
   ...TARGET_FLAGS,
@@ -66,13 +66,15 @@ export async function drainCommand(argv: readonly string[], context: Context): P
 }
 
 /** For people. */
-export function drainLines({ instance, moved, recomputed, aborted, left, ms }: DrainOutcome): string[] {
+export function drainLines({ instance, moved, recomputed, aborted, others, left, ms }: DrainOutcome): string[] {
   const streams = (count: number) => (count === 1 ? '1 stream' : `${count} streams`);
   const lines = [`${instance}: ${streams(moved)} moved in ${(ms / 1000).toFixed(1)} s`];
+  if (others > 0) lines.push(`requests of other routers that were on it, which those see to: ${others}`);
   if (recomputed > 0) lines.push(`${streams(recomputed)} computed again elsewhere: the engine does not offer blocks of a running request`);
   const tries = Object.entries(aborted).map(([reason, count]) => `${count} ${reason}`);
   if (tries.length > 0) lines.push(`moves that were given up and tried again: ${tries.join(', ')}`);
-  if (left > 0) lines.push(`${left} still there: no place elsewhere, no stream, or not begun; sluice explain <request-id> tells`);
-  else lines.push('nothing of this router is left on it');
+  if (left === null) lines.push('it ended meanwhile, or does not say any more what is left on it');
+  else if (left > 0) lines.push(`${left} still there: no place elsewhere, no stream, or not begun; sluice explain <request-id> tells`);
+  else lines.push('nothing is left on it');
   return lines;
 }

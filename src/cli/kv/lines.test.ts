@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { KvVerified, KvView, KvWhere } from '../../router/index.ts';
 import type { Paint } from '../terminal.ts';
+import { drainLines } from './drain.ts';
 import { statLines } from './stat.ts';
 import { exitCode, verifyLines } from './verify.ts';
 import { whereLines } from './where.ts';
@@ -100,5 +101,21 @@ describe('sluice kv verify', () => {
     ]);
     expect(exitCode(verified)).toBe(3);
     expect(exitCode({ instances: [{ id: 'b', why: 'x' }] })).toBe(1);
+  });
+});
+
+describe('sluice kv drain', () => {
+  const outcome = { instance: 'decode-0', moved: 2, recomputed: 0, aborted: {}, others: 0, left: 0, ms: 1_240 } as const;
+
+  it('says what this router moved, what others had, and what is left of all', () => {
+    expect(drainLines(outcome)).toEqual(['decode-0: 2 streams moved in 1.2 s', 'nothing is left on it']);
+    expect(drainLines({ ...outcome, moved: 1, recomputed: 1, aborted: { full: 3 }, others: 5, left: 4 })).toEqual([
+      'decode-0: 1 stream moved in 1.2 s',
+      'requests of other routers that were on it, which those see to: 5',
+      '1 stream computed again elsewhere: the engine does not offer blocks of a running request',
+      'moves that were given up and tried again: 3 full',
+      '4 still there: no place elsewhere, no stream, or not begun; sluice explain <request-id> tells',
+    ]);
+    expect(drainLines({ ...outcome, left: null })[1]).toBe('it ended meanwhile, or does not say any more what is left on it');
   });
 });

@@ -2,8 +2,15 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { nearestName } from '../../api/facts/index.ts';
-import { readResource, type ServingDeployment, type ServingDeploymentManifest } from '../../api/index.ts';
-import { type DeploymentObject, isOwnedBy, SERVING_DEPLOYMENTS } from '../../controller/operator/index.ts';
+import {
+  type KvTierManifest,
+  readResource,
+  readTier,
+  type ServingDeployment,
+  type ServingDeploymentManifest,
+  withTier,
+} from '../../api/index.ts';
+import { type DeploymentObject, isOwnedBy, KV_TIERS, SERVING_DEPLOYMENTS } from '../../controller/operator/index.ts';
 import {
   CONTROLLER_REVISIONS,
   type ControllerRevision,
@@ -65,9 +72,12 @@ function defaultKubeconfig(env: Context['env']): string | null {
 
 export interface Found {
   readonly object: DeploymentObject;
+  /** With what the KVTier has that it names, as the cluster has it. */
   readonly deployment: ServingDeployment;
   /** With every default. */
   readonly spec: ServingDeploymentManifest['spec'];
+  /** Of that KVTier; null = it names none, or there is none that can be read. */
+  readonly tier: KvTierManifest['spec'] | null;
 }
 
 /** `chat`, and as kubectl takes it `sd/chat`. */
@@ -89,8 +99,19 @@ export async function findDeployment({ client, namespace }: Cluster, name: strin
     );
   }
   const read = readResource(object);
-  if (read.ok) return { object, deployment: read.deployment, spec: read.spec };
+  if (read.ok) return { object, ...(await withStoredTier({ client, namespace }, read.deployment)), spec: read.spec };
   throw new Refusal(`the spec of ${name} cannot be read: ${read.errors.join('; ')}. Mend it and apply it again`);
+}
+
+/** As it is where there is no such tier, or it cannot be read: then nobody can say more of what it runs with. */
+export async function withStoredTier(
+  { client, namespace }: Pick<Cluster, 'client' | 'namespace'>,
+  deployment: ServingDeployment,
+): Promise<Pick<Found, 'deployment' | 'tier'>> {
+  const { tier } = deployment.spec.kv;
+  const stored = tier === null ? null : await client.get(KV_TIERS, { name: tier, namespace });
+  const read = stored === null ? null : readTier(stored);
+  return read?.ok ? { deployment: withTier(deployment, read.tier), tier: read.spec } : { deployment, tier: null };
 }
 
 function notFound(name: string, namespace: string, there: readonly string[]): string {

@@ -1,47 +1,98 @@
 /** `sluice rollout diff`: what a manifest would change, and what of it restarts. Nothing is written. */
-import { differences, type ServingDeployment, type ServingDeploymentManifest } from '../../api/index.ts';
+import { type Difference, differences, type ReadManifest, type ReadTier, readResource, withTier } from '../../api/index.ts';
 import { changesOf } from '../../controller/index.ts';
-import { SERVING_DEPLOYMENTS } from '../../controller/operator/index.ts';
+import { KV_TIERS, SERVING_DEPLOYMENTS } from '../../controller/operator/index.ts';
 import { readManifests } from '../manifestfiles.ts';
-import { type Cluster, findDeployment, Refusal } from './access.ts';
+import { type Cluster, findDeployment, Refusal, withStoredTier } from './access.ts';
 import { mergePatch } from './patch.ts';
 import { changeLines, changesAnything, differenceLines } from './tell.ts';
 
-type Spec = ServingDeploymentManifest['spec'];
+/** Of its KVTier what the files hold, or else the cluster. */
+export type Written = ReadManifest;
 
-export interface Written {
-  readonly deployment: ServingDeployment;
-  readonly spec: Spec;
+export interface WrittenFiles {
+  readonly manifests: readonly Written[];
+  readonly tiers: readonly ReadTier[];
 }
 
 /** Throws a Refusal with file and line of every mistake. */
-export function readWritten(files: readonly string[]): readonly Written[] {
-  const read = readManifests(files);
+export function readWritten(files: readonly string[]): WrittenFiles {
+  const read = readManifests(files, { restElsewhere: true });
   if (!read.ok) throw new Refusal(read.text);
-  return read.manifests;
+  return read;
 }
 
+type Print = (line: string) => void;
+
 /** Against what the cluster has. @returns whether anything differs */
-export async function diffAgainstCluster(cluster: Cluster, { deployment, spec }: Written, print: (line: string) => void): Promise<boolean> {
-  const { name, namespace: written } = deployment.metadata;
-  const here = { ...cluster, namespace: written === 'default' ? cluster.namespace : written };
+export async function diffAgainstCluster(cluster: Cluster, { manifests, tiers }: WrittenFiles, print: Print): Promise<boolean> {
+  let differs = false;
+  for (const one of manifests) differs = (await diffDeployment(cluster, one, { tiers, print })) || differs;
+  for (const tier of tiers) differs = (await diffTier(cluster, tier, { manifests, print })) || differs;
+  return differs;
+}
+
+async function diffDeployment(
+  cluster: Cluster,
+  written: Written,
+  { tiers, print }: Pick<WrittenFiles, 'tiers'> & { readonly print: Print },
+): Promise<boolean> {
+  const { deployment, spec } = written;
+  const { name, namespace } = deployment.metadata;
+  const here = placed(cluster, namespace);
   const where = `${name} in namespace ${here.namespace}`;
+  const isWhole = tiers.some(({ tier }) => tier.name === deployment.spec.kv.tier && tier.namespace === namespace);
+  const after = isWhole ? written : { ...(await withStoredTier(here, deployment)), spec };
   const stored = await here.client.get(SERVING_DEPLOYMENTS, { name, namespace: here.namespace });
-  if (stored === null) return tell({ where, before: null, after: { deployment, spec }, kind: 'pods' }, print);
+  const awaited = after.tier === null ? deployment.spec.kv.tier : null;
+  if (awaited !== null)
+    print(`KVTier ${awaited} in namespace ${here.namespace}: is not there, so its servers and what they would replace are not told`);
+  if (stored === null) return tell({ where, before: null, after, kind: 'pods' }, print);
   const before = await findDeployment(here, name);
   const patch = mergePatch(Object(stored.spec), spec);
   const tried = await here.client.merge(SERVING_DEPLOYMENTS, { name, namespace: here.namespace }, { spec: patch }, { dryRun: true });
   if (tried.kind === 'rejected') throw new Refusal(`${where}: the API server would refuse it: ${tried.message}`);
-  const differs = tell({ where, before, after: { deployment, spec }, kind: 'pods' }, print);
+  const differs = tell({ where, before, after, kind: 'pods' }, print);
   if (spec.rollout.paused) print('\n  spec.rollout.paused is true: all but sizes waits until sluice rollout resume');
   return differs;
 }
 
+/** What an edit of a tier does to those that name it and are not in the files themselves. */
+async function diffTier(
+  cluster: Cluster,
+  { tier, spec }: ReadTier,
+  { manifests, print }: Pick<WrittenFiles, 'manifests'> & { readonly print: Print },
+): Promise<boolean> {
+  const here = placed(cluster, tier.namespace);
+  const isThere = (await here.client.get(KV_TIERS, { name: tier.name, namespace: here.namespace })) !== null;
+  if (!isThere) print(`KVTier ${tier.name} in namespace ${here.namespace}: is not there yet`);
+  const { items } = await here.client.list(SERVING_DEPLOYMENTS, { namespace: here.namespace });
+  const told = manifests.filter(({ deployment }) => deployment.metadata.namespace === tier.namespace);
+  let differs = !isThere;
+  for (const object of items) {
+    const { name } = object.metadata;
+    const read = readResource(object);
+    if (!read.ok || read.deployment.spec.kv.tier !== tier.name) continue;
+    if (told.some(({ deployment }) => deployment.metadata.name === name)) continue;
+    const before = await findDeployment(here, name);
+    const after = { deployment: withTier(read.deployment, tier), spec: read.spec, tier: spec };
+    differs = tell({ where: `${name} in namespace ${here.namespace}`, before, after, kind: 'pods' }, print) || differs;
+  }
+  return differs;
+}
+
+function placed(cluster: Cluster, written: string): Cluster {
+  return { ...cluster, namespace: written === 'default' ? cluster.namespace : written };
+}
+
 /** Against another file, as `sluice up` would see the edit. */
-export function diffAgainstFile(from: readonly Written[], after: Written, print: (line: string) => void): boolean {
+export function diffAgainstFile(from: WrittenFiles, after: WrittenFiles, print: Print): boolean {
   const key = ({ deployment: { metadata } }: Written) => `${metadata.namespace}/${metadata.name}`;
-  const before = from.find((one) => key(one) === key(after)) ?? null;
-  return tell({ where: after.deployment.metadata.name, before, after, kind: 'processes' }, print);
+  const found = after.manifests.map((one) => {
+    const before = from.manifests.find((other) => key(other) === key(one)) ?? null;
+    return tell({ where: one.deployment.metadata.name, before, after: one, kind: 'processes' }, print);
+  });
+  return found.includes(true);
 }
 
 interface Told {
@@ -51,12 +102,12 @@ interface Told {
   readonly kind: 'pods' | 'processes';
 }
 
-function tell({ where, before, after, kind }: Told, print: (line: string) => void): boolean {
+function tell({ where, before, after, kind }: Told, print: Print): boolean {
   const changes = changesOf(before?.deployment ?? null, after.deployment, kind);
   if (before === null) {
     print(`${where}: is not there yet`);
   } else {
-    const found = differences(before.spec, after.spec, ['spec']);
+    const found = [...differences(before.spec, after.spec, ['spec']), ...tierDifferences(before, after)];
     if (found.length === 0) {
       print(`${where}: no difference`);
       return false;
@@ -67,4 +118,11 @@ function tell({ where, before, after, kind }: Told, print: (line: string) => voi
   }
   for (const line of changeLines(changes)) print(line);
   return true;
+}
+
+/** What its KVTier says otherwise; a deployment that names another one differs in `spec.kv.tierRef`. */
+function tierDifferences(before: Written, after: Written): Difference[] {
+  const { tier: name } = after.deployment.spec.kv;
+  if (name === null || before.deployment.spec.kv.tier !== name || after.tier === null) return [];
+  return differences(before.tier ?? {}, after.tier, ['spec']).map((one) => ({ ...one, path: `KVTier ${name} ${one.path}` }));
 }

@@ -60,7 +60,7 @@ and why. Nothing is changed; the API server is asked whether it would take it.
 
 Usage: sluice rollout diff -f FILE [-f FILE …] [--from FILE]
 
-  -f, --file FILE        manifest, YAML; may hold several ServingDeployments
+  -f, --file FILE        manifest, YAML; may hold several ServingDeployments, and KVTiers: what becomes of those that name them is told too
   --from FILE            compare with this file instead of the cluster, as sluice up would see the edit; needs no cluster
 ${ACCESS_HELP}
 

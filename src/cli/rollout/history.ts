@@ -4,7 +4,7 @@ import { changesOf } from '../../controller/index.ts';
 import { byAge, isOf, specOf } from '../../controller/operator/index.ts';
 import type { ControllerRevision } from '../../platform/kubernetes/index.ts';
 import { PLAIN, table } from '../terminal.ts';
-import { type Cluster, type Found, findDeployment, patchDeployment, Refusal, revisionsOf } from './access.ts';
+import { type Cluster, type Found, findDeployment, patchDeployment, Refusal, revisionsOf, withStoredTier } from './access.ts';
 import { mergePatch } from './patch.ts';
 import { changeLines, differenceLines } from './tell.ts';
 
@@ -49,7 +49,7 @@ export async function rolloutUndo(cluster: Cluster, name: string, { toRevision, 
   const lines = [
     ...differenceLines(differences(found.spec, read.spec, ['spec'])),
     '',
-    ...changeLines(changesOf(found.deployment, read.deployment, 'pods')),
+    ...changeLines(changesOf(found.deployment, (await withStoredTier(cluster, read.deployment)).deployment, 'pods')),
   ];
   if (!dryRun) await patchDeployment(cluster, found, mergePatch(whole, spec));
   print(`${name} ${dryRun ? 'would go' : 'goes'} back to revision ${target.revision} of ${target.metadata.creationTimestamp ?? ''}:`);

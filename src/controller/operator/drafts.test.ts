@@ -3,6 +3,7 @@ import { readResource } from '../../api/index.ts';
 import { desiredOf } from '../servingdeployment/desired.ts';
 import { budgetDrafts, poolDraft, serviceDraft, serviceUrl } from './drafts.ts';
 import type { DeploymentObject } from './resources.ts';
+import { OWN } from './tiers.ts';
 
 const OBJECT: DeploymentObject = {
   apiVersion: 'serving.sluice.dev/v1alpha1',
@@ -24,7 +25,7 @@ const OWNER = { apiVersion: 'serving.sluice.dev/v1alpha1', kind: 'ServingDeploym
 
 describe('drafts', () => {
   it('a pool says what an instance is and leaves its size alone', () => {
-    const draft = poolDraft(OBJECT, spec, desired, 'prefill');
+    const draft = poolDraft(OBJECT, { spec, desired, source: OWN }, 'prefill');
     expect(draft).toMatchObject({
       metadata: { name: 'chat-prefill', namespace: 'team', ownerReferences: [OWNER] },
       spec: {
@@ -34,7 +35,7 @@ describe('drafts', () => {
     });
     expect(draft?.spec).not.toHaveProperty('replicas');
     expect(draft?.spec?.instance).not.toHaveProperty('replicas');
-    expect(poolDraft(OBJECT, spec, desired, 'mixed')).toBeNull();
+    expect(poolDraft(OBJECT, { spec, desired, source: OWN }, 'mixed')).toBeNull();
   });
 
   it('the Service selects routers', () => {

@@ -5,21 +5,30 @@ import { type Draft, labelsOf, type PodDisruptionBudget, podSelector, type Servi
 import { type Desired, ROLES } from '../servingdeployment/desired.ts';
 import { stamped } from './change.ts';
 import { type DeploymentObject, ownerReference, type PoolObject, poolName } from './resources.ts';
+import { noteOf, type Source } from './tiers.ts';
 
 type Spec = ServingDeploymentManifest['spec'];
+
+/** What a deployment wants, as far as its pools are made of it. */
+interface Pooled {
+  readonly spec: Spec;
+  readonly desired: Desired;
+  readonly source: Source;
+}
 
 /** Name of the port of a router's container. */
 const ROUTER_PORT = 'http';
 
 /** Without `replicas`: those are written apart, because others may write them too. Null when the role is not wanted. */
-export function poolDraft(deployment: DeploymentObject, spec: Spec, desired: Desired, role: Role): Draft<PoolObject> | null {
+export function poolDraft(deployment: DeploymentObject, { spec, desired, source }: Pooled, role: Role): Draft<PoolObject> | null {
   const pool = desired.pools[role];
   const settings = role === 'prefill' ? spec.prefill : spec.decode;
   if (!pool || !settings) return null;
   const { replicas: _, ...placement } = settings;
   const { family } = desired;
   const instance = { revision: pool.revision, family, model: spec.model, engine: spec.engine, kv: spec.kv, ...placement };
-  return stamped<PoolObject>({ metadata: metaOf(deployment, poolName(desired.name, role), role), spec: { role, instance } });
+  const metadata = metaOf(deployment, poolName(desired.name, role), role);
+  return stamped<PoolObject>({ metadata: { ...metadata, annotations: noteOf(source) }, spec: { role, instance } });
 }
 
 export function serviceDraft(deployment: DeploymentObject, spec: Spec): Draft<Service> {

@@ -2,5 +2,13 @@
 export { STEP_REASONS } from './happenings.ts';
 export type { OperatorPeers } from './networkpolicies.ts';
 export { Operator, type OperatorOptions, type OperatorState } from './operator.ts';
-export { type DeploymentObject, FIELD_MANAGER, isOwnedBy, type PoolObject, SERVING_DEPLOYMENTS, SERVING_POOLS } from './resources.ts';
+export {
+  type DeploymentObject,
+  FIELD_MANAGER,
+  isOwnedBy,
+  KV_TIERS,
+  type PoolObject,
+  SERVING_DEPLOYMENTS,
+  SERVING_POOLS,
+} from './resources.ts';
 export { byAge, isOf, specOf } from './revisions.ts';

@@ -63,6 +63,10 @@ describe('the network policies of a deployment', () => {
     expect(isOpen(to, port, from)).toBe(open);
   });
 
+  it('keep no pod from reaching others: routers send traces to a collector, and instances fetch weights', () => {
+    for (const { spec } of drafts) expect(spec?.policyTypes).toEqual(['Ingress']);
+  });
+
   it('leave the pods of other deployments alone', () => {
     for (const { spec } of drafts) expect(spec && selects(spec.podSelector, { ...decode, [LABELS.deployment]: 'other' })).toBe(false);
   });

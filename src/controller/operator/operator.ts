@@ -23,11 +23,13 @@ import {
 } from '../../platform/kubernetes/index.ts';
 import type { Clock } from '../../shared/index.ts';
 import type { Logger } from '../../telemetry/index.ts';
+import { TierRounds } from '../kvtier/apply.ts';
+import { TierUsers } from '../kvtier/observe.ts';
 import { RevisionHistory } from './history.ts';
 import { Latest } from './latest.ts';
 import type { OperatorPeers } from './networkpolicies.ts';
 import { Reconciler } from './reconciler.ts';
-import { type DeploymentObject, type PoolObject, SERVING_DEPLOYMENTS, SERVING_POOLS } from './resources.ts';
+import { type DeploymentObject, KV_TIERS, type PoolObject, SERVING_DEPLOYMENTS, SERVING_POOLS, type TierObject } from './resources.ts';
 import { keepScaler } from './scale.ts';
 
 export interface OperatorOptions {
@@ -59,10 +61,14 @@ export interface OperatorState {
 const WORKERS = 8;
 /** Starts of rounds: most of them find nothing to write, and a thousand deployments that come up at the same time all want some. */
 const PACE = { perSecond: 200, burst: 1_000 };
+/** A round over a KVTier looks at all its users, and each of them that changes asks for one. */
+const TIER_WORKERS = 2;
+const TIER_PACE = { perSecond: 20, burst: 100 };
 
 export class Operator {
   readonly #options: OperatorOptions;
   readonly #deployments: Reflector<DeploymentObject>;
+  readonly #tiers: Reflector<TierObject>;
   readonly #pools: Reflector<PoolObject>;
   readonly #services: Reflector<Service>;
   readonly #budgets: Reflector<PodDisruptionBudget>;
@@ -70,7 +76,9 @@ export class Operator {
   readonly #revisions: Reflector<ControllerRevision>;
   readonly #fleet: PodFleet;
   readonly #events: EventRecorder;
+  readonly #users: TierUsers;
   readonly #queue: WorkQueue;
+  readonly #tierQueue: WorkQueue;
   #synced = false;
 
   constructor(options: OperatorOptions) {
@@ -78,6 +86,7 @@ export class Operator {
     const { client, clock, identity, log, image, operatorPeers, namespace } = options;
     const scope = namespace === null ? {} : { namespace };
     this.#deployments = this.#reflector(SERVING_DEPLOYMENTS, null);
+    this.#tiers = this.#reflector(KV_TIERS, null);
     this.#pools = this.#reflector(SERVING_POOLS, MANAGED);
     this.#services = this.#reflector(SERVICES, MANAGED);
     this.#budgets = this.#reflector(DISRUPTION_BUDGETS, MANAGED);
@@ -98,13 +107,23 @@ export class Operator {
       history: new RevisionHistory(this.#revisions.store, revisions),
     };
     const deployments = this.#deployments.store;
-    const known = { deployments, own, fleet: this.#fleet, events: this.#events };
+    const tiers = this.#tiers.store;
+    const known = { deployments, tiers, own, fleet: this.#fleet, events: this.#events };
     const reconciler = new Reconciler({ ...known, client, image, operatorPeers, clock, log });
     this.#queue = new WorkQueue({
       run: (key) => this.#run(reconciler, key),
       onFailure: (key, error, retryMs) => log.warn({ object: key, err: error, retryMs }, 'a round failed; it is tried again'),
       workers: WORKERS,
       pace: PACE,
+      clock,
+    });
+    this.#users = new TierUsers(deployments);
+    const tierRounds = new TierRounds({ client, tiers, users: this.#users, clock });
+    this.#tierQueue = new WorkQueue({
+      run: (key) => tierRounds.round(key),
+      onFailure: (key, error, retryMs) => log.warn({ object: key, err: error, retryMs }, 'a round over a KVTier failed; it is tried again'),
+      workers: TIER_WORKERS,
+      pace: TIER_PACE,
       clock,
     });
   }
@@ -118,6 +137,7 @@ export class Operator {
     this.#synced = true;
     const add = (key: string) => void this.#queue.add(key);
     this.#deployments.store.subscribe(add);
+    this.#subscribeTiers(add);
     this.#subscribeOwner(this.#pools);
     this.#subscribeOwner(this.#services);
     this.#subscribeOwner(this.#budgets);
@@ -128,13 +148,14 @@ export class Operator {
 
   /** Takes up nothing more, lets rounds that run end for `graceMs`, and closes the watches. */
   async stop(graceMs: number): Promise<void> {
-    await this.#queue.stop(graceMs);
+    await Promise.all([this.#queue.stop(graceMs), this.#tierQueue.stop(graceMs)]);
     await Promise.all([...this.#reflectors().map((one) => one.stop()), this.#fleet.stop(), this.#events.stop()]);
   }
 
   state(): OperatorState {
     const watches = {
       servingdeployments: this.#deployments.state(),
+      kvtiers: this.#tiers.state(),
       servingpools: this.#pools.state(),
       services: this.#services.state(),
       poddisruptionbudgets: this.#budgets.state(),
@@ -158,7 +179,7 @@ export class Operator {
   }
 
   #reflectors() {
-    return [this.#deployments, this.#pools, this.#services, this.#budgets, this.#policies, this.#revisions];
+    return [this.#deployments, this.#tiers, this.#pools, this.#services, this.#budgets, this.#policies, this.#revisions];
   }
 
   #reflector<T extends KubeObject>(resource: Resource<T>, labelSelector: string | null): Reflector<T> {
@@ -166,6 +187,24 @@ export class Operator {
     const scope = { ...(namespace === null ? {} : { namespace }), ...(labelSelector === null ? {} : { labelSelector }) };
     const notice = (said: ReflectorNotice) => this.#notice(resource.plural, said);
     return new Reflector({ client, resource, scope, clock, notice, keep: keepScaler });
+  }
+
+  /** A KVTier that changed, came or went is an edit of all its users; what they say of it is its status. */
+  #subscribeTiers(add: (key: string) => void): void {
+    const { store } = this.#tiers;
+    const addTier = (key: string) => void this.#tierQueue.add(key);
+    const seen = new Map<string, string>();
+    store.subscribe((key) => {
+      addTier(key);
+      const metadata = store.get(key)?.metadata;
+      // Its status changes with every user, and is no concern of the others.
+      const now = metadata && JSON.stringify([metadata.uid, metadata.generation, metadata.deletionTimestamp]);
+      if (now === seen.get(key)) return;
+      if (now === undefined) seen.delete(key);
+      else seen.set(key, now);
+      for (const user of this.#users.keysOf(key)) add(user);
+    });
+    this.#users.onChange(addTier);
   }
 
   /** An object of ours that changed or went is looked at by the deployment that it is labelled with. */

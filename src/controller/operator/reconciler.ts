@@ -17,7 +17,7 @@ import type { Logger } from '../../telemetry/index.ts';
 import { apply, type Done } from '../servingdeployment/apply.ts';
 import { type Desired, ROLES } from '../servingdeployment/desired.ts';
 import { plan } from '../servingdeployment/plan.ts';
-import { resourceStatus } from '../servingdeployment/resourcestatus.ts';
+import { resourceStatus, type StatusContext } from '../servingdeployment/resourcestatus.ts';
 import { type Status, status } from '../servingdeployment/status.ts';
 import { ofRole } from '../servingdeployment/world.ts';
 import { isEqual } from './change.ts';
@@ -26,11 +26,12 @@ import { happenings } from './happenings.ts';
 import { Latest } from './latest.ts';
 import { policyNames } from './networkpolicies.ts';
 import { Objects, type OwnObjects, type SizedPool } from './objects.ts';
-import { poolStatus, refusedStatus, withHeld, withProblems, withScale } from './report.ts';
-import { type DeploymentObject, ownerReference, poolName, SERVING_DEPLOYMENTS } from './resources.ts';
+import { awaitedStatus, poolStatus, refusedStatus, withHeld, withProblems, withScale, withTierTrouble } from './report.ts';
+import { type DeploymentObject, ownerReference, poolName, SERVING_DEPLOYMENTS, type TierObject } from './resources.ts';
 import { byAge, decideRevision, specOf } from './revisions.ts';
 import { overriddenText } from './scale.ts';
-import { type Surroundings, type Wanted, wantedOf, withSizes } from './wanted.ts';
+import { chooseTier, namedTier, OWN, rolesOf, type Source, type TierChoice, type TierTrouble, takenUp, tierDifferences } from './tiers.ts';
+import { type Surroundings, type Wanted, type WantedResult, wantedOf, withSizes } from './wanted.ts';
 
 /** Where the pods of all deployments are. */
 export interface Fleet {
@@ -40,6 +41,7 @@ export interface Fleet {
 export interface ReconcilerOptions extends Surroundings {
   readonly client: KubernetesClient;
   readonly deployments: StoreView<DeploymentObject>;
+  readonly tiers: Pick<StoreView<TierObject>, 'get'>;
   readonly own: OwnObjects;
   readonly fleet: Fleet;
   readonly events: Pick<EventRecorder, 'record'>;
@@ -69,7 +71,8 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #objects: Objects;
   readonly #deployments: Latest<DeploymentObject>;
-  readonly #wanted = new WeakMap<DeploymentObject, ReturnType<typeof wantedOf>>();
+  readonly #wanted = new WeakMap<DeploymentObject, { readonly source: Source; readonly result: WantedResult }>();
+  readonly #sources = new WeakMap<TierObject, TierChoice>();
   /** Deployments whose scale was overridden at the last look, by key: what was told of it. */
   readonly #overridden = new Map<string, string>();
 
@@ -88,31 +91,63 @@ export class Reconciler {
     }
     // What it owns goes with it; to mend anything now would be in the way.
     if (object.metadata.deletionTimestamp !== undefined) return { kind: 'done' };
-    const written = this.#wanted.get(object) ?? wantedOf(object, this.#options);
-    this.#wanted.set(object, written);
+    const { source, trouble } = this.#choose(object);
+    if (source === null) {
+      if (trouble !== null) await this.#writeStatus(object, awaitedStatus(trouble, this.#context(object)));
+      return { kind: 'done' };
+    }
+    const written = this.#written(object, source);
     const wanted = 'errors' in written ? written : this.#held(written);
     if ('errors' in wanted) {
       await this.#writeStatus(object, refusedStatus(wanted.errors, this.#context(object)));
       return { kind: 'done' };
     }
-    return this.#round(wanted);
+    return this.#round(wanted, trouble);
+  }
+
+  /** Where the servers of its KV tier come from. */
+  #choose(object: DeploymentObject): TierChoice {
+    const name = namedTier(object.spec);
+    if (name === null) return { source: OWN, trouble: null };
+    const { namespace = 'default' } = object.metadata;
+    const tier = this.#options.tiers.get(`${namespace}/${name}`);
+    const known = tier && this.#sources.get(tier);
+    if (known) return known;
+    const choice = chooseTier(name, namespace, tier, this.#taken(object));
+    if (tier && choice.trouble === null) this.#sources.set(tier, choice);
+    return choice;
+  }
+
+  #taken(object: DeploymentObject): Source | null {
+    const roles = rolesOf(object.spec);
+    return takenUp(roles.flatMap((role) => this.#objects.storedPool(object, poolName(object.metadata.name, role)) ?? []));
+  }
+
+  #written(object: DeploymentObject, source: Source): WantedResult {
+    const known = this.#wanted.get(object);
+    if (known && (known.source === source || isEqual(known.source, source))) return known.result;
+    const result = wantedOf(object, this.#options, source);
+    this.#wanted.set(object, { source, result });
+    return result;
   }
 
   /** While a roll is paused: what was wanted before, with the sizes of now. */
-  #held(written: Wanted): ReturnType<typeof wantedOf> {
+  #held(written: Wanted): WantedResult {
     if (!written.spec.rollout.paused) return written;
     const [newest] = byAge(this.#objects.revisions(written.object));
     if (newest === undefined) return written;
     const spec = specOf(newest, written.spec);
-    const waiting = differences(spec, written.spec, ['spec']).map(({ path }) => path);
+    const source = namedTier(spec) === null ? OWN : (this.#taken(written.object) ?? written.source);
+    const fields = differences(spec, written.given, ['spec']).map(({ path }) => path);
+    const waiting = [...fields, ...tierDifferences(source, written.source)];
     if (waiting.length === 0) return written;
-    const held = wantedOf({ ...written.object, spec }, this.#options);
+    const held = wantedOf({ ...written.object, spec }, this.#options, source);
     return 'errors' in held ? held : { ...held, object: written.object, waiting };
   }
 
-  async #round(wanted: Wanted): Promise<RunOutcome> {
+  async #round(wanted: Wanted, trouble: TierTrouble | null): Promise<RunOutcome> {
     const { clock, fleet, log } = this.#options;
-    const { object, spec } = wanted;
+    const { object, spec, source } = wanted;
     const { pools, problems } = await this.#ensure(wanted);
     const desired = withSizes(wanted.desired, sizes(pools));
     const platform = fleet.platform(this.#owner(object, pools));
@@ -134,10 +169,11 @@ export class Reconciler {
     const scale = this.#scaleTexts(wanted, pools);
     this.#tellScale(object, key, scale);
     const told = withHeld(withScale(status(desired, observed, done), scale), wanted.waiting);
-    const now = withProblems(told, problems);
+    const now = withProblems(withTierTrouble(told, trouble), problems);
     await this.#tendPools(object, desired, { pools, observed, status: now });
     // Last: who waits for the deployment finds everything else as its status says.
-    await this.#writeStatus(object, resourceStatus({ ...now, url: serviceUrl(object, spec) }, this.#context(object)));
+    const tier = source.kind === 'tier' && trouble === null ? { name: source.tier.name, generation: source.generation } : null;
+    await this.#writeStatus(object, resourceStatus({ ...now, url: serviceUrl(object, spec) }, this.#context(object), tier));
     return { kind: 'again', afterMs: this.#pause(now, done, problems) };
   }
 
@@ -220,7 +256,7 @@ export class Reconciler {
     else this.#overridden.set(key, note);
   }
 
-  #context(object: DeploymentObject) {
+  #context(object: DeploymentObject): StatusContext {
     const now = new Date(this.#options.clock.wall()).toISOString();
     return { generation: object.metadata.generation ?? 0, now, before: object.status ?? null };
   }

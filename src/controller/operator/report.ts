@@ -5,6 +5,7 @@ import { podSelector } from '../../platform/kubernetes/index.ts';
 import { resourceCondition, type StatusContext } from '../servingdeployment/resourcestatus.ts';
 import type { Condition, Status } from '../servingdeployment/status.ts';
 import { isKept, ofRole } from '../servingdeployment/world.ts';
+import type { TierTrouble } from './tiers.ts';
 
 /** Fields that a message names. */
 const MAX_SHOWN = 8;
@@ -25,6 +26,26 @@ export function refusedStatus(errors: readonly string[], context: StatusContext)
     ...(revision === undefined ? {} : { revision }),
     ...(url === undefined ? {} : { url }),
   };
+}
+
+/** Nothing was started yet, and nothing is until the KVTier is there. */
+export function awaitedStatus({ reason, message }: TierTrouble, context: StatusContext): ServingDeploymentStatus {
+  const conditions: readonly Condition[] = [
+    { type: 'Ready', status: false, reason, message },
+    { type: 'KVTierReady', status: false, reason, message },
+    { type: 'Stalled', status: false, reason: 'NothingKeepsFailing', message: 'nothing keeps failing' },
+    { type: 'Reconciling', status: true, reason, message },
+  ];
+  return { observedGeneration: context.generation, conditions: conditions.map((one) => resourceCondition(one, context)) };
+}
+
+/** What runs goes on without the KVTier that is named. */
+export function withTierTrouble(status: Status, trouble: TierTrouble | null): Status {
+  if (trouble === null) return status;
+  const condition: Condition = { type: 'KVTierReady', status: false, ...trouble };
+  const others = status.conditions.filter(({ type }) => type !== 'KVTierReady');
+  const at = others.findIndex(({ type }) => type === 'Stalled');
+  return { ...status, conditions: others.toSpliced(at, 0, condition) };
 }
 
 /** @param problems sentences about objects that cannot be had as they should be. */

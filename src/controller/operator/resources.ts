@@ -1,5 +1,14 @@
 /** Our resources as the API server stores them, and how their objects are named. */
-import { GROUP, KIND, POOL_KIND, type ServingDeploymentStatus, type ServingPoolStatus, VERSION } from '../../api/index.ts';
+import {
+  GROUP,
+  KIND,
+  type KvTierStatus,
+  POOL_KIND,
+  type ServingDeploymentStatus,
+  type ServingPoolStatus,
+  TIER_KIND,
+  VERSION,
+} from '../../api/index.ts';
 import type { Role } from '../../platform/index.ts';
 import type { KubeObject, OwnerReference, Resource } from '../../platform/kubernetes/index.ts';
 
@@ -14,6 +23,12 @@ export interface PoolObject extends KubeObject {
   readonly status?: ServingPoolStatus;
 }
 
+export interface TierObject extends KubeObject {
+  /** Not trusted: it may be older than the rules. */
+  readonly spec?: unknown;
+  readonly status?: KvTierStatus;
+}
+
 /** Owner of the fields that the operator writes. */
 export const FIELD_MANAGER = 'sluice-operator';
 
@@ -21,6 +36,7 @@ const common = { group: GROUP, version: VERSION, namespaced: true } as const;
 
 export const SERVING_DEPLOYMENTS: Resource<DeploymentObject> = { ...common, plural: 'servingdeployments', kind: KIND };
 export const SERVING_POOLS: Resource<PoolObject> = { ...common, plural: 'servingpools', kind: POOL_KIND };
+export const KV_TIERS: Resource<TierObject> = { ...common, plural: 'kvtiers', kind: TIER_KIND };
 
 export function poolName(deployment: string, role: Role): string {
   return `${deployment}-${role}`;

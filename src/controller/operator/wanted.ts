@@ -1,5 +1,5 @@
 /** All that follows from a ServingDeployment alone: worked out once for each version of it, because most rounds find nothing new. Pure. */
-import { readResource, type ServingDeployment, type ServingDeploymentManifest } from '../../api/index.ts';
+import { type ResourceResult, readResource, type ServingDeployment, type ServingDeploymentManifest, withTier } from '../../api/index.ts';
 import type { Role } from '../../platform/index.ts';
 import type { Draft, NetworkPolicy, PodDisruptionBudget, Service } from '../../platform/kubernetes/index.ts';
 import { type Desired, desiredOf, ROLES } from '../servingdeployment/desired.ts';
@@ -7,11 +7,16 @@ import { budgetDrafts, poolDraft, serviceDraft } from './drafts.ts';
 import { networkPolicyDrafts, type OperatorPeers } from './networkpolicies.ts';
 import type { DeploymentObject, PoolObject } from './resources.ts';
 import { type RevisionRecord, recordOf } from './revisions.ts';
+import { OWN, type Source, withEarlier } from './tiers.ts';
 
 export interface Wanted {
   readonly object: DeploymentObject;
   readonly deployment: ServingDeployment;
   readonly spec: ServingDeploymentManifest['spec'];
+  /** As the resource has it, with every default: `spec` has servers of before where the KVTier is not there. */
+  readonly given: ServingDeploymentManifest['spec'];
+  /** Of the servers of its KV tier. */
+  readonly source: Source;
   /** With the sizes that the deployment says, whoever scaled its pools. */
   readonly desired: Desired;
   readonly pools: Partial<Record<Role, Draft<PoolObject>>>;
@@ -30,34 +35,43 @@ export interface Surroundings {
   readonly operatorPeers: OperatorPeers;
 }
 
+export type WantedResult = Wanted | { readonly errors: readonly string[] };
+
 /** Or what is wrong with it, in sentences. */
-export function wantedOf(
-  object: DeploymentObject,
-  { image, operatorPeers }: Surroundings,
-): Wanted | { readonly errors: readonly string[] } {
-  const read = readResource(object);
-  if (!read.ok) return { errors: read.errors };
+export function wantedOf(object: DeploymentObject, { image, operatorPeers }: Surroundings, source: Source = OWN): WantedResult {
+  const written = readResource(object);
+  const read = withSource(object, written, source);
+  if (!read.ok || !written.ok) return { errors: read.ok ? [] : read.errors };
   const { deployment, spec } = read;
   const errors = needs(deployment);
   if (errors.length > 0) return { errors };
   const desired = desiredOf(deployment, { kind: 'pods', image, replicas: {} });
   const pools: Partial<Record<Role, Draft<PoolObject>>> = {};
   for (const role of ROLES) {
-    const draft = poolDraft(object, spec, desired, role);
+    const draft = poolDraft(object, { spec, desired, source }, role);
     if (draft) pools[role] = draft;
   }
   return {
     object,
     deployment,
     spec,
+    given: written.spec,
+    source,
     desired,
     waiting: [],
-    record: recordOf(object, spec),
+    // Of what is written, whatever goes on meanwhile.
+    record: recordOf(object, written.spec),
     pools,
     service: serviceDraft(object, spec),
     budgets: budgetDrafts(object, desired),
     policies: spec.network.policies === 'Managed' && operatorPeers !== null ? networkPolicyDrafts(object, operatorPeers) : null,
   };
+}
+
+function withSource(object: DeploymentObject, written: ResourceResult, source: Source): ResourceResult {
+  if (!written.ok || source.kind === 'own') return written;
+  if (source.kind === 'tier') return { ...written, deployment: withTier(written.deployment, source.tier) };
+  return readResource({ ...object, spec: { ...written.spec, kv: withEarlier(written.spec.kv, source.kv) } });
 }
 
 /** Other sizes than the deployment's own make another `Desired`, equal in all else. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readResource, type ServingDeployment } from '../../api/index.ts';
+import { readResource, readTier, type ServingDeployment, withTier } from '../../api/index.ts';
 import { changesOf } from './changes.ts';
 
 function deployment(change: Readonly<Record<string, unknown>> = {}): ServingDeployment {
@@ -59,6 +59,8 @@ describe('what a change would do', () => {
     const router = { port: 8_000, limits: { queue: 9 }, deadlines: { idle: '20s' } };
     expect(parts({ router })).toEqual({ ...NOTHING, router: [1, 1, 'spec.router.limits.queue spec.router.deadlines.idle'] });
     expect(parts({ router }, 'processes')['router']?.[2]).toMatch(/^spec\.router\.port /);
+    const tracing = { endpoint: 'http://otel-collector:4318' };
+    expect(parts({ router: { tracing } })).toEqual({ ...NOTHING, router: [1, 1, 'spec.router.tracing'] });
   });
 
   it('names what instances and routers are told of the servers of the KV tier', () => {
@@ -74,6 +76,34 @@ describe('what a change would do', () => {
     expect(part({ redis, nats: { urls: ['nats://a'] } })).toEqual(all('spec.kv.nats'));
     const store = { directory: { path: '/kv' } };
     expect(part({ redis, store })).toEqual(['spec.kv.store', 'spec.kv.store', '']);
+  });
+
+  it('names fields of a KVTier where they are written', () => {
+    const tier = (spec: object) => {
+      const read = readTier({
+        apiVersion: 'serving.sluice.dev/v1alpha1',
+        kind: 'KVTier',
+        metadata: { name: 'shared', namespace: 'team' },
+        spec,
+      });
+      if (!read.ok) throw new Error(read.errors.join('; '));
+      return withTier(deployment({ kv: { tierRef: { name: 'shared' } } }), read.tier);
+    };
+    const because = (before: object, after: object) =>
+      changesOf(tier(before), tier(after), 'pods').parts.map((part) => part.because.join(' '));
+    const redis = { urls: ['redis://a'] };
+    expect(because({ redis }, { redis })).toEqual(['', '', '']);
+    const urls = 'KVTier shared spec.redis.urls';
+    expect(because({ redis }, { redis: { urls: ['redis://b'] } })).toEqual([urls, urls, urls]);
+    const store = { directory: { path: '/kv' } };
+    expect(because({ redis, store }, { redis, store: { ...store, scope: 'Model' } })).toEqual([
+      'KVTier shared spec.store',
+      'KVTier shared spec.store',
+      '',
+    ]);
+    // The same servers, written down elsewhere, replace nothing.
+    const own = deployment({ kv: { redis } });
+    expect(changesOf(own, tier({ redis }), 'pods').parts.map((part) => part.because)).toEqual([[], [], []]);
   });
 
   it('says when old and new cannot exchange KV', () => {

@@ -29,7 +29,17 @@ export function changesOf(before: ServingDeployment | null, after: ServingDeploy
   const old = before === null ? null : desiredOf(before, target);
   const next = desiredOf(after, target);
   const pools = ROLES.map((role) => poolChange(role, old, next)).filter((part) => part.before + part.after > 0);
-  return { parts: [...pools, routerChange(old, next)], newFamily: old !== null && old.family !== next.family };
+  const tier = next.tier ?? old?.tier ?? null;
+  const parts = [...pools, routerChange(old, next)].map((part) => ({
+    ...part,
+    because: part.because.map((field) => placeOf(field, tier)),
+  }));
+  return { parts, newFamily: old !== null && old.family !== next.family };
+}
+
+/** Where a field is written: what a KVTier has is not in the deployment. */
+function placeOf(field: string, tier: string | null): string {
+  return tier === null ? field : field.replace(/^spec\.kv\.(?=(?:redis|nats|store)\b)/, `KVTier ${tier} spec.`);
 }
 
 /** The same on both sides: what a new operator changes is not asked here. */

@@ -63,6 +63,16 @@ describe('desiredOf', () => {
     ]);
   });
 
+  it('tells routers where their traces go and what they are called there, and restarts nothing else', () => {
+    const traced = BASE.replace('decode:', 'router: {tracing: {endpoint: "http://otel-collector:4318", sampleRatio: 0.1}}, decode:');
+    expect(changed(BASE, traced)).toEqual({ prefill: false, decode: false, family: false, router: true });
+    const more = traced.replace('0.1', '0.2');
+    expect(changed(traced, more)).toEqual({ prefill: false, decode: false, family: false, router: true });
+    const tracing = { endpoint: 'http://otel-collector:4318', sampleRatio: 0.1, serviceName: 'd-router', serviceNamespace: 'default' };
+    for (const target of [{ kind: 'processes' }, { kind: 'pods', image: 'sluice:1', replicas: {} }] as const)
+      expect(JSON.parse(desiredOf(deployment(traced), target).router.spec.config)).toMatchObject({ tracing });
+  });
+
   it('has one revision for all of it', () => {
     const revision = (text: string) => deploymentRevision(desiredOf(deployment(text)));
     expect(revision(BASE.replace('replicas: 2', 'replicas: 5'))).toBe(revision(BASE));

@@ -1,8 +1,9 @@
 /** What a ServingDeployment asks for, in terms of the platform. Pure. */
 import { createHash } from 'node:crypto';
-import type { EngineSpec, RoleSpec, ServingDeployment, ServingDeploymentSpec, StoreSettings } from '../../api/index.ts';
+import type { EngineSpec, RoleSpec, ServingDeployment, ServingDeploymentSpec } from '../../api/index.ts';
 import type { InstanceSpec, KvServers, PodSettings, Role, RouterSpec } from '../../platform/index.ts';
 import { kvServersOf } from './kvservers.ts';
+import { storeOf } from './store.ts';
 
 export interface DesiredPool {
   readonly replicas: number;
@@ -39,6 +40,8 @@ export interface Desired {
   readonly paused: boolean;
   /** Servers that routers and instances share. */
   readonly kv?: readonly ('redis' | 'nats')[];
+  /** Name of the KVTier that they are of; null = they are the deployment's own. */
+  readonly tier?: string | null;
   /** Milliseconds after which a draining instance is stopped although requests are still on it. */
   readonly drainTimeoutMs: number;
 }
@@ -51,7 +54,8 @@ export const ROLES: readonly Role[] = ['prefill', 'decode', 'mixed'];
 export function desiredOf(deployment: ServingDeployment, target: Target = { kind: 'processes' }): Desired {
   const { metadata, spec } = deployment;
   // How many routers there are and what stands in front of them is no business of a router.
-  const { host, port, replicas: wanted, service: _service, ...config } = spec.router;
+  const { host, port, replicas: wanted, service: _service, tracing, ...settings } = spec.router;
+  const config = tracing ? { ...settings, tracing: { ...tracing, ...serviceOf(deployment) } } : settings;
   const { type, dtype, transferBackend } = spec.engine;
   const servers = kvServersOf(deployment, target.kind);
   const kv = servers === null ? {} : { kv: servers };
@@ -64,9 +68,8 @@ export function desiredOf(deployment: ServingDeployment, target: Target = { kind
     config: JSON.stringify(config),
     graceMs: Math.min(config.deadlines.totalMs, MAX_GRACE_MS),
   };
-  // What names a deployment on one cluster names its part of a shared store.
-  const space = `${metadata.namespace}.${metadata.name}`;
-  const pool = (role: Role, of: RoleSpec) => desiredPool({ spec, space, target, servers: kv }, role, of);
+  const store = storeOf(deployment);
+  const pool = (role: Role, of: RoleSpec) => desiredPool({ spec, store, target, servers: kv }, role, of);
   const pools: Desired['pools'] = spec.prefill
     ? { prefill: pool('prefill', spec.prefill), decode: pool('decode', spec.decode) }
     : { mixed: pool('mixed', spec.decode) };
@@ -82,8 +85,14 @@ export function desiredOf(deployment: ServingDeployment, target: Target = { kind
         : { replicas: 1, address: 'own', spec: router, revision: revisionOf({ host, port, config, ...kv }) },
     paused: spec.rollout.paused,
     kv: servers === null ? [] : (['redis', 'nats'] as const).filter((server) => spec.kv[server] !== null),
+    tier: spec.kv.tier,
     drainTimeoutMs: spec.router.deadlines.totalMs,
   };
+}
+
+/** What the routers of a deployment are called in traces: as their pods, all of them one service. */
+function serviceOf({ metadata: { name, namespace } }: ServingDeployment) {
+  return { serviceName: `${name}-router`, serviceNamespace: namespace };
 }
 
 /** Hash of all that instances and routers are started with. */
@@ -91,26 +100,14 @@ export function deploymentRevision({ family, pools, router }: Desired): string {
   return revisionOf({ family, router: router.revision, pools: ROLES.map((role) => pools[role]?.revision ?? null) });
 }
 
-/** The store as an instance is told of it. Names of fields are those of `sluice engine --store`. */
-function storeOf(space: string, store: StoreSettings | null): Pick<InstanceSpec, 'store' | 'storePath' | 'storeSecret'> {
-  if (store === null) return {};
-  const { folder, redis, capacityBytes, tenantShare, bytesPerSecond } = store;
-  const room = { capacityBytes, tenantShare, ...(bytesPerSecond === null ? {} : { bytesPerSecond }) };
-  if (folder !== null) return { store: JSON.stringify({ path: folder.path, ...room }), storePath: folder.path };
-  if (redis === null) return {};
-  const { url, ttlMs, passwordSecret } = redis;
-  const secret = passwordSecret === null ? {} : { storeSecret: passwordSecret };
-  return { store: JSON.stringify({ url, space, ttlMs, ...room }), ...secret };
-}
-
 interface PoolOf {
   readonly spec: ServingDeploymentSpec;
-  readonly space: string;
+  readonly store: ReturnType<typeof storeOf>;
   readonly target: Target;
   readonly servers: { readonly kv?: KvServers };
 }
 
-function desiredPool({ spec, space, target, servers }: PoolOf, role: Role, wanted: RoleSpec): DesiredPool {
+function desiredPool({ spec, store, target, servers }: PoolOf, role: Role, wanted: RoleSpec): DesiredPool {
   const { model, engine, kv } = spec;
   const instance: InstanceSpec = {
     ...servers,
@@ -129,7 +126,7 @@ function desiredPool({ spec, space, target, servers }: PoolOf, role: Role, wante
     hbmBytes: kv.hbmBytes,
     hostBytes: kv.hostBytes,
     leaseMs: kv.leaseMs,
-    ...storeOf(space, kv.store),
+    ...store,
     args: engine.args,
     env: engine.env,
     costs: wanted.costs === null ? null : JSON.stringify(wanted.costs),

@@ -360,6 +360,14 @@ describe('KVTierReady', () => {
     expect(condition(status(wanted(1), observed([], [router([])])), 'KVTierReady')).toBeNull();
   });
 
+  it('names the KVTier that the servers are of, and is there also when routers have none of it', () => {
+    const of = (change: Partial<Desired>, kv: ObservedRouter['kv']) =>
+      condition(status({ ...shared, tier: 'team', ...change }, observed([], [router([], kv === undefined ? {} : { kv })])), 'KVTierReady');
+    expect(of({}, { redis: null, nats: null })?.message).toBe('routers use Redis and NATS of KVTier team');
+    expect(of({}, { redis: null, nats: 'no' })?.message).toBe('router-0 does without NATS of KVTier team: no');
+    expect(of({ kv: [] }, undefined)).toMatchObject({ status: true, reason: 'TierApplied' });
+  });
+
   it('says what routers say, and is no part of Ready', () => {
     expect(tier(undefined)).toMatchObject({ status: false, reason: 'NotSaid' });
     expect(tier({ redis: null })).toMatchObject({ status: false, reason: 'NotSaid' });

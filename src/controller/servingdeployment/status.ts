@@ -126,18 +126,20 @@ const KV_WORDS = { redis: { name: 'Redis', reason: 'RedisAway' }, nats: { name: 
 /** No part of Ready: without these servers requests go on. */
 function kvCondition(desired: Desired, observed: Observed): Condition[] {
   const type = 'KVTierReady';
-  const servers = desired.kv ?? [];
-  if (servers.length === 0) return [];
+  const { tier = null, kv: servers = [] } = desired;
+  if (servers.length === 0 && tier === null) return [];
+  if (servers.length === 0) return [{ type, status: true, reason: 'TierApplied', message: `KVTier ${tier} has no server for routers` }];
+  const of = tier === null ? '' : ` of KVTier ${tier}`;
   const routers = keptRouters(observed).filter(({ phase, kv }) => phase === 'ready' && kv !== undefined);
   for (const server of servers) {
     const { name, reason } = KV_WORDS[server];
     const away = routers.find(({ kv }) => typeof kv?.[server] === 'string');
-    if (away) return [{ type, status: false, reason, message: `${away.name} does without ${name}: ${away.kv?.[server]}` }];
+    if (away) return [{ type, status: false, reason, message: `${away.name} does without ${name}${of}: ${away.kv?.[server]}` }];
   }
   const names = servers.map((server) => KV_WORDS[server].name).join(' and ');
   const said = routers.length > 0 && servers.every((server) => routers.every(({ kv }) => kv?.[server] === null));
-  if (!said) return [{ type, status: false, reason: 'NotSaid', message: `no router has said yet how it gets on with ${names}` }];
-  return [{ type, status: true, reason: 'Connected', message: `routers use ${names}` }];
+  if (!said) return [{ type, status: false, reason: 'NotSaid', message: `no router has said yet how it gets on with ${names}${of}` }];
+  return [{ type, status: true, reason: 'Connected', message: `routers use ${names}${of}` }];
 }
 
 function stalled(desired: Desired, observed: Observed, done: readonly Done[]): Condition {

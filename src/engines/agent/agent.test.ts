@@ -118,6 +118,7 @@ describe('EngineAgent', () => {
   it('says that it is not ready until it is, and then what it is', async () => {
     const start = (await create('slow')).start();
     expect([await statusOf('/health'), await statusOf('/sluice/info'), await statusOf('/sluice/events')]).toEqual([503, 503, 503]);
+    expect(await statusOf('/sluice/empty', 'POST')).toBe(503);
     await start;
     expect(await statusOf('/health')).toBe(200);
     const info = await (await fetch(`${url}/sluice/info`)).json();
@@ -139,7 +140,7 @@ describe('EngineAgent', () => {
     expect(await statusOf('/v1/completions', 'POST')).toBe(404);
   });
 
-  it('tells its events and load, and that it drains', async () => {
+  it('tells its events and load, that it drains, and that it is to be emptied', async () => {
     await (await create('well')).start();
     const feed = await fetch(`${url}/sluice/events`);
     const reader = feed.body?.pipeThrough(new TextDecoderStream()).getReader();
@@ -151,6 +152,11 @@ describe('EngineAgent', () => {
     expect(text.split('\n')[0]).toBe(`{"type":"snapshot","incarnation":"${agent.incarnation}","seq":0,"tiers":{}}`);
     expect(await statusOf('/sluice/drain', 'POST')).toBe(202);
     await until('"draining":true');
+    expect(await statusOf('/sluice/empty', 'POST')).toBe(200);
+    await until('"emptied":true');
+    text = '';
+    expect(await statusOf('/sluice/refill', 'POST')).toBe(200);
+    await until('"emptied":false');
     await reader?.cancel();
   });
 

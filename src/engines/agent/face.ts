@@ -30,6 +30,8 @@ const ROUTES: Readonly<Record<string, { readonly method: 'GET' | 'POST'; readonl
   '/sluice/info': { method: 'GET', handle: (shown, response) => sendJson(response, 200, present(shown.info())) },
   '/sluice/events': { method: 'GET', handle: events },
   '/sluice/drain': { method: 'POST', handle: drain },
+  '/sluice/empty': { method: 'POST', handle: (shown, response) => empty(shown, response, true) },
+  '/sluice/refill': { method: 'POST', handle: (shown, response) => empty(shown, response, false) },
   '/metrics': {
     method: 'GET',
     handle: async (shown, response) => sendText(response, 200, await shown.metrics(), { 'content-type': PAGE_TYPE }),
@@ -83,6 +85,11 @@ function events(shown: Shown, response: ServerResponse, url: string | undefined)
 function drain(shown: Shown, response: ServerResponse): void {
   shown.drain();
   sendJson(response, 202, { draining: true });
+}
+
+function empty(shown: Shown, response: ServerResponse, emptied: boolean): void {
+  present(shown.events()).empty(emptied);
+  sendJson(response, 200, { emptied });
 }
 
 function present<T>(value: T | null): T {

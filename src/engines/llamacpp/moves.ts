@@ -101,6 +101,7 @@ export class Moves {
       start: (target) => {
         sequence.held = false;
         sequence.filling = false;
+        sequence.onCaughtUp();
         sequence.startedAt = now();
         sink.goTo(target);
         scheduler.wake();
@@ -129,7 +130,14 @@ export class Moves {
     sequence.follow(tokens);
     sequence.filling = false;
     if (sequence.parked) return;
-    const caughtUp = new Promise<void>((resolve) => (sequence.onCaughtUp = resolve));
+    const { onCaughtUp } = sequence;
+    const caughtUp = new Promise<void>((resolve) => {
+      sequence.onCaughtUp = () => {
+        sequence.onCaughtUp = () => undefined;
+        onCaughtUp(); // of one that came before it and has not been answered
+        resolve();
+      };
+    });
     scheduler.wake();
     await Promise.race([caughtUp, sink.failed]);
   }

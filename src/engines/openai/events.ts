@@ -1,6 +1,8 @@
 /**
  * `GET /sluice/events`: what an engine holds and how loaded it is, told to every subscriber as lines of JSON.
  *
+ * Here, too, is kept that somebody ordered the engine to be emptied: all who place requests on it hear it, whoever was asked.
+ *
  * A line is made once for all subscribers. A subscriber that does not read is dropped when its buffer is full; it connects again and
  * gets a new snapshot. While nobody listens there is no timer and no listener at the core.
  */
@@ -33,6 +35,7 @@ export class EventHub {
   #stopListening: (() => void) | null = null;
   #cancelTimer: Cancel | null = null;
   #dropped = 0;
+  #emptied = false;
 
   constructor(options: EventHubOptions) {
     this.#options = options;
@@ -66,6 +69,15 @@ export class EventHub {
     return true;
   }
 
+  /**
+   * Its streams are to go elsewhere, or not any more. Told at once, and with every load from now on; the end of the process is the end of
+   * it.
+   */
+  empty(emptied: boolean): void {
+    this.#emptied = emptied;
+    this.#tellLoad();
+  }
+
   close(): void {
     for (const { response } of this.#subscribers) response.destroy();
     this.#subscribers.clear();
@@ -79,15 +91,20 @@ export class EventHub {
   }
 
   #loadLine(): string {
-    return `${JSON.stringify({ type: 'load', load: this.#options.core.load() })}\n`;
+    return `${JSON.stringify({ type: 'load', load: { ...this.#options.core.load(), emptied: this.#emptied } })}\n`;
   }
 
   #tick(): void {
     this.#cancelTimer = this.#options.clock.after(LOAD_EVERY_MS, () => {
-      const line = this.#loadLine();
-      for (const subscriber of this.#subscribers) this.#write(subscriber, line);
+      this.#tellLoad();
       if (this.#subscribers.size > 0) this.#tick();
     });
+  }
+
+  #tellLoad(): void {
+    if (this.#subscribers.size === 0) return;
+    const line = this.#loadLine();
+    for (const subscriber of this.#subscribers) this.#write(subscriber, line);
   }
 
   #write(subscriber: Subscriber, line: string): void {

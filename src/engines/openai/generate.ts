@@ -105,7 +105,13 @@ function run(face: Face, call: Call, response: ServerResponse): void {
     place?.runs(running);
     return running;
   });
-  response.on('close', () => place?.ended());
+  onceClosed(response, () => place?.ended());
+}
+
+/** Calls `then` when the answer is over, also where the client was gone before. */
+export function onceClosed(response: ServerResponse, then: () => void): void {
+  if (response.destroyed) then();
+  else response.on('close', then);
 }
 
 export interface Run {

@@ -38,6 +38,8 @@ export const FEED: Routes = {
   '/sluice/info': { method: 'GET', handle: (face, _request, response) => sendJson(response, 200, face.core.info) },
   '/sluice/events': { method: 'GET', handle: events },
   '/sluice/drain': { method: 'POST', handle: drain },
+  '/sluice/empty': { method: 'POST', handle: emptied(true) },
+  '/sluice/refill': { method: 'POST', handle: emptied(false) },
 };
 
 const ROUTES: Routes = {
@@ -125,6 +127,15 @@ function command(verb: SessionVerb): Handler {
   return async (face, request, response) => {
     const body = await jsonBody(face, request);
     await face.sessions.obey(face, readCommand(verb, body, face.core.tokenizer.vocabularySize), response);
+  };
+}
+
+function emptied(on: boolean): Handler {
+  return async (face, request, response) => {
+    // As with a drain.
+    await face.bodies.read(request);
+    face.events.empty(on);
+    sendJson(response, 200, { emptied: on });
   };
 }
 

@@ -56,6 +56,11 @@ export class ScriptedCore implements EngineCore {
   running: GenerateSink | null = null;
   cancelled = 0;
   stopped = 0;
+  offers = 0;
+  /** What an offer waits for. */
+  offering: Promise<void> = Promise.resolve();
+  /** Leases that were given back. */
+  readonly released: string[] = [];
   held = false;
   /** Gives the held request its place. */
   place: () => void = () => undefined;
@@ -74,7 +79,11 @@ export class ScriptedCore implements EngineCore {
       cancel: () => {
         this.cancelled += 1;
       },
-      offer: () => Promise.resolve(TICKET),
+      offer: async () => {
+        this.offers += 1;
+        await this.offering;
+        return TICKET;
+      },
       stop: () => {
         this.stopped += 1;
       },
@@ -127,7 +136,9 @@ export class ScriptedCore implements EngineCore {
     for (const listener of this.listeners) listener({ incarnation: 'i-1', seq, event: { type: 'stored', tier: 'hbm', keys } });
   }
 
-  releaseLease(): void {}
+  releaseLease(lease: string): void {
+    this.released.push(lease);
+  }
 
   load(): EngineLoad {
     const tier = { usedBytes: 0, cachedBytes: 0, capacityBytes: 0 };

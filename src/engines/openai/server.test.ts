@@ -283,6 +283,24 @@ describe('subscribers of events', () => {
     expect(read.text()).not.toContain('"old"');
   });
 
+  it('hear at once that the engine is to be emptied, and until it is taken back; so do those that come later', async () => {
+    const core = new ScriptedCore();
+    const { raw, url } = await start(core, {}, new FakeClock());
+    const loads = (read: { text(): string }) => [...read.text().matchAll(/"emptied":(true|false)/g)].map(([, emptied]) => emptied);
+    const order = async (path: string) => (await fetch(`${url}${path}`, { method: 'POST' })).json();
+    const first = reader(raw('/sluice/events', null));
+    await until(() => loads(first).length === 1);
+    expect(await order('/sluice/empty')).toEqual({ emptied: true });
+    const second = reader(raw('/sluice/events?blocks=0', null));
+    await until(() => loads(second).length === 1);
+    expect([loads(first), loads(second)]).toEqual([['false', 'true'], ['true']]);
+    expect(await order('/sluice/refill')).toEqual({ emptied: false });
+    await until(() => loads(first).length === 3 && loads(second).length === 2);
+    expect([loads(first).at(-1), loads(second).at(-1)]).toEqual(['false', 'false']);
+    // It is no drain: whatever comes is taken.
+    expect(core.load().draining).toBe(false);
+  });
+
   it('are bounded', async () => {
     const core = new ScriptedCore();
     const { raw, url } = await start(core, { eventSubscribers: 1 });

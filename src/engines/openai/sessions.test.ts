@@ -73,6 +73,29 @@ describe('a stream that leaves', () => {
     expect(await (await answer).text()).toContain('[DONE]');
   });
 
+  it('keeps no lease of an offer that was given up while it was made', async () => {
+    const { core, stream, command } = await start();
+    const answer = stream(1);
+    await until(() => core.running !== null);
+    core.start(REPORT);
+    const offered = Promise.withResolvers<void>();
+    core.offering = offered.promise;
+    const offer = command('offer', 2);
+    await until(() => core.offers === 1);
+    expect((await command('release', 2)).status).toBe(200);
+    expect(core.released).toEqual([]);
+    offered.resolve();
+    await offer;
+    expect(core.released).toEqual(['l']);
+    // One that stands is given back once.
+    await command('offer', 3);
+    await command('release', 3);
+    await command('release', 3);
+    expect(core.released).toEqual(['l', 'l']);
+    core.end('stop');
+    await answer;
+  });
+
   it('keeps its copy for a lease when nobody releases it', async () => {
     const { core, clock, stream, command } = await start();
     const answer = stream(1);
@@ -141,6 +164,41 @@ describe('a stream that comes', () => {
     clock.advance(1);
     expect(core.cancelled).toBe(1);
     expect((await command('commit', 2)).status).toBe(404);
+  });
+
+  it.each([
+    ['a gap', { from: 3, tokens: [1] }, 'at most the 0 tokens that are known'],
+    ['more than it may have', { from: 0, tokens: Array.from({ length: 51 }, () => 1) }, 'at most 50 (max_tokens)'],
+  ])('that is committed with %s gives its place up', async (_, news, message) => {
+    const { core, hold, command } = await start();
+    const held = hold(2);
+    await until(() => core.held);
+    core.place();
+    await held;
+    const answer = await command('commit', 2, news);
+    expect(answer.status).toBe(400);
+    expect(await answer.text()).toContain(message);
+    expect(core.cancelled).toBe(1);
+    expect(core.followed).toEqual([]);
+    // Nothing is in the way of a later owner.
+    core.held = false;
+    const next = hold(3);
+    await until(() => core.held);
+    core.place();
+    expect((await next).status).toBe(200);
+  });
+
+  it('keeps its place when word of an earlier move comes late', async () => {
+    const { core, hold, command } = await start();
+    const held = hold(3);
+    await until(() => core.held);
+    core.place();
+    await held;
+    expect((await command('release', 2)).status).toBe(200);
+    expect(core.cancelled).toBe(0);
+    expect((await command('follow', 3, { from: 0, tokens: [1] })).status).toBe(200);
+    expect((await command('release', 3)).status).toBe(200);
+    expect(core.cancelled).toBe(1);
   });
 
   it.each([

@@ -12,7 +12,7 @@ import { type Cancel, type Clock, SluiceError } from '../../shared/index.ts';
 import type { EngineRequest, HandOffTicket, HeldRequest, Session } from '../port.ts';
 import type { Call } from './call.ts';
 import { type Body, invalid, isObject, readInteger, readTokenIds } from './fields.ts';
-import { runCall } from './generate.ts';
+import { onceClosed, runCall } from './generate.ts';
 import { readTicket, type SessionName } from './headers.ts';
 import { sendJson } from './replies.ts';
 import type { Face } from './routes.ts';
@@ -29,12 +29,19 @@ export interface SessionCommand {
   readonly tokens: Int32Array;
 }
 
+interface Held {
+  readonly request: HeldRequest;
+  readonly call: Call;
+  /** Generated ones that are known. */
+  readonly tokens: number[];
+}
+
 interface Entry {
   holding: Holding;
   /** While it decodes or is paused. */
   session: Session | null;
   /** While it is held. */
-  held: { readonly request: HeldRequest; readonly call: Call; readonly tokens: number[] } | null;
+  held: Held | null;
   /** Given out for a peer and not known to be over. */
   lease: string;
   /** Commands under way. */
@@ -49,7 +56,7 @@ interface Doing {
   readonly response: ServerResponse;
   /** What it was before the command. */
   readonly before: Holding;
-  /** The command came for the first time. */
+  /** The command came for the first time, and not after one of a later owner. */
   readonly fresh: boolean;
 }
 
@@ -106,10 +113,10 @@ export class Sessions {
     if (!call.stream) throw invalid('stream', 'true with x-sluice-leg: hold', false);
     const entry = this.#entry(name.id);
     this.#decide(entry, { type: 'reserve', generation: name.generation });
-    const held = face.core.hold(request);
-    entry.held = { request: held, call, tokens: [...call.directions.resumed] };
     entry.asked = true;
     this.#renew(name.id, entry);
+    const held = face.core.hold(request);
+    entry.held = { request: held, call, tokens: [...call.directions.resumed] };
     try {
       await held.placed;
     } catch (thrown) {
@@ -151,8 +158,8 @@ export class Sessions {
       case 'commit':
         return this.#commit(face, entry, { command, response });
       case 'release':
-        this.#giveLeaseBack(face, entry);
-        if (before.kind !== 'decoding') this.#free(entry);
+        if (fresh) this.#giveLeaseBack(face, entry);
+        if (fresh && before.kind !== 'decoding') this.#free(entry);
         return sendJson(response, 200, { released: session.id });
     }
   }
@@ -167,7 +174,7 @@ export class Sessions {
     if (!ticket) throw unknown();
     entry.lease = ticket.lease;
     // It ended or was released meanwhile: nobody will give this lease back.
-    if (entry.holding.kind === 'gone') this.#giveLeaseBack(face, entry);
+    if (!('leased' in entry.holding && entry.holding.leased)) this.#giveLeaseBack(face, entry);
     sendJson(response, 200, { ticket });
   }
 
@@ -181,7 +188,7 @@ export class Sessions {
   async #follow(entry: Entry, { from, tokens }: SessionCommand): Promise<void> {
     const { held } = entry;
     if (held === null) throw unknown();
-    const fresh = newTokens(held.tokens, from, tokens);
+    const fresh = newTokens(held, from, tokens);
     for (const token of fresh) held.tokens.push(token);
     await held.request.follow(fresh);
   }
@@ -189,15 +196,26 @@ export class Sessions {
   #commit(face: Face, entry: Entry, { command, response }: { command: SessionCommand; response: ServerResponse }): void {
     const { held } = entry;
     if (held === null) throw unknown();
+    const { id, generation } = command.session;
+    const current = () => entry.holding.generation === generation && entry.holding.kind === 'decoding';
+    const leave = () => {
+      if (!current()) return;
+      entry.holding = learn(entry.holding, { type: 'ended' });
+      this.#free(entry);
+    };
+    let fresh: Int32Array;
+    try {
+      fresh = newTokens(held, command.from, command.tokens);
+    } catch (thrown) {
+      leave();
+      throw thrown;
+    }
     entry.held = null;
     entry.cancelTimer();
-    const { id, generation } = command.session;
-    const fresh = newTokens(held.tokens, command.from, command.tokens);
-    // Computed with the last token, for which the start has to wait anyway.
+    // Computed with the last token, for which the start has to wait anyway. When the request is over, the start says so.
     held.request.follow(fresh).catch(() => undefined);
     const resumed = Int32Array.from([...held.tokens, ...fresh]);
     const call = { ...held.call, directions: { ...held.call.directions, resumed, deadlineMs: command.deadlineMs } };
-    const current = () => entry.holding.generation === generation && entry.holding.kind === 'decoding';
     let begun = false;
     const onMoved = () => {
       if (!current()) return;
@@ -211,11 +229,7 @@ export class Sessions {
       return session;
     });
     if (!begun) held.request.cancel();
-    response.on('close', () => {
-      if (!current()) return;
-      entry.holding = learn(entry.holding, { type: 'ended' });
-      this.#free(entry);
-    });
+    onceClosed(response, leave);
   }
 
   #entry(id: string): Entry {
@@ -274,9 +288,12 @@ export class Sessions {
   }
 }
 
-/** Those of `tokens` that are not known yet. @throws SluiceError invalid_request when some in between are missing */
-function newTokens(known: readonly number[], from: number, tokens: Int32Array): Int32Array {
+/** Those of `tokens` that are not known yet. @throws SluiceError invalid_request when some in between are missing, or there are too many */
+function newTokens({ tokens: known, call }: Pick<Held, 'tokens' | 'call'>, from: number, tokens: Int32Array): Int32Array {
   if (from > known.length) throw invalid('from', `at most the ${known.length} tokens that are known`, from);
+  const { maxTokens } = call.sampling;
+  if (from + tokens.length > maxTokens)
+    throw invalid('tokens', `with the ${from} before them at most ${maxTokens} (max_tokens)`, tokens.length);
   return tokens.subarray(Math.min(tokens.length, known.length - from));
 }
 

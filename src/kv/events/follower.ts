@@ -228,7 +228,7 @@ export class Follower implements Following {
   /** Once now, then more seldom, until something was applied. */
   #ask(instance: string, known: Known): void {
     if (known.ask !== null) return;
-    known.ask = { at: 0, attempt: 0 };
+    known.ask = { at: Number.NEGATIVE_INFINITY, attempt: 0 };
     this.#askIfDue(instance, known);
   }
 

@@ -6,7 +6,8 @@
  * - Telling never waits: what cannot be told in time is dropped, and a snapshot is told in its place when it can be.
  * - A follower's listener sees, of every life, a snapshot and then its events in order, or says `gap` and gets a snapshot anew. Messages
  *   that come twice, late or in another order change nothing.
- * - An instance that was restarted is known by its new incarnation; the first word of that ends what the earlier one held.
+ * - An instance that was restarted is known by its new incarnation; the first word of that ends what the earlier one held. A life that was never
+ *   heard of before is a new one, even if its words come late: whoever knows which life is published refuses the others.
  * - `isTold` is true only while nothing that the instance said is missing: its beats come, and events up to the last beat were applied.
  */
 import type { ApplyOutcome } from '../directory/port.ts';

@@ -14,7 +14,7 @@ function bed() {
     clock,
     limits: { replyMs: 100, copyMs: 1_000, switchMs: 300 },
     perform: (command) => commands.push(command),
-    onTransition: ({ next, metric }) => states.push(`${metric?.state ?? '?'}${next.state === 'copying' ? `/${next.step}` : ''}`),
+    onTransition: ({ next }) => states.push(`${next.state}${next.state === 'copying' ? `/${next.step}` : ''}`),
   });
   const tell = (...news: News[]) => {
     for (const one of news) executor.tell({ ...one, migration: 'm' });

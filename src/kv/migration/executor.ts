@@ -18,7 +18,7 @@ export interface MigrationOptions {
   readonly limits: MigrationLimits;
   /** Begins to do something; what comes of it comes by `tell`. Must not throw. */
   readonly perform: (command: MigrationCommand, migration: Migration) => void;
-  /** Called for every transition, before its commands are done. */
+  /** Called for everything that changes, before its commands are done. */
   readonly onTransition: (transition: Transition) => void;
 }
 
@@ -51,13 +51,8 @@ export class MigrationExecutor {
     this.#take(transition(this.#migration, message));
   }
 
-  /** Gives it up, as far as it can be given up. */
-  cancel(): void {
-    this.tell({ migration: this.#migration.id, type: 'failed', reason: 'cancelled' });
-  }
-
   #take(taken: Transition): void {
-    if (taken.event === null) return;
+    if (!taken.changed) return;
     this.#migration = taken.next;
     this.#cancelTimer();
     this.#options.onTransition(taken);

@@ -159,7 +159,7 @@ const FAULTS: Readonly<Record<string, { readonly rules: Partial<Rules>; readonly
     rules: {
       transition: (migration: Migration, message) =>
         message.type === 'failed' && message.reason === 'silent'
-          ? { next: migration, commands: [], event: null, metric: null }
+          ? { next: migration, commands: [], changed: false }
           : transition(migration, message),
     },
     fault: 'the move hangs',

@@ -17,7 +17,7 @@ export type MigrationState = 'requested' | 'reserved' | 'copying' | 'committed' 
 export type CopyStep = 'blocks' | 'difference' | 'stopping' | 'switching';
 
 /** Few, for metrics. `ended`: the session was over before it could be moved. */
-export type AbortReason = 'full' | 'refused' | 'silent' | 'lost' | 'ended' | 'cancelled';
+export type AbortReason = 'full' | 'refused' | 'silent' | 'lost' | 'ended';
 
 export interface Migration {
   readonly id: string;
@@ -53,24 +53,11 @@ export type MigrationMessage = { readonly migration: string } & (
 /** What is to be done next; each is asked of one instance, but for `resume`, which is whoever owns the stream. */
 export type MigrationCommand = 'reserve' | 'offer' | 'pull' | 'follow' | 'stop' | 'commit' | 'releaseSource' | 'cancelTarget' | 'resume';
 
-export interface MigrationEvent {
-  readonly migration: string;
-  readonly session: string;
-  readonly from: string;
-  readonly to: string;
-  readonly generation: number;
-  readonly state: MigrationState;
-  readonly step: CopyStep;
-  readonly reason: AbortReason | null;
-}
-
 export interface Transition {
   readonly next: Migration;
   readonly commands: readonly MigrationCommand[];
-  /** Null when nothing changed. */
-  readonly event: MigrationEvent | null;
-  /** Counted once per transition. */
-  readonly metric: { readonly state: MigrationState; readonly reason: AbortReason | 'none' } | null;
+  /** False: the message was late, came twice or belongs to another move. */
+  readonly changed: boolean;
 }
 
 export interface MigrationRequest {
@@ -151,15 +138,9 @@ function failed(migration: Migration, reason: AbortReason): Transition {
 }
 
 function entered(next: Migration, commands: readonly MigrationCommand[]): Transition {
-  const { id, session, from, to, generation, state, step, reason } = next;
-  return {
-    next,
-    commands,
-    event: { migration: id, session, from, to, generation, state, step, reason },
-    metric: { state, reason: reason ?? 'none' },
-  };
+  return { next, commands, changed: true };
 }
 
 function unchanged(next: Migration): Transition {
-  return { next, commands: [], event: null, metric: null };
+  return { next, commands: [], changed: false };
 }

@@ -10,7 +10,7 @@ import type { Clock } from '../../shared/index.ts';
 import type { Platform, Role } from '../port.ts';
 import { PODS, type Pod } from './builtin.ts';
 import type { KubernetesClient, Scope } from './client.ts';
-import { LABELS, MANAGED } from './labels.ts';
+import { ANNOTATIONS, LABELS, MANAGED } from './labels.ts';
 import { type OwnerReference, objectKey } from './object.ts';
 import { KubernetesPlatform } from './platform.ts';
 import { Hellos } from './pods/hellos.ts';
@@ -54,8 +54,8 @@ export class PodFleet {
   readonly hellos: Hellos;
   readonly #reflector: Reflector<Pod>;
   readonly #listeners = new Set<(key: string) => void>();
-  /** Keys of the deployments by key of the pod, to tell of a pod that is gone. */
-  readonly #deployments = new Map<string, { readonly key: string; readonly uid: string }>();
+  /** Keys of the deployments by key of the pod, to tell of a pod that is gone; and when we first saw that the pod drains. */
+  readonly #deployments = new Map<string, { readonly key: string; readonly uid: string; readonly drainSeenMs: number | null }>();
   readonly #byDeployment = new Map<string, Set<string>>();
   /** Keys of pods of others under names of ours, and until when that is believed. */
   readonly #taken = new Map<string, number>();
@@ -117,6 +117,11 @@ export class PodFleet {
     return [...keys].map((key) => this.pods.get(key)).filter((pod) => pod !== undefined);
   }
 
+  /** When this process first saw the mark that the pod drains, in monotonic ms; null = it has not. */
+  drainSeenMs(pod: Pod): number | null {
+    return this.#deployments.get(objectKey(pod.metadata))?.drainSeenMs ?? null;
+  }
+
   /** Notes a pod that we have just written, so that the next look sees it. */
   wrote(pod: Pod): void {
     this.pods.wrote(pod);
@@ -169,7 +174,11 @@ export class PodFleet {
       this.#deployments.delete(key);
       return;
     }
-    this.#deployments.set(key, { key: after, uid: pod.metadata.uid });
+    const { uid, annotations = {} } = pod.metadata;
+    const known = this.#deployments.get(key);
+    const seenMs = known?.uid === uid ? known.drainSeenMs : null;
+    const drainSeenMs = annotations[ANNOTATIONS.drainingSince] === undefined ? null : (seenMs ?? this.clock.now());
+    this.#deployments.set(key, { key: after, uid, drainSeenMs });
     const keys = this.#byDeployment.get(after) ?? new Set();
     this.#byDeployment.set(after, keys.add(key));
   }

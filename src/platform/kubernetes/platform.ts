@@ -8,7 +8,7 @@ import { ANNOTATIONS, LABELS, memberName, podName } from './labels.ts';
 import { type Draft, objectKey } from './object.ts';
 import { PORTS } from './pods/container.ts';
 import { isOwned } from './pods/ownership.ts';
-import { instanceFields, type Now, readInstance, readRouter, urlOf } from './pods/read.ts';
+import { drainingSince, instanceFields, type Now, readInstance, readRouter, urlOf } from './pods/read.ts';
 import { instancePod, routerPod } from './pods/render.ts';
 import { containerOf } from './pods/trouble.ts';
 
@@ -39,7 +39,10 @@ export class KubernetesPlatform implements Platform {
     const alien = pods.filter((pod) => !own.includes(pod)).map(({ metadata }) => metadata.name);
     const taken = this.#fleet.takenKeys(`${namespace}/${name}-`).map((key) => key.slice(namespace.length + 1));
     return {
-      instances: instances.map((pod) => readInstance(pod, name, hellos.of(pod), now)).filter((one) => one !== null),
+      instances: instances.flatMap((pod) => {
+        const one = readInstance(pod, name, hellos.of(pod), now);
+        return one === null ? [] : [{ ...one, drainingSinceMs: drainingSince(one.drainingSinceMs, this.#fleet.drainSeenMs(pod)) }];
+      }),
       routers: routers.map((pod) => readRouter(pod, name, lists.get(pod) ?? null, now)).filter((one) => one !== null),
       takenNames: [...new Set([...alien, ...taken])].map((pod) => memberName(name, pod)).filter((one) => one !== null),
     };

@@ -33,7 +33,7 @@ const FAKE_PROCESS = `
       request.on('data', (chunk) => (text += chunk)).on('end', () => {
         const told = JSON.parse(text);
         generation = told.generation;
-        list = told.instances.map((one) => ({ ...one, connected: true, proven: one.id.startsWith('proven'), inFlight: 2 }));
+        list = told.instances.map((one) => ({ ...one, connected: true, proven: one.id.startsWith('proven'), emptied: one.id === 'emptied', inFlight: 2 }));
         response.end('{}');
       });
       return;
@@ -189,6 +189,7 @@ describe('ProcessPlatform', () => {
     const line = { incarnation: 'i', role: 'decode', url: 'http://x', transfer: { host: 'x', port: 1 } } as const;
     const instances = [
       { ...line, id: 'proven', draining: false },
+      { ...line, id: 'emptied', draining: false },
       { ...line, id: 'fresh', draining: false },
       { ...line, id: 'leaving', draining: true },
     ];
@@ -197,6 +198,7 @@ describe('ProcessPlatform', () => {
     const [router] = (await platform.observe()).routers;
     expect(router?.instances).toEqual([
       { name: 'proven', incarnation: 'i', draining: false, connected: true, inFlight: 2 },
+      { name: 'emptied', incarnation: 'i', draining: false, connected: true, inFlight: 2 },
       { name: 'fresh', incarnation: 'i', draining: false, connected: false, inFlight: 2 },
       { name: 'leaving', incarnation: 'i', draining: true, connected: true, inFlight: 2 },
     ]);

@@ -72,7 +72,7 @@ export class Chooser {
     if (group) return [group];
     if (!probe) return this.#registry.groups;
     const groups = [...this.#registry.groups];
-    const unproven = groups.filter(({ instances }) => [...instances].some(({ usable, proven }) => usable && !proven));
+    const unproven = groups.filter(({ instances }) => [...instances].some(({ unproven }) => unproven));
     return unproven.length > 0 ? unproven : groups;
   }
 
@@ -166,7 +166,7 @@ function whyNotWell(instance: Instance, now: number): string | null {
   const { breaker, draining, load, lostBecause, pulse } = instance;
   if (!instance.connected) return `it is not connected: ${lostBecause ?? 'it has not said yet how loaded it is'}`;
   if (breaker.broken) return 'its engine said that it is dead';
-  if (draining || instance.emptied !== null || load?.draining === true) return 'it drains';
+  if (draining || instance.emptied || load?.draining === true) return 'it drains';
   const { silence } = pulse;
   if (silence) return `${silence.of === 'engine' ? 'its engine' : 'it'} has said nothing for ${Math.round(silence.ms)} ms`;
   return breaker.allows(now) ? null : 'it failed again and again';

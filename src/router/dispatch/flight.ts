@@ -62,7 +62,7 @@ export class Flight implements Applicant, Watched, MovedStream {
     this.#ledger = new Ledger(request, clock, options);
     this.#vigil = new Vigil(this.#ledger.receivedAt + deadlines.totalMs);
     this.#line = new Line(context.held);
-    const subject = subjectOf(context, request, { ...options, startedAt: this.record.startedAt });
+    const subject = subjectOf(context, request, options, this.record);
     this.#booking = new Booking(context, subject, options.probe);
     this.#straits = { vigil: this.#vigil, booking: this.#booking, canLeave: (one) => this.#canLeave(one) };
     this.#relocation = new Relocation({ context, booking: this.#booking, ledger: this.#ledger, stream: this });
@@ -89,8 +89,8 @@ export class Flight implements Applicant, Watched, MovedStream {
     return this.#relocation.source;
   }
 
-  lose(culprit: Instance | null, why: string): void {
-    this.#failed({ culprit, error: new SluiceError('unavailable', why), innocent: true });
+  lose(why: string): void {
+    this.#failed({ culprit: null, error: new SluiceError('unavailable', why), innocent: true });
   }
 
   /** Moves the stream to another instance, if there is one and it can be moved now. */
@@ -146,7 +146,7 @@ export class Flight implements Applicant, Watched, MovedStream {
   /** Whether somebody else can do it, and nothing of it gets lost. */
   #canLeave(culprit: Instance): boolean {
     const { started } = this.#client;
-    if (started && !this.#spoken && this.#whyNotResumed() !== null) return false;
+    if (started && !this.#spoken && this.whyNotResumed() !== null) return false;
     if (!started && this.#retries >= MAX_RETRIES) return false;
     return this.#booking.hasOther([culprit], started);
   }
@@ -339,7 +339,7 @@ export class Flight implements Applicant, Watched, MovedStream {
   #resume(error: SluiceError): void {
     const speech = this.#booking.speech as Speech;
     if (this.#spoken && (!this.#request.includeUsage || speech.events.usage)) return this.#complete();
-    const why = this.#whyNotResumed();
+    const why = this.whyNotResumed();
     if (why !== null) {
       if (this.#spoken) return this.#complete();
       return this.#finish('failed', new SluiceError(error.code, `${error.message}; ${why}`));
@@ -348,7 +348,7 @@ export class Flight implements Applicant, Watched, MovedStream {
     this.#try();
   }
 
-  #whyNotResumed(): string | null {
+  whyNotResumed(): string | null {
     if (this.record.resumes >= MAX_RESUMES) return `it was resumed ${MAX_RESUMES} times already`;
     return this.#booking.speech?.whyNotResumed() ?? null;
   }

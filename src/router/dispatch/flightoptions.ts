@@ -1,6 +1,8 @@
 import type { SluiceError } from '../../shared/index.ts';
-import type { ParsedRequest, TraceContext } from '../edge/index.ts';
+import type { ParsedRequest } from '../edge/index.ts';
 import type { Instance } from '../instances/instance.ts';
+import type { RequestRecord } from '../record/index.ts';
+import { type Leg, linesFor, type RequestTrace } from '../traces/index.ts';
 import type { DispatchContext } from './context.ts';
 import type { Subject } from './dialects/index.ts';
 
@@ -9,7 +11,7 @@ export interface FlightOptions {
   readonly model: string;
   readonly tenant: string;
   readonly salt: string;
-  readonly trace: TraceContext | null;
+  readonly trace: RequestTrace | null;
   /** Probes want the whole way, and are kept out of records and metrics. */
   readonly probe: boolean;
 }
@@ -25,14 +27,16 @@ export interface Fault {
   readonly innocent?: boolean;
 }
 
-/** The request as all of its legs are spoken. @param options `startedAt` in Unix milliseconds */
+/** The request as all of its legs are spoken. @param record which says at any time which attempt it is */
 export function subjectOf(
   { deadlines, clock, newSeed, newSession, newRoom }: DispatchContext,
   request: ParsedRequest,
-  { id, salt, trace, startedAt }: FlightOptions & { readonly startedAt: number },
+  { id, salt, trace }: FlightOptions,
+  record: Pick<RequestRecord, 'startedAt' | 'attempts'>,
 ): Subject {
   // A seed is harmless for greedy requests; for sampled ones it is what makes them resumable.
   const seed = request.hasSeed ? null : newSeed();
-  const created = Math.floor(startedAt / 1000);
-  return { request, id, salt, created, seed, deadlines, clock, trace: trace?.lines ?? '', session: newSession(), newRoom };
+  const created = Math.floor(record.startedAt / 1000);
+  const traceLines = (leg: Leg) => linesFor(trace, leg, record.attempts.length - 1);
+  return { request, id, salt, created, seed, deadlines, clock, trace: traceLines, session: newSession(), newRoom };
 }

@@ -6,7 +6,7 @@ export interface PlainFields {
   readonly host: string;
   readonly kind: RequestKind;
   readonly id: string;
-  /** Header lines of the client's trace context, each with its line end; '' = none. */
+  /** Header lines of the trace context, each with its line end; '' = none. */
   readonly trace: string;
   readonly bytes: number;
 }

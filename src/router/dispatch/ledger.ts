@@ -1,15 +1,16 @@
 /** Writes a flight's record, and credits the instances with what they did for it. */
 import type { Clock, SluiceError } from '../../shared/index.ts';
-import type { ParsedRequest, TraceContext } from '../edge/index.ts';
+import type { ParsedRequest } from '../edge/index.ts';
 import type { Decision } from '../placement/index.ts';
 import type { AttemptRecord, LegReport, RequestOutcome, RequestRecord } from '../record/index.ts';
+import type { RequestTrace } from '../traces/index.ts';
 import type { Choice } from './choose.ts';
 import type { Speech } from './dialects/index.ts';
 
 export interface LedgerOptions {
   readonly id: string;
   readonly model: string;
-  readonly trace: TraceContext | null;
+  readonly trace: RequestTrace | null;
   readonly probe: boolean;
 }
 
@@ -31,6 +32,7 @@ export class Ledger {
     this.record = {
       id: options.id,
       traceId: options.trace?.traceId ?? null,
+      span: options.trace?.span ?? null,
       kind: request.kind,
       model: options.model,
       stream: request.stream,
@@ -59,7 +61,7 @@ export class Ledger {
 
   placed(decision: Decision, promptTokens: number, resumedTokens: number): void {
     this.record.promptTokens = promptTokens;
-    this.#attempt = { atMs: this.elapsedMs, decision, resumedTokens, prefill: null, decode: null, error: null };
+    this.#attempt = { atMs: this.elapsedMs, decision, resumedTokens, prefill: null, decode: null, error: null, lostAtMs: null };
     this.record.attempts.push(this.#attempt);
   }
 
@@ -68,7 +70,12 @@ export class Ledger {
   }
 
   prefilled(report: LegReport): void {
-    if (this.#attempt) this.#attempt.prefill = { ms: this.#clock.now() - this.#legAt, report };
+    const now = this.#clock.now();
+    const spoken = this.#attempt?.decode ?? null;
+    // Of legs that are under way at once, all that was before the first token was prefill.
+    if (this.#attempt) this.#attempt.prefill = { ms: spoken?.ms ?? now - this.#legAt, report };
+    if (this.#attempt && spoken) this.#attempt.decode = { ...spoken, ms: 0 };
+    this.#legAt = now;
   }
 
   firstByte(report: LegReport | null): void {
@@ -94,7 +101,7 @@ export class Ledger {
   }
 
   failed(reason: string): void {
-    if (this.#attempt) this.#attempt.error = reason;
+    if (this.#attempt) Object.assign(this.#attempt, { error: reason, lostAtMs: this.elapsedMs });
   }
 
   conclude(outcome: RequestOutcome, error: SluiceError | null, speech: Speech | null): void {

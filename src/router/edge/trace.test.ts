@@ -14,7 +14,9 @@ function stateOf(tracestate: string): string | null {
 
 describe('traceparent', () => {
   it.each([PARENT, `00-${ID}-00f067aa0ba902b7-00`, `00-${ID}-00f067aa0ba902b7-ff`])('passes %s on as it came', (given) => {
-    expect(traceOf({ traceparent: given })).toEqual({ traceId: ID, lines: `traceparent: ${given}\r\n` });
+    const lines = `traceparent: ${given}\r\n`;
+    const flags = Number.parseInt(given.slice(-2), 16) & 3;
+    expect(traceOf({ traceparent: given })).toEqual({ traceId: ID, parentId: '00f067aa0ba902b7', flags, state: '', lines });
   });
 
   it('speaks of a later version as far as it knows it', () => {

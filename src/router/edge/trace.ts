@@ -1,13 +1,19 @@
 /**
- * W3C Trace Context (https://www.w3.org/TR/trace-context-2/) of a client's request. The router has no span of its own: what is well formed
- * goes to the engines as it came, what is malformed goes nowhere. Pure.
+ * W3C Trace Context (https://www.w3.org/TR/trace-context-2/) of a client's request: what is well formed is read, and kept as it goes to
+ * engines while the router makes no spans of its own; what is malformed goes nowhere. Pure.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 
 export interface TraceContext {
   /** 32 lower-case hexadecimal digits. */
   readonly traceId: string;
-  /** Header lines for engines, each with its line end. */
+  /** The client's span: 16 lower-case hexadecimal digits. */
+  readonly parentId: string;
+  /** Those that are known: 1 = sampled, 2 = the trace id is random. */
+  readonly flags: number;
+  /** Header line of `tracestate` with its line end; '' = none. */
+  readonly state: string;
+  /** Header lines for engines as the client sent them, each with its line end. */
   readonly lines: string;
 }
 
@@ -30,20 +36,23 @@ const LONG_MEMBER = 128;
 export function traceOf(headers: IncomingHttpHeaders): TraceContext | null {
   const parent = parentOf(headers['traceparent']);
   if (parent === null) return null;
-  const state = stateOf(headers['tracestate']);
-  const lines = `traceparent: ${parent.text}\r\n${state === '' ? '' : `tracestate: ${state}\r\n`}`;
-  return { traceId: parent.traceId, lines };
+  const members = stateOf(headers['tracestate']);
+  const state = members === '' ? '' : `tracestate: ${members}\r\n`;
+  const { text, traceId, parentId, flags } = parent;
+  return { traceId, parentId, flags, state, lines: `traceparent: ${text}\r\n${state}` };
 }
 
-function parentOf(given: unknown): { readonly text: string; readonly traceId: string } | null {
+type Parent = Pick<TraceContext, 'traceId' | 'parentId' | 'flags'> & { readonly text: string };
+
+function parentOf(given: unknown): Parent | null {
   // A header that came twice is joined by a comma, and does not match.
   const match = typeof given === 'string' ? PARENT.exec(given) : null;
   if (match === null) return null;
-  const [text, version = '', traceId = '', parentId = '', flags = '', more] = match;
+  const [text, version = '', traceId = '', parentId = '', digits = '', more] = match;
   if (version === INVALID_VERSION || ZEROS.test(traceId) || ZEROS.test(parentId)) return null;
-  if (version === OLDEST) return more === undefined ? { text, traceId } : null;
-  const known = (Number.parseInt(flags, 16) & KNOWN_FLAGS).toString(16).padStart(2, '0');
-  return { text: `${OLDEST}-${traceId}-${parentId}-${known}`, traceId };
+  const flags = Number.parseInt(digits, 16) & KNOWN_FLAGS;
+  if (version === OLDEST) return more === undefined ? { text, traceId, parentId, flags } : null;
+  return { text: `${OLDEST}-${traceId}-${parentId}-${flags.toString(16).padStart(2, '0')}`, traceId, parentId, flags };
 }
 
 /** '' when there is none, or it is malformed. */

@@ -1,12 +1,31 @@
 import { afterEach, expect, it } from 'vitest';
 import { FREE_COSTS } from '../../api/facts/index.ts';
-import type { EngineLoad } from '../../engines/index.ts';
+import type { EngineInfo, EngineLoad } from '../../engines/index.ts';
 import { systemClock } from '../../shared/index.ts';
 import { openEndpoint } from './endpoint.ts';
 import { Instance } from './instance.ts';
 
 const TIER = { usedBytes: 0, cachedBytes: 0, capacityBytes: 0 };
 const ASKED = { prefillTokens: 1000, contextTokens: 1200 };
+
+const NAMELESS = { model: '', revision: '', tokenizer: '', rope: '', adapter: '', dtype: '', layout: '', blockTokens: 32 };
+const INFO: EngineInfo = {
+  instance: 'prefill-0',
+  incarnation: 'a',
+  role: 'prefill',
+  engine: 'sim',
+  dialect: 'sluice',
+  requestUrl: null,
+  simulated: true,
+  model: 'm',
+  contextTokens: 4096,
+  maxSequences: 1,
+  identity: NAMELESS,
+  bytesPerBlock: 1,
+  tokenizer: { kind: 'bytes4' },
+  transfer: { host: '', port: 1 },
+  leaseMs: 1,
+};
 
 const opened: Instance[] = [];
 afterEach(() => {
@@ -48,4 +67,17 @@ it('the work of other routers counts beside ours, until its feed is down', () =>
   instance.lost('it fell silent');
   expect(seen(instance)).toEqual([1, 1000, 1200]);
   expect(instance).toMatchObject({ connected: false, lostBecause: 'it fell silent' });
+});
+
+it('one that is to be emptied can take requests, and is not waited for until one went through it', () => {
+  const instance = prefill();
+  instance.info = INFO;
+  const seenNow = () => [instance.emptied, instance.usable, instance.unproven];
+  expect(seenNow()).toEqual([false, false, false]);
+  instance.reported(load(0, 0));
+  expect(seenNow()).toEqual([false, true, true]);
+  instance.reported({ ...load(0, 0), emptied: true });
+  expect(seenNow()).toEqual([true, true, false]);
+  instance.lost('its process ended');
+  expect(instance.emptied).toBe(false);
 });

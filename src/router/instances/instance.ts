@@ -28,8 +28,6 @@ export class Instance implements InstanceView {
   /** Of prefill legs. */
   readonly prefillSpread = new Spread();
   draining = false;
-  /** Why somebody ordered that its streams go elsewhere, and it takes no new ones; null = nobody did. */
-  emptied: string | null = null;
   /** A request went well through it, a probe or a client's: for a prefill instance up to the decode instance's answer. */
   proven = false;
   /** Null while the feed is down. */
@@ -83,6 +81,16 @@ export class Instance implements InstanceView {
   /** There, alive and not draining. Whether it fails too often is the breaker's word. */
   get usable(): boolean {
     return this.able && !this.draining;
+  }
+
+  /** Nothing went through it yet, and a probe would. */
+  get unproven(): boolean {
+    return this.usable && !this.proven && !this.emptied;
+  }
+
+  /** Somebody ordered that its streams go elsewhere, and it gets no new ones: as the instance itself says, to all routers. */
+  get emptied(): boolean {
+    return this.load?.emptied === true;
   }
 
   get costs(): EngineCosts {

@@ -1,7 +1,7 @@
 /** All instances of the served model: what the controller published, kept in step with what each engine says. */
 import type { Dialect, EngineInfo, EngineLoad, Role, Tokenizer, TokenizerSource } from '../../engines/index.ts';
 import type { Directory } from '../../kv/index.ts';
-import type { Clock } from '../../shared/index.ts';
+import { type Clock, SluiceError } from '../../shared/index.ts';
 import { Family, familyKey } from '../identity/index.ts';
 import type { BlockSource, BlockSources } from '../kv/sources.ts';
 import { openEndpoint, originOf } from './endpoint.ts';
@@ -19,7 +19,7 @@ export interface RegistryOptions {
   readonly loadTokenizer: (source: TokenizerSource) => Promise<Tokenizer>;
   /** Something an operator should know. */
   readonly onNotice: (message: string, instance: string) => void;
-  /** An instance drains; called again and again while it does. */
+  /** An instance drains, or is to be emptied; called again and again while it is so. */
   readonly onDraining: () => void;
 }
 
@@ -28,6 +28,7 @@ export interface InstanceStatus {
   readonly incarnation: string;
   readonly role: Role;
   readonly draining: boolean;
+  readonly emptied: boolean;
   readonly connected: boolean;
   /** A request went well through it. */
   readonly proven: boolean;
@@ -71,6 +72,14 @@ export class Registry {
     return [...this.#members.values()].map((member) => member.instance);
   }
 
+  /** @throws SluiceError not_found */
+  instance(id: string): Instance {
+    const member = this.#members.get(id);
+    if (member) return member.instance;
+    const known = [...this.#members.keys()].join(', ');
+    throw new SluiceError('not_found', `no instance ${id.slice(0, 128)}; there is: ${known || 'none'}`);
+  }
+
   get groups(): IterableIterator<Group> {
     return this.#groups.values();
   }
@@ -95,7 +104,7 @@ export class Registry {
 
   /** Usable instances that nothing went through yet. */
   get unproven(): number {
-    return this.instances.filter(({ usable, proven }) => usable && !proven).length;
+    return this.instances.filter(({ unproven }) => unproven).length;
   }
 
   /** How it is known what an instance holds. */
@@ -107,12 +116,13 @@ export class Registry {
 
   status(): InstanceStatus[] {
     return this.instances.map((instance) => {
-      const { id, incarnation, role, draining, connected, proven, inFlight, info, published, requests } = instance;
+      const { id, incarnation, role, draining, emptied, connected, proven, inFlight, info, published, requests } = instance;
       return {
         id,
         incarnation,
         role,
         draining,
+        emptied,
         connected,
         proven,
         inFlight,
@@ -137,7 +147,7 @@ export class Registry {
       load: (load: EngineLoad) => {
         instance.reported(load);
         instance.pulse.told(load.quietMs ?? 0, clock.now());
-        if (load.draining) this.#options.onDraining();
+        if (load.draining || instance.emptied) this.#options.onDraining();
       },
       update: (update: Parameters<Directory['apply']>[1]) => {
         const outcome = this.#options.directory.apply(instance.id, update);

@@ -2,9 +2,9 @@
 import type { KvVerdict, StoreLoad, TierLoad } from '../../engines/index.ts';
 import { hexNumber, isKeyHex } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
+import { askInstance } from '../instances/ask.ts';
 import type { Instance } from '../instances/instance.ts';
 import type { RouterParts } from '../parts.ts';
-import { fetchBuffered } from '../upstream/index.ts';
 
 export interface KvInstance {
   readonly id: string;
@@ -55,9 +55,7 @@ export interface KvVerified {
   readonly instances: readonly ({ readonly id: string } & ({ readonly verdict: KvVerdict } | { readonly why: string }))[];
 }
 
-const ASK_MS = 2_000;
 const VERIFY_MS = 120_000;
-const MAX_BYTES = 4 << 20;
 const MOST_KEYS = 4_096;
 const NO_MEMORY: TierLoad = { usedBytes: 0, cachedBytes: 0, capacityBytes: 0 };
 
@@ -90,7 +88,10 @@ export async function kvWhere(parts: RouterParts, id: string): Promise<KvWhere> 
   const known = new Map(context.directory.lookup(keys).map((match) => [match.instance, match]));
   const places = registry.instances.map(async (instance): Promise<KvPlace> => {
     const { role } = instance;
-    const told = await ask<Omit<KvPlace, 'id' | 'role' | 'by'>>(parts, instance, { path: '/sluice/kv/where', body: { keys } });
+    const told = await askInstance<Omit<KvPlace, 'id' | 'role' | 'by'>>(instance, parts.context.clock, {
+      path: '/sluice/kv/where',
+      body: { keys },
+    });
     if (told.ok) return { id: instance.id, role, ...told.json, by: 'engine' };
     const { hbm = 0, host = 0, held = 0 } = known.get(instance.id) ?? {};
     return { id: instance.id, role, hbm, host, store: 0, held, by: 'directory' };
@@ -110,50 +111,18 @@ function keysOfRequest({ records, context }: RouterParts, id: string): number[] 
 
 /** @throws SluiceError when there is no such instance, or it does not tell. */
 export async function kvBlocks(parts: RouterParts, id: string, limit: number): Promise<KvBlocks> {
-  const instance = instanceOf(parts, id);
-  const told = await ask<KvBlocks>(parts, instance, { path: `/sluice/kv/blocks?limit=${limit}`, body: null });
+  const instance = parts.registry.instance(id);
+  const told = await askInstance<KvBlocks>(instance, parts.context.clock, { path: `/sluice/kv/blocks?limit=${limit}`, body: null });
   if (!told.ok) throw new SluiceError('unavailable', `${id} does not tell what it holds: ${told.why}`);
   return told.json;
 }
 
 /** @param id of one instance; null = all. */
 export async function kvVerify(parts: RouterParts, id: string | null): Promise<KvVerified> {
-  const instances = id === null ? parts.registry.instances : [instanceOf(parts, id)];
+  const instances = id === null ? parts.registry.instances : [parts.registry.instance(id)];
   const verdicts = instances.map(async (instance) => {
-    const told = await ask<KvVerdict>(parts, instance, { path: '/sluice/kv/verify', body: {}, timeoutMs: VERIFY_MS });
+    const told = await askInstance<KvVerdict>(instance, parts.context.clock, { path: '/sluice/kv/verify', body: {}, timeoutMs: VERIFY_MS });
     return told.ok ? { id: instance.id, verdict: told.json } : { id: instance.id, why: told.why };
   });
   return { instances: await Promise.all(verdicts) };
-}
-
-function instanceOf({ registry }: RouterParts, id: string): Instance {
-  const instance = registry.instances.find((one) => one.id === id);
-  if (instance) return instance;
-  const ids = registry.instances.map((one) => one.id).join(', ');
-  throw new SluiceError('not_found', `no instance ${id.slice(0, 128)}; there is: ${ids || 'none'}`);
-}
-
-interface Question {
-  readonly path: string;
-  /** Null = GET. */
-  readonly body: object | null;
-  readonly timeoutMs?: number;
-}
-
-type Told<T> = { readonly ok: true; readonly json: T } | { readonly ok: false; readonly why: string };
-
-/** Engines of ours are trusted to answer in the form that is asked for. */
-async function ask<T>({ context }: RouterParts, { published }: Instance, { path, body, timeoutMs = ASK_MS }: Question): Promise<Told<T>> {
-  const bytes = body === null ? null : Buffer.from(JSON.stringify(body));
-  const lines = bytes === null ? '' : `content-type: application/json\r\ncontent-length: ${bytes.length}\r\n`;
-  const head = `${bytes === null ? 'GET' : 'POST'} ${path} HTTP/1.1\r\nhost: ${published.host}\r\n${lines}\r\n`;
-  try {
-    const answer = await fetchBuffered(published.pool, head, bytes, { clock: context.clock, timeoutMs, maxBytes: MAX_BYTES });
-    const text = answer.body.toString();
-    if (answer.status === 404) return { ok: false, why: 'an engine of its kind cannot be asked' };
-    if (answer.status !== 200) return { ok: false, why: `it answered ${answer.status}: ${text.slice(0, 200)}` };
-    return { ok: true, json: JSON.parse(text) as T };
-  } catch (error) {
-    return { ok: false, why: error instanceof Error ? error.message : String(error) };
-  }
 }

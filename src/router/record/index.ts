@@ -6,6 +6,7 @@ export {
   type RecordSummary,
   type RequestOutcome,
   type RequestRecord,
+  type SpanOrigin,
   summaryOf,
 } from './record.ts';
 export { RecordRing } from './ring.ts';

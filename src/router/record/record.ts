@@ -43,6 +43,8 @@ export interface AttemptRecord {
   decode: { readonly ms: number; readonly report: LegReport | null } | null;
   /** Why it ended before its time; null when it did not. */
   error: string | null;
+  /** When that was: milliseconds after the request came; null when it did not. */
+  lostAtMs: number | null;
 }
 
 /** The move of the running stream to another instance. */
@@ -70,10 +72,20 @@ export interface MoveRecord {
   interTokenMs: number | null;
 }
 
+/** The ids of a request's spans (docs/tracing.md): those of all follow from that of the first. */
+export interface SpanOrigin {
+  /** Of the request's own span: 16 lower-case hexadecimal digits, the last two of which number its spans. */
+  readonly id: string;
+  /** The client's span; null = it sent none. */
+  readonly parentId: string | null;
+}
+
 export interface RequestRecord {
   readonly id: string;
-  /** Of the client's W3C trace context; null = it sent none. */
+  /** Of the client's W3C trace context, or the router's own; null = there is none. */
   readonly traceId: string | null;
+  /** Null = no spans are made of it. */
+  readonly span: SpanOrigin | null;
   readonly kind: 'chat' | 'completion';
   readonly model: string;
   readonly stream: boolean;

@@ -6,6 +6,7 @@ function record(id: string, synthetic = false): RequestRecord {
   return {
     id,
     traceId: null,
+    span: null,
     kind: 'chat',
     model: 'm',
     stream: true,

@@ -1,15 +1,16 @@
 /** The client library behind three words: what a link needs of a server, a primary behind sentinels, or a cluster. */
-import { Cluster, Redis } from 'ioredis';
+import { Cluster, Redis, type SentinelConnectionOptions } from 'ioredis';
 import { type BackoffPolicy, backoffMs } from '../../../shared/index.ts';
 import type { Script, ScriptArgument } from './scripts.ts';
 import type { Settings } from './settings.ts';
+import { PrimaryConnector, ServerConnector } from './sockets.ts';
 
 export interface Connection {
   /** Connected and shaken hands. Comes again after every loss. */
   onReady(run: () => void): void;
   onLost(run: () => void): void;
   onError(run: (error: Error) => void): void;
-  /** `INFO` of every server that may be written to. */
+  /** `INFO` of every server that may be written to, with that of its cluster. */
   infos(): Promise<readonly string[]>;
   run(script: Script, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown>;
   close(): void;
@@ -48,8 +49,10 @@ export function openConnection(settings: Settings, options: ConnectionOptions): 
       if (client instanceof Cluster) client.on('node error', run);
     },
     infos: async () => {
-      const servers = client instanceof Cluster ? client.nodes('master') : [client];
-      return Promise.all(servers.map(async (server) => `${await server.info('server')}\n${await server.info('replication')}`));
+      if (!(client instanceof Cluster)) return [await infoOf(client)];
+      const primaries = client.nodes('master');
+      if (primaries.length === 0) throw new Error('CLUSTERDOWN no node has any slot');
+      return Promise.all(primaries.map(async (server) => `${await infoOf(server)}\n${String(await server.cluster('INFO'))}`));
     },
     run: (script, keys, args) => runScript(client, script, [keys.length, ...keys, ...args]),
     close: () => {
@@ -57,6 +60,10 @@ export function openConnection(settings: Settings, options: ConnectionOptions): 
       client.disconnect();
     },
   };
+}
+
+async function infoOf(server: Redis): Promise<string> {
+  return `${await server.info('server')}\n${await server.info('replication')}`;
 }
 
 async function runScript(client: Client, script: Script, [count = 0, ...rest]: readonly ScriptArgument[]): Promise<unknown> {
@@ -79,8 +86,15 @@ function serverClient(settings: Settings, options: ConnectionOptions): Redis {
   // Callers wait in the link, which bounds them.
   const common = { ...shared(settings, options), retryStrategy, enableOfflineQueue: false, db: settings.db };
   if (sentinel) {
-    return new Redis({
+    const made: PrimaryConnector[] = [];
+    const client = new Redis({
       ...common,
+      Connector: class extends PrimaryConnector {
+        constructor(given: unknown) {
+          super(given as SentinelConnectionOptions);
+          made.push(this);
+        }
+      },
       sentinels: addresses.map((address) => ({ ...address })),
       name: sentinel.name,
       sentinelRetryStrategy: retryStrategy,
@@ -89,21 +103,35 @@ function serverClient(settings: Settings, options: ConnectionOptions): Redis {
       ...(sentinel.password === null ? {} : { sentinelPassword: sentinel.password }),
       ...(tls ? { enableTLSForSentinelMode: true, sentinelTLS: tls } : {}),
     });
+    // As the library does it for its own; what watches for another primary tells it there.
+    for (const connector of made) connector.emitter = client;
+    return client;
   }
-  return new Redis({ ...common, ...(path === null ? addresses[0] : { path }) });
+  return new Redis({ ...common, Connector: ServerConnector, ...(path === null ? addresses[0] : { path }) });
 }
 
 function clusterClient(settings: Settings, options: ConnectionOptions): Cluster {
-  return new Cluster([...settings.addresses], {
+  // What fails while nodes are asked for the slots is known to the library alone, which says no more than that a connection is closed.
+  const Connector = class extends ServerConnector {
+    protected override heard(error: Error): void {
+      super.heard(error);
+      client.emit('node error', error);
+    }
+  };
+  const client = new Cluster([...settings.addresses], {
     clusterRetryStrategy: (attempt) => backoffMs(options.backoff, attempt - 1, options.random()),
     // Nodes of a cluster connect when they are first needed, and hold what is sent until then: the link bounds that too.
     enableOfflineQueue: false,
     slotsRefreshTimeout: options.connectMs,
+    // The link looks at the state of the cluster itself and says what is wrong with it; a slot that nobody serves is its caller's to hear of.
+    enableReadyCheck: false,
+    retryDelayOnClusterDown: 0,
     // Where the keys of a node went is learnt from its errors; from silence only by asking.
     slotsRefreshInterval: 5_000,
-    redisOptions: shared(settings, options),
+    redisOptions: { ...shared(settings, options), Connector },
     ...(settings.tls ? { dnsLookup: (address, callback) => callback(null, address) } : {}),
   });
+  return client;
 }
 
 function shared({ username, password, tls }: Settings, { connectMs, stallMs }: ConnectionOptions) {

@@ -99,7 +99,8 @@ export function redisDirectory(options: RedisDirectoryOptions): RedisDirectory {
   checkTtl(stallMs, 'stallMs');
   checkInteger('maxPending', maxPending, 1_000_000);
   const settings = readSettings(options.servers);
-  const place = { shown: settings.shown, prefix: `${prefix}{${space}}:`, usesTls: settings.tls !== null };
+  const { shown, tls, kind } = settings;
+  const place = { shown, prefix: `${prefix}{${space}}:`, usesTls: tls !== null, isCluster: kind === 'cluster' };
   const { blockTtlMs = DEFAULT_BLOCK_TTL_MS, maxInstances = DEFAULT_MAX_INSTANCES } = options;
   checkTtl(blockTtlMs, 'blockTtlMs', 24 * 3_600_000);
   checkInteger('maxInstances', maxInstances, MAX_INSTANCES);

@@ -14,6 +14,7 @@ export interface Place {
   readonly shown: string;
   readonly prefix: string;
   readonly usesTls: boolean;
+  readonly isCluster: boolean;
 }
 
 /** First match wins. */
@@ -27,6 +28,12 @@ const MEANINGS: readonly Meaning[] = [
       'or choose another prefix; nothing was changed',
   },
   {
+    pattern: /^NOPERM|The user executing the script can't/,
+    code: 'denied',
+    say: (text, { prefix }) =>
+      `the ACL user lacks a right: grant ~${prefix}* and the commands that docs/kv-directory.md names; the server says: ${text}`,
+  },
+  {
     pattern: /WRONGTYPE|user_script|Error (?:running|compiling) script/,
     code: 'incompatible',
     say: (text, { prefix }) => `a key under ${prefix} is not ours: delete it, or choose another prefix; the server says: ${text}`,
@@ -36,12 +43,6 @@ const MEANINGS: readonly Meaning[] = [
     code: 'denied',
     changedNothing: true,
     say: (text) => `username or password is not accepted: set the ones of an ACL user of the server; it says: ${text}`,
-  },
-  {
-    pattern: /^NOPERM/,
-    code: 'denied',
-    say: (text, { prefix }) =>
-      `the ACL user lacks a right: grant ~${prefix}* and the commands that docs/kv-directory.md names; the server says: ${text}`,
   },
   {
     pattern: /^OOM/,
@@ -56,7 +57,32 @@ const MEANINGS: readonly Meaning[] = [
     say: () => 'the server has become a replica, expected the primary: give its address, or kind sentinel',
   },
   {
-    pattern: /^(?:LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|NOREPLICAS|MISCONF)/,
+    pattern: /^(?:MOVED|ASK) /,
+    code: 'incompatible',
+    changedNothing: true,
+    say: (text) => `the server is a node of a cluster, and another one has our keys: set kind cluster; it says: ${text}`,
+  },
+  {
+    pattern: /cluster support disabled/,
+    code: 'incompatible',
+    changedNothing: true,
+    say: (text) => `the server is no cluster: leave kind cluster out; it says: ${text}`,
+  },
+  {
+    pattern: /^CLUSTERDOWN/,
+    code: 'unavailable',
+    changedNothing: true,
+    say: (text, { prefix }) =>
+      `the cluster does not serve the slot of ${prefix}*; bring the node back that has it, or assign it (redis-cli --cluster fix); it says: ${text}`,
+  },
+  {
+    pattern: /Unknown RESP type/,
+    code: 'incompatible',
+    say: () =>
+      'what listens there does not speak as Redis does: check host and port; if the server wants TLS, the url begins with rediss://',
+  },
+  {
+    pattern: /^(?:LOADING|BUSY|MASTERDOWN|TRYAGAIN|NOREPLICAS|MISCONF)/,
     code: 'unavailable',
     say: (text) => `the server says: ${text}`,
   },

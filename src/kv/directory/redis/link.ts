@@ -7,13 +7,20 @@
  * - No call is sent to a server that was not judged fit since the connection was made.
  */
 import type { Cancel, Clock } from '../../../shared/index.ts';
-import { DirectoryFault } from '../shared/fault.ts';
+import { DirectoryFault, type DirectoryFaultCode } from '../shared/fault.ts';
 import type { Connection } from './connection.ts';
 import { faultOf, type Place } from './failure.ts';
 import type { Script, ScriptArgument } from './scripts.ts';
-import { judgeServer } from './server.ts';
+import { judgeServer, type Unfitness } from './server.ts';
 
 const JUDGE_AGAIN_MS = 1_000;
+const CODES: Readonly<Record<Unfitness, DirectoryFaultCode>> = {
+  old: 'incompatible',
+  replica: 'readonly',
+  sentinel: 'incompatible',
+  unreadable: 'incompatible',
+  down: 'unavailable',
+};
 
 export interface LinkOptions {
   readonly clock: Clock;
@@ -128,7 +135,7 @@ export class Link {
     try {
       const verdicts = (await this.#connection.infos()).map(judgeServer);
       const bad = verdicts.find((verdict) => verdict.verdict !== 'fit');
-      next = bad ? { name: 'unfit', fault: this.#faultOf(bad.verdict, bad.message) } : { name: 'fit' };
+      next = bad ? this.#stateOf(bad.verdict, bad.message) : { name: 'fit' };
     } catch (error) {
       const fault = faultOf(error, this.#options.place, false);
       next = fault.passing ? { name: 'connecting', fault } : { name: 'unfit', fault };
@@ -142,8 +149,10 @@ export class Link {
     });
   }
 
-  #faultOf(verdict: 'old' | 'replica' | 'unreadable', message: string): DirectoryFault {
-    return new DirectoryFault(verdict === 'replica' ? 'readonly' : 'incompatible', `Redis at ${this.#options.place.shown}: ${message}`);
+  #stateOf(verdict: Unfitness, message: string): State {
+    const fault = new DirectoryFault(CODES[verdict], `Redis at ${this.#options.place.shown}: ${message}`);
+    // A cluster comes back by itself, which is worth waiting for.
+    return { name: verdict === 'down' ? 'connecting' : 'unfit', fault };
   }
 
   #lose(): void {
@@ -152,17 +161,21 @@ export class Link {
     if (state.name === 'fit') return this.#enter({ name: 'connecting', fault: null });
     // Why it cannot be used stays known while it is tried again.
     if (state.name !== 'connecting' || (state.fault !== null && !/ECONNRESET|EPIPE|broke/.test(state.fault.message))) return;
-    const { shown, usesTls } = this.#options.place;
+    const { shown, usesTls, isCluster } = this.#options.place;
+    const what = isCluster
+      ? 'no node of the cluster can be used: no slots are assigned, or nodes do not say their address (cluster-announce-ip)'
+      : 'the server closes connections at once';
     const hint = usesTls ? '' : '; if the server wants TLS, the url begins with rediss://';
-    this.#enter({
-      name: 'connecting',
-      fault: new DirectoryFault('unavailable', `Redis at ${shown}: the server closes connections at once${hint}`),
-    });
+    this.#enter({ name: 'connecting', fault: new DirectoryFault('unavailable', `Redis at ${shown}: ${what}${hint}`) });
   }
 
   #note(error: Error): void {
-    if (this.#state.name === 'fit') return;
+    const state = this.#state;
+    if (state.name === 'fit') return;
     const fault = faultOf(error, this.#options.place, false);
+    // That it broke says less than why.
+    const isKnown = state.name === 'unfit' || (state.name === 'connecting' && state.fault !== null);
+    if (isKnown && fault.message.endsWith(': the connection broke')) return;
     this.#enter(fault.passing ? { name: 'connecting', fault } : { name: 'unfit', fault });
   }
 

@@ -6,9 +6,12 @@
  */
 export const OLDEST_REDIS = [7, 0] as const;
 
-export type ServerVerdict = { readonly verdict: 'fit' } | { readonly verdict: 'old' | 'replica' | 'unreadable'; readonly message: string };
+/** `down`: it is one of a cluster that does not serve now. */
+export type Unfitness = 'old' | 'replica' | 'sentinel' | 'unreadable' | 'down';
 
-/** @param info the reply of `INFO`, with the sections server and replication */
+export type ServerVerdict = { readonly verdict: 'fit' } | { readonly verdict: Unfitness; readonly message: string };
+
+/** @param info the reply of `INFO`, with the sections server and replication, and of a cluster also that of `CLUSTER INFO` */
 export function judgeServer(info: string): ServerVerdict {
   const version = fieldOf(info, 'redis_version');
   const match = /^(\d+)\.(\d+)/.exec(version ?? '');
@@ -23,6 +26,17 @@ export function judgeServer(info: string): ServerVerdict {
     return {
       verdict: 'replica',
       message: 'the server is a replica, expected the primary: give its address, or kind sentinel with the addresses of the sentinels',
+    };
+  }
+  if (fieldOf(info, 'redis_mode') === 'sentinel') {
+    return { verdict: 'sentinel', message: 'the server is a sentinel, expected a primary: set kind sentinel and sentinelName' };
+  }
+  const state = fieldOf(info, 'cluster_state') ?? 'ok';
+  if (state !== 'ok') {
+    const slots = fieldOf(info, 'cluster_slots_ok') ?? '?';
+    return {
+      verdict: 'down',
+      message: `cluster_state is ${state} with ${slots} of 16384 slots served: bring the nodes back that are away, or assign the slots (redis-cli --cluster fix)`,
     };
   }
   return { verdict: 'fit' };

@@ -34,6 +34,8 @@ const MOST_EVICTED = 64;
 const MOST_GIVEN_WAY = 4;
 /** Keys of one look-up at most: Lua's stack has no room for more. */
 const MOST_KEYS = 4_000;
+/** Of a value: the key of its last block, and how many it has. */
+const ID = /^[0-9a-f]{32}-[0-9a-f]{1,4}$/;
 /** A value has this many chunks at most. */
 const MOST_CHUNKS = 64;
 
@@ -69,7 +71,10 @@ export class RedisShelf implements Shelf {
     const ids: (string | null)[] = [];
     for (let at = 0; at < keys.length; at += MOST_KEYS) {
       const part = keys.slice(at, at + MOST_KEYS).map((key) => `${this.#options.prefix}b:${key}`);
-      ids.push(...words(await this.#run('find', part, [])).map((id) => (id === '' ? null : id)));
+      const found = words(await this.#run('find', part, []));
+      const foreign = part[found.findIndex((id) => id !== '' && !ID.test(id))];
+      if (foreign !== undefined) throw new StoreTrouble({ reason: 'Incompatible', message: this.#foreignText(foreign) });
+      ids.push(...found.map((id) => (id === '' ? null : id)));
     }
     return ids;
   }
@@ -80,7 +85,7 @@ export class RedisShelf implements Shelf {
     if (first === null) return null;
     const [chunks = 0, ...parts] = first;
     if (typeof chunks !== 'number' || chunks < 1 || chunks > MOST_CHUNKS) {
-      throw new StoreTrouble({ reason: 'Incompatible', message: `${prefix}m:${id} is not ours: delete it, or choose another prefix` });
+      throw new StoreTrouble({ reason: 'Incompatible', message: this.#foreignText(`${prefix}m:${id}`) });
     }
     if (chunks === 1) return parts[0] as Buffer;
     const all = await this.#load(id, chunks);
@@ -152,6 +157,10 @@ export class RedisShelf implements Shelf {
 
   async close(): Promise<void> {
     this.#link.close();
+  }
+
+  #foreignText(key: string): string {
+    return `Redis at ${this.place}: the key ${JSON.stringify(key)} is not ours: delete it, or choose another prefix`;
   }
 
   /** The count of chunks, then the first `chunks` of them. */

@@ -47,7 +47,8 @@ export function redisStore(options: RedisStoreOptions): BlockStore {
   checkInteger('capacityBytes', capacityBytes, 2 ** 46);
   if (!(tenantShare > 0 && tenantShare <= 1)) throw new RangeError(`tenantShare: expected more than 0 and at most 1, got ${tenantShare}`);
   const settings = readSettings(options.servers);
-  const place = { shown: settings.shown, prefix: `${prefix}{${space}}:`, usesTls: settings.tls !== null };
+  const { shown, tls, kind } = settings;
+  const place = { shown, prefix: `${prefix}{${space}}:`, usesTls: tls !== null, isCluster: kind === 'cluster' };
   const connection = openConnection(settings, {
     connectMs: options.connectMs ?? 2_000,
     stallMs: options.stallMs ?? 5_000,

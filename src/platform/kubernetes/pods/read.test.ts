@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Pod } from '../builtin.ts';
-import { type Hello, lifeOf, readInstance, readRouter } from './read.ts';
+import { drainingSince, type Hello, lifeOf, readInstance, readRouter } from './read.ts';
 
 type Status = NonNullable<Pod['status']>;
 type Container = NonNullable<Status['containerStatuses']>[number];
@@ -73,6 +73,18 @@ describe('an instance', () => {
       address: null,
       drainingSinceMs: 500_000 - 5 * SECOND,
     });
+  });
+
+  it.each([
+    ['its own mark', 500, 500, 500],
+    ['that of another whose clock is ahead', 30_500, 600, 600],
+    ['that of another whose clock is behind: not as old as it seems', -29_500, 600, 600],
+    ['that of another, long ago', -600_000, 600, -540_000],
+    ['one that cannot be read', null, 600, 600],
+    ['one that was not seen yet', 500, null, 500],
+    ['none', null, null, null],
+  ])('drains since: %s', (_what, told, seen, since) => {
+    expect(drainingSince(told, seen)).toBe(since);
   });
 
   it('that is asked to go stops, whatever else holds', () => {

@@ -58,6 +58,18 @@ export function readInstance(pod: Pod, deployment: string, hello: Hello | null, 
   };
 }
 
+/** So far apart may the clocks of two machines be. */
+const CLOCKS_APART_MS = 60_000;
+
+/**
+ * Since when an instance drains, at the latest: the mark has the time of the operator that set it, whose clock may be behind ours, and it was
+ * set before we saw it. A drain that seems older than it is would be cut short, and streams with it.
+ * @param toldMs the mark's time, and when this process first saw it, both in monotonic ms
+ */
+export function drainingSince(toldMs: number | null, seenMs: number | null): number | null {
+  return toldMs === null || seenMs === null ? (toldMs ?? seenMs) : Math.min(seenMs, toldMs + CLOCKS_APART_MS);
+}
+
 /** What the router itself says. */
 export type RouterSaid = Pick<ObservedRouter, 'kv'> & { readonly instances: readonly RoutedInstance[] };
 

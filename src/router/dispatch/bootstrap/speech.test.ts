@@ -12,7 +12,7 @@ function speech(fields: object = {}) {
   const request = parseRequest('completion', Buffer.from(JSON.stringify({ model: 'm', prompt: 'p', ...fields })), 'm');
   let rooms = 0;
   const newRoom = () => ++rooms;
-  return new BootstrapSpeech({ request, id: 'r', salt: '', created: 1, seed: 9, deadlines, clock, trace: '', session: 's', newRoom });
+  return new BootstrapSpeech({ request, id: 'r', salt: '', created: 1, seed: 9, deadlines, clock, trace: () => '', session: 's', newRoom });
 }
 
 function prefillInstance(): Instance {

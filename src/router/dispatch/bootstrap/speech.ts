@@ -9,6 +9,7 @@
 import type { SluiceError } from '../../../shared/index.ts';
 import type { Instance } from '../../instances/instance.ts';
 import type { LegReport } from '../../record/index.ts';
+import type { Leg } from '../../traces/index.ts';
 import type { ResponseHead } from '../../upstream/index.ts';
 import type { Choice } from '../choose.ts';
 import type { Message, NoHandOff, PrefillAnswer, Speech, Subject, Suspect, WholeAnswer } from '../dialects/index.ts';
@@ -64,7 +65,7 @@ export class BootstrapSpeech implements Speech {
     const { host = '', port = 0 } = instance.info?.transfer ?? {};
     this.#begin();
     this.#room = { host, port, number: this.#subject.newRoom() };
-    return this.#message(instance);
+    return this.#message(instance, 'prefill');
   }
 
   prefilled(_from: Instance, { body }: PrefillAnswer): LegReport | NoHandOff {
@@ -77,7 +78,7 @@ export class BootstrapSpeech implements Speech {
   decode(choice: Choice): Message {
     if (this.#room === null) this.#begin();
     this.#handOff = this.#room === null ? null : handOffOf(choice);
-    return this.#message(choice.decode);
+    return this.#message(choice.decode, 'decode');
   }
 
   firstTokenMs(choice: Choice): number {
@@ -139,7 +140,7 @@ export class BootstrapSpeech implements Speech {
   }
 
   /** The same for both legs, so that neither can differ in what it makes of the prompt. */
-  #message(instance: Instance): Message {
+  #message(instance: Instance, leg: Leg): Message {
     const { id, request, trace } = this.#subject;
     this.#open?.instances.push(instance);
     const body = withFields(request, {
@@ -148,7 +149,7 @@ export class BootstrapSpeech implements Speech {
       rid: this.#open?.rid,
       ...(this.#room && { bootstrap_host: this.#room.host, bootstrap_port: this.#room.port, bootstrap_room: this.#room.number }),
     });
-    return { head: plainHead({ host: instance.requests.host, kind: request.kind, id, trace, bytes: body.length }), body };
+    return { head: plainHead({ host: instance.requests.host, kind: request.kind, id, trace: trace(leg), bytes: body.length }), body };
   }
 }
 

@@ -2,6 +2,7 @@
 import type { HandOffTicket, PromptReport } from '../../../engines/index.ts';
 import type { Instance } from '../../instances/instance.ts';
 import type { LegReport } from '../../record/index.ts';
+import type { Leg } from '../../traces/index.ts';
 import type { ResponseHead } from '../../upstream/index.ts';
 import { readAnswer } from '../answer.ts';
 import type { Choice } from '../choose.ts';
@@ -59,7 +60,7 @@ export class SluiceSpeech implements Speech, MoveSpeech {
   }
 
   prefill(instance: Instance, deadlineMs: number): Message {
-    const head = prefillHead({ ...this.#fields(instance, deadlineMs), resumed: this.events.tokenIds });
+    const head = prefillHead({ ...this.#fields(instance, deadlineMs, 'prefill'), resumed: this.events.tokenIds });
     return { head, body: this.#subject.request.body };
   }
 
@@ -76,7 +77,7 @@ export class SluiceSpeech implements Speech, MoveSpeech {
     const { request, deadlines } = this.#subject;
     const report = this.#prefillReport;
     const fields = {
-      ...this.#fields(decode, deadlineMs),
+      ...this.#fields(decode, deadlineMs, 'decode'),
       stream: request.stream,
       ticket: this.#ticketInHand,
       pullMs: deadlines.pullMs,
@@ -91,7 +92,7 @@ export class SluiceSpeech implements Speech, MoveSpeech {
   hold(target: Instance, generation: number, deadlineMs: number): Message {
     const { request, deadlines } = this.#subject;
     const fields = {
-      ...this.#fields(target, deadlineMs),
+      ...this.#fields(target, deadlineMs, 'decode'),
       stream: true,
       ticket: null,
       pullMs: deadlines.pullMs,
@@ -160,9 +161,10 @@ export class SluiceSpeech implements Speech, MoveSpeech {
     return tokens <= MAX_RESUMED_TOKENS ? null : `more than ${MAX_RESUMED_TOKENS} tokens went out`;
   }
 
-  #fields(instance: Instance, deadlineMs: number) {
+  #fields(instance: Instance, deadlineMs: number, leg: Leg) {
     const { request, id, trace, salt, created, seed } = this.#subject;
-    return { host: instance.requests.host, kind: request.kind, id, trace, bytes: request.body.length, created, salt, seed, deadlineMs };
+    const { host } = instance.requests;
+    return { host, kind: request.kind, id, trace: trace(leg), bytes: request.body.length, created, salt, seed, deadlineMs };
   }
 }
 

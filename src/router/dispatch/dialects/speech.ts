@@ -7,6 +7,7 @@ import type { Clock, SluiceError } from '../../../shared/index.ts';
 import type { ParsedRequest } from '../../edge/index.ts';
 import type { Instance } from '../../instances/instance.ts';
 import type { LegReport } from '../../record/index.ts';
+import type { Leg } from '../../traces/index.ts';
 import type { ResponseHead } from '../../upstream/index.ts';
 import type { Choice } from '../choose.ts';
 import type { Deadlines } from '../deadlines.ts';
@@ -23,8 +24,8 @@ export interface Subject {
   readonly seed: number | null;
   readonly deadlines: Deadlines;
   readonly clock: Clock;
-  /** Header lines of the client's trace context; '' = none. */
-  readonly trace: string;
+  /** Header lines of the trace context for a leg of the present attempt; '' = none. */
+  readonly trace: (leg: Leg) => string;
   /** Name under which engines know the request's stream; no other request has it. */
   readonly session: string;
   /** A number that no two attempts of any requests have in common: 0 to 2^52 - 1. */

@@ -2,7 +2,6 @@
  * One move of a flight's stream: asks both instances for what the machine says (kv/migration), and tells it what came of it. The stream
  * itself stays the flight's: this only says when it changes hands.
  */
-import type { HandOffTicket } from '../../../engines/index.ts';
 import {
   type AbortReason,
   type MigrationCommand,
@@ -63,7 +62,8 @@ export class Move {
   readonly #startedAt: number;
   readonly #abort = new AbortController();
   #executor: MigrationExecutor | null = null;
-  #ticket: HandOffTicket | null = null;
+  /** Of the source, for the target: handed on as it is. */
+  #ticket: Fields | null = null;
   /** Generated tokens that the target knows. */
   #known = 0;
   /** The flight goes its own way. */
@@ -134,34 +134,32 @@ export class Move {
   }
 
   #perform(command: MigrationCommand): void {
-    const { source, flight, choice, pullMs } = this.#options;
+    const { source, flight, choice, speech, pullMs } = this.#options;
     const { replyMs, copyMs } = this.#options.context.limits;
     switch (command) {
       case 'reserve':
         return this.#reserve(replyMs);
       case 'offer':
         return this.#ask(source, this.#command('offer', source, {}), copyMs, ({ ticket }) => {
-          this.#ticket = ticket as HandOffTicket;
-          this.#tell({ type: 'offered' });
+          if (!isObject(ticket)) return null;
+          this.#ticket = ticket;
+          return { type: 'offered' };
         });
-      case 'pull':
-        return this.#ask(
-          this.target,
-          this.#command('pull', this.target, { ticket: this.#ticket, deadlineMs: pullMs }),
-          copyMs,
-          (answer) => {
-            const { blocks, bytes } = answer['handOff'] as { blocks: number; bytes: number };
-            this.#tell({ type: 'pulled', blocks, bytes });
-          },
-        );
-      case 'follow': {
-        const message = this.#command('follow', this.target, this.#news());
-        return this.#ask(this.target, message, copyMs, () => {
-          this.#tell({ type: 'followed', behind: this.#options.speech.tokenIds.length - this.#known });
+      case 'pull': {
+        const message = this.#command('pull', this.target, { ticket: this.#ticket, deadlineMs: pullMs });
+        return this.#ask(this.target, message, copyMs, ({ handOff }) => {
+          if (!isObject(handOff)) return null;
+          const { blocks, bytes } = handOff;
+          return typeof blocks === 'number' && typeof bytes === 'number' ? { type: 'pulled', blocks, bytes } : null;
         });
       }
+      case 'follow': {
+        const message = this.#command('follow', this.target, this.#news());
+        return this.#ask(this.target, message, copyMs, () => ({ type: 'followed', behind: speech.tokenIds.length - this.#known }));
+      }
       case 'stop':
-        return this.#ask(source, this.#command('stop', source, {}), replyMs, () => undefined);
+        // The stream itself says when it has.
+        return this.#ask(source, this.#command('stop', source, {}), replyMs, () => 'wait');
       case 'commit':
         return flight.switchTo(choice, this.#command('commit', this.target, { ...this.#news(), deadlineMs: this.#options.firstTokenMs }));
       case 'releaseSource':
@@ -184,21 +182,22 @@ export class Move {
   #reserve(deadlineMs: number): void {
     const { speech } = this.#options;
     this.#known = speech.tokenIds.length;
-    this.#ask(this.target, speech.hold(this.target, this.#generation, deadlineMs), deadlineMs, () => this.#tell({ type: 'placed' }));
+    this.#ask(this.target, speech.hold(this.target, this.#generation, deadlineMs), deadlineMs, () => ({ type: 'placed' }));
   }
 
   #command(verb: Parameters<MoveSpeech['command']>[0], instance: Instance, fields: Fields): Message {
     return this.#options.speech.command(verb, instance, { generation: this.#generation, ...fields });
   }
 
-  #ask(instance: Instance, { head, body }: Message, timeoutMs: number, then: (answer: Fields) => void): void {
+  /** @param read what an answer means; null = it is not what was asked for */
+  #ask(instance: Instance, { head, body }: Message, timeoutMs: number, read: (answer: Fields) => News | 'wait' | null): void {
     const { clock } = this.#options;
     const options = { clock, timeoutMs, maxBytes: MAX_ANSWER_BYTES, signal: this.#abort.signal };
     fetchBuffered(instance.requests.pool, head, body, options).then(
       (answer) => {
         const fields = fieldsOf(answer);
-        if (fields === null) this.#tell({ type: 'failed', reason: reasonOf(answer) });
-        else then(fields);
+        const news = fields === null ? null : read(fields);
+        if (news !== 'wait') this.#tell(news ?? { type: 'failed', reason: reasonOf(answer) });
       },
       (thrown: unknown) => this.#tell({ type: 'failed', reason: thrown instanceof FetchError && thrown.late ? 'silent' : 'lost' }),
     );
@@ -216,10 +215,15 @@ export class Move {
 function fieldsOf({ status, body }: BufferedAnswer): Fields | null {
   if (status !== 200) return null;
   try {
-    return JSON.parse(body.toString('utf8')) as Fields;
+    const answer: unknown = JSON.parse(body.toString('utf8'));
+    return isObject(answer) ? answer : null;
   } catch {
     return null; // said as a refusal by the caller
   }
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null;
 }
 
 function reasonOf({ status }: BufferedAnswer): AbortReason {

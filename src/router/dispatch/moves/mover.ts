@@ -1,9 +1,8 @@
 /**
- * Empties instances of the streams that they decode: those that drain (their own word, or the controller's), and those that somebody
- * ordered to be drained (`sluice kv drain`). Level-triggered: it looks again until nothing is left, so that what could not move yet moves
- * later.
+ * Empties instances of the streams that this router has on them: those that drain (their own word, or the controller's), and those that
+ * somebody ordered to be emptied (`sluice kv drain`), as they say themselves to every router. Level-triggered: it looks again until nothing
+ * is left, so that what could not move yet moves later.
  */
-import type { MoveDelivery, MoveOrder, MoveQueue } from '../../../kv/index.ts';
 import { type Cancel, type Clock, SluiceError } from '../../../shared/index.ts';
 import type { Instance } from '../../instances/instance.ts';
 import type { MoveRecord } from '../../record/index.ts';
@@ -11,29 +10,42 @@ import type { Flight } from '../flight.ts';
 
 export interface MoverOptions {
   readonly clock: Clock;
-  readonly queue: MoveQueue;
   readonly instances: () => readonly Instance[];
-  readonly flights: () => Iterable<Flight>;
+  readonly flights: () => Iterable<Pick<Flight, 'decodeInstance' | 'moveSource' | 'move'>>;
+  /** Has the instance tell all routers that it is to be emptied. */
+  readonly empty: (instance: Instance) => Promise<void>;
 }
 
 export interface DrainOutcome {
   readonly instance: string;
+  /** Streams of this router that went elsewhere with their KV. */
   readonly moved: number;
-  /** Streams that went elsewhere without their KV: the engine does not offer it. */
+  /** Streams of this router that went elsewhere without their KV: the engine does not offer it. */
   readonly recomputed: number;
-  /** Moves that were given up, by reason; each of them is tried again while there is time. */
+  /** Moves of this router that were given up, by reason; each of them is tried again while there is time. */
   readonly aborted: Readonly<Record<string, number>>;
-  /** Requests of this router that are still on it: streams that could not move, and answers that are none. */
-  readonly left: number;
+  /** Requests of other routers that were on it at the beginning: those routers move them. */
+  readonly others: number;
+  /**
+   * Requests that are on it at the end, of all routers: streams that could not move, and answers that are none. Null = it does not say: it
+   * ended, or cannot be reached.
+   */
+  readonly left: number | null;
   readonly ms: number;
 }
 
+/** Follows an instance that is to be emptied until it is. */
 interface Drain {
-  readonly order: MoveOrder;
+  /** The very one: another that comes under its id later is not meant. */
+  readonly instance: Instance;
   readonly startedAt: number;
   readonly deadlineAt: number;
-  readonly ack: () => void;
+  readonly resolve: (outcome: DrainOutcome) => void;
+  readonly reject: (error: unknown) => void;
   readonly aborted: Record<string, number>;
+  readonly others: number;
+  /** When it said first, and last, that it is to be emptied; null = not yet. */
+  heard: { readonly firstAt: number; readonly lastAt: number } | null;
   moved: number;
   recomputed: number;
 }
@@ -41,18 +53,21 @@ interface Drain {
 const LOOK_MS = 50;
 /** Streams of one instance that move at one time: each takes of what the others decode with. */
 const MOVES_AT_ONCE = 4;
+const MAX_DRAINS = 1024;
+/**
+ * Milliseconds after which nothing old is heard: what a router placed there before it knew is counted by then (a load is 200 ms old at most,
+ * an agent's count 250 ms more), and who took it back did so after this order, not before.
+ */
+const NOTICE_MS = 600;
 
 export class Mover {
   readonly #options: MoverOptions;
-  readonly #drains = new Map<string, Drain>();
-  readonly #waiting = new Map<string, (outcome: DrainOutcome) => void>();
-  readonly #stopConsuming: Cancel;
+  readonly #drains = new Set<Drain>();
   #cancelTimer: Cancel | null = null;
   #closed = false;
 
   constructor(options: MoverOptions) {
     this.#options = options;
-    this.#stopConsuming = options.queue.consume((delivery) => this.#take(delivery));
   }
 
   /** An instance began to drain. */
@@ -60,40 +75,43 @@ export class Mover {
     if (this.#cancelTimer === null && !this.#closed) this.#look();
   }
 
-  /** Orders it and waits for the end: nothing left, or the deadline. @throws SluiceError queue_full */
-  async drain(order: MoveOrder): Promise<DrainOutcome> {
-    const done = new Promise<DrainOutcome>((resolve) => this.#waiting.set(order.id, resolve));
-    const outcome = await this.#options.queue.submit(order);
-    if (outcome === 'queued') return done;
-    this.#waiting.delete(order.id);
-    const why = outcome === 'full' ? 'too many instances are being drained' : `order ${order.id} was given already`;
-    throw new SluiceError('queue_full', why, { retryAfterSeconds: 1 });
+  /**
+   * Has every router place nothing new there and move what it has there, and follows it until nothing is left, the time is over, the order
+   * is taken back or the instance is gone.
+   * @throws SluiceError queue_full; unavailable when the instance cannot be told, or the router ends meanwhile
+   */
+  async drain(instance: Instance, deadlineMs: number): Promise<DrainOutcome> {
+    if (this.#closed) throw ending();
+    if (this.#drains.size >= MAX_DRAINS)
+      throw new SluiceError('queue_full', `${MAX_DRAINS} orders to drain are under way already`, { retryAfterSeconds: 1 });
+    const startedAt = this.#options.clock.now();
+    const others = Math.max(0, instance.running - instance.inFlight);
+    return new Promise((resolve, reject) => {
+      const found = { instance, startedAt, deadlineAt: startedAt + deadlineMs, others };
+      const drain: Drain = { ...found, resolve, reject, aborted: {}, heard: null, moved: 0, recomputed: 0 };
+      // Before it is told: its streams may be elsewhere before its answer is here.
+      this.#drains.add(drain);
+      this.wake();
+      this.#options.empty(instance).catch((thrown: unknown) => {
+        if (this.#drains.delete(drain)) reject(thrown);
+      });
+    });
   }
 
   moveOver({ from, way, state, reason }: MoveRecord): void {
-    for (const drain of this.#drains.values()) {
-      if (drain.order.instance !== from) continue;
+    for (const drain of this.#drains) {
+      if (drain.instance.id !== from) continue;
       if (way === 'recompute') drain.recomputed += 1;
       else if (state === 'released') drain.moved += 1;
-      else drain.aborted[reason ?? 'cancelled'] = (drain.aborted[reason ?? 'cancelled'] ?? 0) + 1;
+      else if (reason !== null) drain.aborted[reason] = (drain.aborted[reason] ?? 0) + 1;
     }
   }
 
   close(): void {
     this.#closed = true;
-    this.#stopConsuming();
     this.#cancelTimer?.();
-  }
-
-  #take({ order, ack, nak }: MoveDelivery): void {
-    const { clock, instances } = this.#options;
-    const instance = instances().find(({ id }) => id === order.instance);
-    // Another router may know it; here it may have gone since somebody asked.
-    if (!instance && !this.#waiting.has(order.id)) return nak();
-    if (instance) instance.emptied = order.why;
-    const startedAt = clock.now();
-    this.#drains.set(order.id, { order, ack, startedAt, deadlineAt: startedAt + order.deadlineMs, aborted: {}, moved: 0, recomputed: 0 });
-    this.wake();
+    for (const { reject } of this.#drains) reject(ending());
+    this.#drains.clear();
   }
 
   #look(): void {
@@ -123,25 +141,33 @@ export class Mover {
 
   #settle(): void {
     const now = this.#options.clock.now();
-    for (const drain of this.#drains.values()) if (this.#left(drain) === 0 || now >= drain.deadlineAt) this.#done(drain);
-  }
-
-  #left({ order }: Drain): number {
-    return this.#options.instances().find(({ id }) => id === order.instance)?.inFlight ?? 0;
-  }
-
-  #done(drain: Drain): void {
-    const { order, startedAt, moved, recomputed, aborted, ack } = drain;
-    this.#drains.delete(order.id);
-    ack();
-    const ms = this.#options.clock.now() - startedAt;
-    this.#waiting.get(order.id)?.({ instance: order.instance, moved, recomputed, aborted, left: this.#left(drain), ms });
-    this.#waiting.delete(order.id);
+    const present = new Set(this.#options.instances());
+    for (const drain of this.#drains) {
+      const { instance, startedAt, deadlineAt, moved, recomputed, aborted, others } = drain;
+      const { id, emptied, load } = instance;
+      if (emptied) drain.heard = { firstAt: drain.heard?.firstAt ?? now, lastAt: now };
+      const { heard } = drain;
+      const left = leftOn(instance);
+      const isEmpty = left === 0 && heard !== null && now >= heard.firstAt + NOTICE_MS;
+      const isTakenBack = load !== null && !emptied && heard !== null && now >= heard.lastAt + NOTICE_MS;
+      if (!isEmpty && !isTakenBack && now < deadlineAt && present.has(instance)) continue;
+      this.#drains.delete(drain);
+      drain.resolve({ instance: id, moved, recomputed, aborted, others, left, ms: now - startedAt });
+    }
   }
 }
 
+/** By its own count and by ours, which each knows first of what the other will know. */
+function leftOn({ load, inFlight }: Instance): number | null {
+  return load === null ? null : Math.max(inFlight, load.running + load.waiting);
+}
+
+function ending(): SluiceError {
+  return new SluiceError('unavailable', 'the router is shutting down, and moves nothing any more');
+}
+
 function whyEmptied({ emptied, draining, load }: Instance): string | null {
-  if (emptied !== null) return emptied;
+  if (emptied) return 'sluice kv drain';
   if (load?.draining === true) return 'the instance ends';
   return draining ? 'the instance leaves the pool' : null;
 }

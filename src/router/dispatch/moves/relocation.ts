@@ -23,7 +23,9 @@ export interface MovedStream {
   /** Opens the target's leg in place of the source's. */
   switchTo(choice: Choice, message: Message): void;
   /** The present attempt is lost, and nobody failed. */
-  lose(culprit: Instance | null, why: string): void;
+  lose(why: string): void;
+  /** Null: it can be taken up after a failure. */
+  whyNotResumed(): string | null;
 }
 
 const FIRST_WAIT_MS = 250;
@@ -49,12 +51,13 @@ export class Relocation implements MovedFlight {
 
   /** False when it moves already, or cannot now. */
   begin(source: Instance, why: string): boolean {
-    const { booking, ledger, context } = this.#options;
+    const { booking, ledger, context, stream } = this.#options;
     const { speech } = booking;
     const { moves } = ledger.record;
     if (this.#move || speech === null || context.clock.now() < this.#notBefore || moves.length >= MAX_MOVES) return false;
     const way = speech.moving === null ? 'recompute' : 'blocks';
-    if ((way === 'recompute' && source.emptied === null) || speech.whyNotResumed() !== null) return false;
+    if (way === 'recompute' && (!source.emptied || stream.whyNotResumed() !== null)) return false;
+    if (speech.whyNotResumed() !== null) return false;
     const choice = booking.target(source);
     if (choice === null || !isWell(choice.decode, context.clock.now())) return this.#later();
     const record: MoveRecord = {
@@ -109,7 +112,7 @@ export class Relocation implements MovedFlight {
   }
 
   stranded(why: string): void {
-    this.#options.stream.lose(null, why);
+    this.#options.stream.lose(why);
   }
 
   moveOver(move: Move): void {
@@ -142,10 +145,10 @@ export class Relocation implements MovedFlight {
     this.#move.start();
   }
 
-  /** The engine's blocks cannot be had: the next instance computes them, as after a failure. */
+  /** The engine's blocks cannot be had: the next instance computes them, as after a failure. The source is the last resort. */
   #recompute(source: Instance, record: MoveRecord): void {
     record.state = 'released';
     this.#options.context.moves.onOver(record);
-    this.#options.stream.lose(source, `${source.id} is drained: the stream goes on elsewhere`);
+    this.#options.stream.lose(`${source.id} is drained: the stream goes on elsewhere`);
   }
 }

@@ -11,6 +11,7 @@ import type { EngineInfo } from '../../../engines/index.ts';
 import type { SluiceError } from '../../../shared/index.ts';
 import type { Instance } from '../../instances/instance.ts';
 import type { LegReport } from '../../record/index.ts';
+import type { Leg } from '../../traces/index.ts';
 import type { ResponseHead } from '../../upstream/index.ts';
 import type { Choice } from '../choose.ts';
 import type { Message, NoHandOff, PrefillAnswer, Speech, Subject, Suspect, WholeAnswer } from '../dialects/index.ts';
@@ -61,7 +62,7 @@ export class NixlSpeech implements Speech {
 
   prefill(instance: Instance): Message {
     this.#asked = instance.info;
-    return this.#message(instance, prefillBody(this.#subject.request, this.salt));
+    return this.#message('prefill', instance, prefillBody(this.#subject.request, this.salt));
   }
 
   prefilled(_from: Instance, { body, ageMs }: PrefillAnswer): LegReport | NoHandOff {
@@ -82,7 +83,7 @@ export class NixlSpeech implements Speech {
     const { request } = this.#subject;
     this.#handOffReport = this.#handOff && handOffOf(this.#handOff, choice);
     const fields = { salt: this.salt, seed: this.#seed, params: this.#handOff?.params ?? null };
-    return this.#message(choice.decode, decodeBody(request, fields));
+    return this.#message('decode', choice.decode, decodeBody(request, fields));
   }
 
   firstTokenMs(choice: Choice): number {
@@ -136,9 +137,9 @@ export class NixlSpeech implements Speech {
     return 'a sampled request without a seed would go on with other tokens; with {"sluice": {"resume": "exact"}} it is given one';
   }
 
-  #message(instance: Instance, body: Buffer): Message {
+  #message(leg: Leg, { requests: { host } }: Instance, body: Buffer): Message {
     const { id, request, trace } = this.#subject;
-    return { head: plainHead({ host: instance.requests.host, kind: request.kind, id, trace, bytes: body.length }), body };
+    return { head: plainHead({ host, kind: request.kind, id, trace: trace(leg), bytes: body.length }), body };
   }
 }
 

@@ -18,6 +18,9 @@ end
 
 if bytes > capacity then return { 'full' } end
 if bytes > quota then return { 'quota' } end
+-- A key that holds something else than a string is not ours: this ends here with the server's error, before anything was changed.
+for key in string.gmatch(ARGV[9], '%x+') do redis.call('STRLEN', blockKey(key)) end
+for n = 10, #ARGV do redis.call('STRLEN', chunkKey(id, n - 10)) end
 give(id)
 for _, order in ipairs({ KEYS[1], KEYS[2] }) do
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', order, '-inf', at - ttl, 'LIMIT', 0, 64)) do

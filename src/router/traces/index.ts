@@ -1,0 +1,2 @@
+export { type Leg, linesFor, passedOn, type RequestTrace, sampled } from './origin.ts';
+export { spansOf } from './spans.ts';

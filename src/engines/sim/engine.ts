@@ -18,6 +18,7 @@ import type {
 } from '../port.ts';
 import { ChainSeeds } from '../seeds.ts';
 import { storeCounts, storeLoad, verifyKv } from '../stores.ts';
+import { Rooms } from './bootstrap/rooms.ts';
 import { DEFAULT_SIM_COSTS } from './costs.ts';
 import { simIdentity } from './identity.ts';
 import { SimKv } from './kv.ts';
@@ -28,7 +29,7 @@ import { DEFAULTS, type SimOptions } from './options.ts';
 import { Puller } from './pull.ts';
 import { Scheduler } from './scheduler.ts';
 import { type Pulled, Sequence, type SequenceEvents, SILENT } from './sequence.ts';
-import { type Settings, served } from './served.ts';
+import { type Reached, type Settings, served } from './served.ts';
 import type { NixlCounters, SimCore, SimRequest } from './simcore.ts';
 import { bytes4Tokenizer, END_TOKEN } from './tokenizer.ts';
 
@@ -41,7 +42,7 @@ const LEASE_LOOK_MS = 50;
  */
 export async function createSimEngine(options: SimOptions): Promise<SimCore> {
   const given = { ...DEFAULTS, incarnation: randomUUID(), ...options, costs: { ...DEFAULT_SIM_COSTS, ...options.costs } };
-  const settings: Settings = given.dialect === 'nixl' ? { ...given, hostBytes: 0 } : given;
+  const settings: Settings = given.dialect === 'sluice' ? given : { ...given, hostBytes: 0 };
   const { contextTokens, blockTokens, bytesPerBlock, hbmBytes } = settings;
   const neededBytes = Math.ceil(contextTokens / blockTokens) * bytesPerBlock;
   if (hbmBytes < neededBytes) {
@@ -50,7 +51,10 @@ export async function createSimEngine(options: SimOptions): Promise<SimCore> {
   const kv = new SimKv(settings);
   const server = new TransferServer({ ...served(kv, settings), clock: settings.clock, bytesPerSecondPerPeer: null });
   const transfer = await server.listen({ host: settings.host, port: 0 });
-  return new SimEngine(settings, kv, { server, host: transfer.host, port: transfer.port });
+  const rooms =
+    settings.dialect === 'bootstrap' && settings.role === 'prefill' ? new Rooms({ ...settings, pins: kv.pins, transfer }) : null;
+  const { host, port } = (await rooms?.listen(settings.host)) ?? transfer;
+  return new SimEngine(settings, kv, { server, rooms, host, port });
 }
 
 /** A request that is not over. */
@@ -70,14 +74,16 @@ class SimEngine implements SimCore {
   readonly #active = new Map<Sequence, Active>();
   readonly #seeds: ChainSeeds;
   #onPulled: (bytes: number, ms: number) => void = () => {};
+  readonly rooms: Rooms | null;
   dead = false;
   #draining = false;
   #drained: (() => void)[] = [];
 
-  constructor(settings: Settings, kv: SimKv, transfer: { server: TransferServer; host: string; port: number }) {
+  constructor(settings: Settings, kv: SimKv, transfer: Reached) {
     this.#settings = settings;
     this.#kv = kv;
     this.#server = transfer.server;
+    this.rooms = transfer.rooms;
     const { instance, incarnation, role, dialect, modelName, contextTokens, maxSequences, bytesPerBlock } = settings;
     this.info = {
       instance,
@@ -99,9 +105,12 @@ class SimEngine implements SimCore {
     this.#seeds = new ChainSeeds(this.info.identity);
     this.#scheduler = new Scheduler({ ...settings, kv, kept: () => this.#kept.size, onOver: (sequence) => this.#over(sequence) });
     kv.pins.onFreed = () => this.#scheduler.wake();
-    const nixl = { onDeadly: () => this.die(), onPulled: (bytes: number, ms: number) => this.#onPulled(bytes, ms) };
+    const nixl = {
+      onDeadly: () => (dialect === 'nixl' ? this.die() : undefined),
+      onPulled: (bytes: number, ms: number) => this.#onPulled(bytes, ms),
+    };
     this.#puller =
-      dialect === 'nixl' ? new NixlPuller({ ...settings, ...nixl, peer: instance }) : new Puller({ ...settings, peer: instance });
+      dialect === 'sluice' ? new Puller({ ...settings, peer: instance }) : new NixlPuller({ ...settings, ...nixl, peer: instance });
   }
 
   generate(request: SimRequest, sink: GenerateSink): Session {
@@ -251,6 +260,7 @@ class SimEngine implements SimCore {
     this.#kv.pins.clear();
     this.#lookDrained();
     await this.#kv.store?.close();
+    await this.rooms?.close();
     await this.#server.close();
   }
 

@@ -27,6 +27,7 @@ import { NixlPuller } from './nixl/puller.ts';
 import { onboard } from './onboard.ts';
 import { DEFAULTS, type SimOptions } from './options.ts';
 import { Puller } from './pull.ts';
+import { deadError, refusalOf } from './refusal.ts';
 import { Scheduler } from './scheduler.ts';
 import { type Pulled, Sequence, type SequenceEvents, SILENT } from './sequence.ts';
 import { type Reached, type Settings, served } from './served.ts';
@@ -353,17 +354,8 @@ class SimEngine implements SimCore {
   }
 
   #refusal(request: EngineRequest): SluiceError | null {
-    const { maxWaiting, contextTokens } = this.#settings;
-    if (this.dead) return deadError();
-    if (this.#draining) return new SluiceError('unavailable', 'the engine drains and takes no new requests', { retryAfterSeconds: 1 });
-    if (this.#active.size - this.#scheduler.running.length >= maxWaiting) {
-      return new SluiceError('queue_full', `${maxWaiting} requests are waiting already`, { retryAfterSeconds: 1 });
-    }
-    if (request.prompt.length + request.sampling.maxTokens > contextTokens) {
-      const message = `prompt (${request.prompt.length}) and max_tokens (${request.sampling.maxTokens}) exceed the context of ${contextTokens} tokens`;
-      return new SluiceError('context_length_exceeded', message);
-    }
-    return null;
+    const waiting = this.#active.size - this.#scheduler.running.length;
+    return refusalOf(request, { dead: this.dead, draining: this.#draining, waiting }, this.#settings);
   }
 
   /** Of the blocks of the first `tokens` tokens. */
@@ -396,8 +388,4 @@ class SimEngine implements SimCore {
     this.#drained = [];
     for (const resolve of drained) resolve();
   }
-}
-
-function deadError(): SluiceError {
-  return new SluiceError('engine_failed', 'the core of the engine is dead');
 }

@@ -39,6 +39,8 @@ export interface GroupedStoreOptions {
   readonly bytesPerSecond?: number | null;
 }
 
+/** Keys, before others get their turn. */
+const LEARNT_AT_ONCE = 4_096;
 const READY: StoreCondition = { reason: 'Ready', message: 'all is well' };
 const NO_WRITE: StoreWritten = { written: 0, known: 0, dropped: 0, bytes: 0, copies: 0 };
 
@@ -76,10 +78,19 @@ export class GroupedStore implements BlockStore {
     this.#groupBytes = options.groupBytes ?? GROUP_BYTES.wanted;
     this.#maxPendingBytes = options.maxPendingBytes ?? 64 << 20;
     this.#pauseMs = options.pauseMs ?? 5_000;
-    for (const key of shelf.keys?.() ?? []) this.#known.add(key);
     const rate = options.bytesPerSecond ?? null;
     const bucket = () => (rate === null ? null : new TokenBucket(rate, options.clock.now()));
     this.#budgets = { read: bucket(), write: bucket() };
+  }
+
+  /** What the shelf knows from the start, before anything else is asked. */
+  async learn(): Promise<void> {
+    let learnt = 0;
+    for (const key of this.#shelf.keys?.() ?? []) {
+      this.#known.add(key);
+      learnt += 1;
+      if (learnt % LEARNT_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   async match(keys: readonly string[]): Promise<number> {

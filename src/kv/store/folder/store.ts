@@ -35,5 +35,7 @@ export async function openFolderStore(options: FolderStoreOptions): Promise<Bloc
   const tenantBytes = Math.floor(capacityBytes * tenantShare);
   const shelf = new FolderShelf({ path, capacityBytes, maxGroups, tenantBytes, clock, files, writer: randomBytes(4).toString('hex') });
   await shelf.open();
-  return new GroupedStore(shelf, options);
+  const store = new GroupedStore(shelf, options);
+  await store.learn();
+  return store;
 }

@@ -16,6 +16,7 @@ const SOUND: CheckedSpec = {
   },
 };
 const VLLM: CheckedSpec = { ...SOUND, engine: { ...ENGINE, type: 'vllm' } };
+const SGLANG: CheckedSpec = { ...SOUND, model: { name: 'm', source: 'org/name' }, engine: { ...ENGINE, type: 'sglang' } };
 const H100 = { accelerator: 'nvidia-h100' };
 const engineFindings = (spec: CheckedSpec) => brokenRules(engineRules, spec);
 const paths = (spec: CheckedSpec) => engineFindings(spec).map(({ path }) => formatPath(path));
@@ -27,6 +28,20 @@ describe('engineRules', () => {
       expect(engineFindings(spec)).toEqual([]);
     },
   );
+
+  it.each<[CheckedSpec, string[]]>([
+    [{ ...SGLANG, prefill: H100, decode: H100 }, []],
+    [{ ...SGLANG, prefill: {}, decode: H100 }, ['prefill.accelerator']],
+    [{ ...SGLANG, decode: {} }, ['decode.accelerator']],
+    [{ ...SGLANG, model: SOUND.model, decode: H100 }, ['model.source']],
+    [{ ...SGLANG, prefill: { ...H100, parallelism: { tensor: 4 } }, decode: { ...H100, parallelism: { tensor: 2 } } }, []],
+    [
+      { ...SGLANG, prefill: { ...H100, parallelism: { tensor: 4 } }, decode: { ...H100, parallelism: { tensor: 6 } } },
+      ['prefill.parallelism.tensor'],
+    ],
+    [{ ...VLLM, engine: { ...VLLM.engine, transferBackend: 'nixl' } }, ['engine.transferBackend']],
+    [{ ...SGLANG, decode: H100, kv: { lease: '30s', store: {} } }, ['kv.store']],
+  ])('finds what SGLang cannot be: %#', (spec, fields) => expect(paths(spec)).toEqual(fields));
 
   it('allows simulated costs on a simulated engine', () => {
     expect(engineFindings({ ...SOUND, engine: { ...ENGINE, type: 'sim', sim: {} }, prefill: { sim: {} }, decode: { sim: {} } })).toEqual(

@@ -9,28 +9,44 @@ const TINY = 'builtin:tiny';
 const ROLES = ['prefill', 'decode'] as const;
 const IS_VLLM = "self.engine.type == 'vllm'";
 const isVllm = ({ engine }: CheckedSpec) => engine.type === 'vllm';
+const IS_SGLANG = "self.engine.type == 'sglang'";
+const isSglang = ({ engine }: CheckedSpec) => engine.type === 'sglang';
+const IS_FOREIGN = "self.engine.type in ['vllm', 'sglang']";
+const isForeign = (spec: CheckedSpec) => isVllm(spec) || isSglang(spec);
 
 /** A folder, or a name of the hub. */
-const VLLM_SOURCE = String.raw`^(?:\.{0,2}/|[A-Za-z0-9][-0-9A-Za-z_.]{0,95}/[A-Za-z0-9][-0-9A-Za-z_.]{0,95}$)`;
-const vllmSource = new RegExp(VLLM_SOURCE);
+const HUB_SOURCE = String.raw`^(?:\.{0,2}/|[A-Za-z0-9][-0-9A-Za-z_.]{0,95}/[A-Za-z0-9][-0-9A-Za-z_.]{0,95}$)`;
+const hubSource = new RegExp(HUB_SOURCE);
 
 const sourceRules: readonly Rule<CheckedSpec>[] = [
   {
     field: 'model.source',
     expected: 'builtin:tiny, or the path of a .gguf file',
-    cel: `${IS_VLLM} || self.model.source == '${TINY}' || self.model.source.matches('.[.]gguf$') && !self.model.source.startsWith('builtin:')`,
+    cel: `${IS_FOREIGN} || self.model.source == '${TINY}' || self.model.source.matches('.[.]gguf$') && !self.model.source.startsWith('builtin:')`,
     holds: (spec) => {
       const { source } = spec.model;
-      return isVllm(spec) || source === TINY || (/.[.]gguf$/u.test(source) && !source.startsWith('builtin:'));
+      return isForeign(spec) || source === TINY || (/.[.]gguf$/u.test(source) && !source.startsWith('builtin:'));
     },
   },
   {
     field: 'model.source',
     expected: 'builtin:tiny, a folder that starts with /, ./ or ../, or a name of the Hugging Face hub such as org/name',
-    cel: `!(${IS_VLLM}) || self.model.source == '${TINY}' || self.model.source.matches(${celText(VLLM_SOURCE)})`,
-    holds: (spec) => !isVllm(spec) || spec.model.source === TINY || vllmSource.test(spec.model.source),
+    cel: `!(${IS_VLLM}) || self.model.source == '${TINY}' || self.model.source.matches(${celText(HUB_SOURCE)})`,
+    holds: (spec) => !isVllm(spec) || spec.model.source === TINY || hubSource.test(spec.model.source),
+  },
+  {
+    field: 'model.source',
+    expected: 'with SGLang a folder that starts with /, ./ or ../, or a name of the Hugging Face hub such as org/name',
+    cel: `!(${IS_SGLANG}) || self.model.source.matches(${celText(HUB_SOURCE)})`,
+    holds: (spec) => !isSglang(spec) || hubSource.test(spec.model.source),
   },
 ];
+
+/** In CEL; one accelerator unless told otherwise. */
+const TENSOR = {
+  prefill: '(has(self.prefill.parallelism) ? self.prefill.parallelism.tensor : 1)',
+  decode: '(has(self.decode.parallelism) ? self.decode.parallelism.tensor : 1)',
+} as const;
 
 const SIM_PLACES = ['engine', ...ROLES] as const;
 const simulationRules: readonly Rule<CheckedSpec>[] = SIM_PLACES.map((place) => ({
@@ -40,19 +56,19 @@ const simulationRules: readonly Rule<CheckedSpec>[] = SIM_PLACES.map((place) => 
   holds: (spec) => spec.engine.type === 'sim' || spec[place]?.sim === undefined,
 }));
 
-const vllmOnlyRules: readonly Rule<CheckedSpec>[] = [
+const foreignOnlyRules: readonly Rule<CheckedSpec>[] = [
   {
     field: 'engine.dtype',
-    expected: onlyVllm('dtype'),
-    cel: `${IS_VLLM} || ${absent('engine', 'dtype')}`,
-    holds: (spec) => isVllm(spec) || spec.engine.dtype === undefined,
+    expected: onlyForeign('dtype'),
+    cel: `${IS_FOREIGN} || ${absent('engine', 'dtype')}`,
+    holds: (spec) => isForeign(spec) || spec.engine.dtype === undefined,
   },
   ...ROLES.flatMap((role) =>
     (['accelerator', 'parallelism'] as const).map((name) => ({
       field: `${role}.${name}`,
-      expected: onlyVllm(name),
-      cel: `${IS_VLLM} || ${absent(role, name)}`,
-      holds: (spec: CheckedSpec) => isVllm(spec) || spec[role]?.[name] === undefined,
+      expected: onlyForeign(name),
+      cel: `${IS_FOREIGN} || ${absent(role, name)}`,
+      holds: (spec: CheckedSpec) => isForeign(spec) || spec[role]?.[name] === undefined,
     })),
   ),
 ];
@@ -92,6 +108,42 @@ const blockRules: readonly Rule<CheckedSpec>[] = [
   },
 ];
 
+/** SGLang runs on accelerators, and its pools divide the heads of a layer so that every part has its counterpart. */
+const sglangRules: readonly Rule<CheckedSpec>[] = [
+  ...ROLES.map((role) => ({
+    field: `${role}.accelerator`,
+    expected: 'an accelerator with engine.type sglang: set it, such as nvidia-h100',
+    cel: `!(${IS_SGLANG}) || ${role === 'prefill' ? '!has(self.prefill) || ' : ''}has(self.${role}.accelerator)`,
+    holds: (spec: CheckedSpec) => !isSglang(spec) || (role === 'prefill' && !spec.prefill) || spec[role]?.accelerator !== undefined,
+  })),
+  {
+    field: 'prefill.parallelism.tensor',
+    expected: 'a multiple or a divisor of decode.parallelism.tensor, so that SGLang can hand KV over: change either',
+    cel: `!(${IS_SGLANG}) || !has(self.prefill) || ${TENSOR.prefill} % ${TENSOR.decode} == 0 || ${TENSOR.decode} % ${TENSOR.prefill} == 0`,
+    holds: (spec) => !isSglang(spec) || !spec.prefill || divides(tensorOf(spec.prefill), tensorOf(spec.decode)),
+  },
+  {
+    field: 'engine.transferBackend',
+    expected: 'no transferBackend with engine.type {engine.type}: remove it, or set engine.type to sglang',
+    cel: `${IS_SGLANG} || ${absent('engine', 'transferBackend')}`,
+    holds: (spec) => isSglang(spec) || spec.engine.transferBackend === undefined,
+  },
+  {
+    field: 'kv.store',
+    expected: 'no store with engine.type sglang, which offloads KV by itself (--enable-hierarchical-cache): remove it',
+    cel: `!(${IS_SGLANG}) || !has(self.kv.store)`,
+    holds: (spec) => !isSglang(spec) || spec.kv.store === undefined,
+  },
+];
+
+function tensorOf(role: CheckedRole): number {
+  return role.parallelism?.tensor ?? 1;
+}
+
+function divides(one: number, other: number): boolean {
+  return one % other === 0 || other % one === 0;
+}
+
 /** vLLM keeps its KV itself; its own connectors can offload it. */
 const storeRules: readonly Rule<CheckedSpec>[] = [
   {
@@ -114,7 +166,8 @@ const contextRules: readonly Rule<CheckedSpec>[] = [
 export const engineRules: readonly Rule<CheckedSpec>[] = [
   ...sourceRules,
   ...simulationRules,
-  ...vllmOnlyRules,
+  ...foreignOnlyRules,
+  ...sglangRules,
   ...tensorRules,
   ...pairRules,
   ...blockRules,
@@ -122,8 +175,8 @@ export const engineRules: readonly Rule<CheckedSpec>[] = [
   ...contextRules,
 ];
 
-function onlyVllm(name: string): string {
-  return `no ${name} with engine.type {engine.type}: remove it, or set engine.type to vllm`;
+function onlyForeign(name: string): string {
+  return `no ${name} with engine.type {engine.type}: remove it, or set engine.type to vllm or sglang`;
 }
 
 /** CEL: there is no `name` in `place`. Only the prefill pool may be missing itself. */

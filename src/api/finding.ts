@@ -1,7 +1,8 @@
 /** What the checks read and what they find. */
 interface CheckedEngine {
-  readonly type: 'llamacpp' | 'sim' | 'vllm';
+  readonly type: 'llamacpp' | 'sim' | 'vllm' | 'sglang';
   readonly dtype?: string | undefined;
+  readonly transferBackend?: string | undefined;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly contextTokens: number;

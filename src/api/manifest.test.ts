@@ -45,6 +45,7 @@ describe('a sound manifest', () => {
           image: null,
           imagePullPolicy: null,
           dtype: null,
+          transferBackend: null,
           args: [],
           env: {},
           contextTokens: 8_192,
@@ -155,7 +156,7 @@ describe('a wrong value', () => {
     ['replicas: 2', 'replicas: "2"', 'f.yaml:11:5: spec.decode.replicas is "2": expected a whole number from 1 to 64 (instances)'],
     ['replicas: 2', 'replicas: [2]', 'f.yaml:11:5: spec.decode.replicas is a list: expected a whole number from 1 to 64 (instances)'],
     ['replicas: 2', 'replicas:', 'f.yaml:11:5: spec.decode.replicas is empty: expected a whole number from 1 to 64 (instances)'],
-    ['type: sim', 'type: sglang', 'f.yaml:9:5: spec.engine.type is "sglang": expected one of llamacpp, sim, vllm'],
+    ['type: sim', 'type: tgi', 'f.yaml:9:5: spec.engine.type is "tgi": expected one of llamacpp, sim, vllm, sglang'],
     [
       '    name: tiny',
       '    name: tiny\n    source: x.bin',

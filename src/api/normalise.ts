@@ -75,12 +75,23 @@ function nats({ maxBytes, maxAge, ...given }: NonNullable<Spec['kv']['nats']>): 
   return { ...given, maxBytes: bytes(maxBytes), maxAgeMs: ms(maxAge) };
 }
 
-function engine({ type, image, imagePullPolicy, dtype, args, env, contextTokens, maxSequences }: Spec['engine']): EngineSpec {
+function engine({
+  type,
+  image,
+  imagePullPolicy,
+  dtype,
+  transferBackend,
+  args,
+  env,
+  contextTokens,
+  maxSequences,
+}: Spec['engine']): EngineSpec {
   return {
     type,
     image: image ?? null,
     imagePullPolicy: imagePullPolicy ?? null,
-    dtype: type === 'vllm' ? (dtype ?? 'auto') : null,
+    dtype: type === 'vllm' || type === 'sglang' ? (dtype ?? 'auto') : null,
+    transferBackend: type === 'sglang' ? (transferBackend ?? 'mooncake') : null,
     args,
     env,
     contextTokens,

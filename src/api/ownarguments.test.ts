@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { formatPath } from './manifest-error.ts';
 import { ownArguments } from './ownarguments.ts';
 
-function found(type: 'llamacpp' | 'vllm', args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+function found(type: 'llamacpp' | 'vllm' | 'sglang', args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   return ownArguments({ type, args, env }).map(({ path, expected }) => ({ path: formatPath(path), expected }));
 }
 
@@ -46,6 +46,25 @@ describe('ownArguments', () => {
   ])('lets %s pass to vLLM', (argument) => {
     expect(found('vllm', [argument])).toEqual([]);
   });
+
+  it.each([
+    '--tp=2',
+    '--page-size',
+    '--disaggregation-mode=prefill',
+    '--model-path=x',
+    '--kv-events-config={}',
+    '--dp-size=2',
+    '--api-key=x',
+  ])('refuses %s to SGLang', (argument) => {
+    expect(found('sglang', ['--mem-fraction-static=0.8', argument])).toMatchObject([{ path: 'engine.args[1]' }]);
+  });
+
+  it.each(['--mem-fraction-static=0.8', '--disaggregation-ib-device=mlx5_0', '--load-format=dummy', '-tp', '--block-size=1'])(
+    'lets %s pass to SGLang',
+    (argument) => {
+      expect(found('sglang', [argument])).toEqual([]);
+    },
+  );
 
   it('says why, and what to do', () => {
     expect(

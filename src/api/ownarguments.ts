@@ -3,122 +3,29 @@
  * router; a second value would contradict them. Pure.
  */
 import type { CheckedSpec, Finding } from './finding.ts';
+import { FOLLOWS, FOREIGN, type Foreign, OURS, type Refused } from './refused.ts';
 import { type CelRule, celList, celText } from './rule.ts';
 
-/** Why it is refused; null = it follows from other fields. */
-type Refused = Readonly<Record<string, string | null>>;
-
-const FOLLOWS = 'which Sluice sets from the other fields';
-
-/** Flags of `sluice engine`. */
-const OURS: Refused = refusedWith(null, [
-  'drain-ms',
-  'type',
-  'role',
-  'instance',
-  'model-name',
-  'model',
-  'host',
-  'port',
-  'context',
-  'sequences',
-  'block-tokens',
-  'hbm-bytes',
-  'host-bytes',
-  'store',
-  'lease-ms',
-  'costs',
-  'kv',
-]);
-
-const EVENTS = 'without which the router does not know what is in the KV cache';
-const TOKENS = 'since the router makes the same tokens from the files of the model';
-const ONE_PROCESS = 'since one instance has one engine that takes requests';
-const REACHED = 'since the router would not reach it';
-
-/** Flags of `vllm serve`. */
-const VLLM: Refused = {
-  ...refusedWith(null, [
-    'model',
-    'revision',
-    'served-model-name',
-    'host',
-    'port',
-    'dtype',
-    'max-model-len',
-    'max-num-seqs',
-    'block-size',
-    'tensor-parallel-size',
-    'kv-cache-memory-bytes',
-    'kv-transfer-config',
-    'kv-events-config',
-    'prefix-caching-hash-algo',
-  ]),
-  ...refusedWith(EVENTS, ['no-enable-prefix-caching', 'disable-log-stats', 'no-enable-prompt-tokens-details']),
-  ...refusedWith(TOKENS, [
-    'tokenizer',
-    'tokenizer-revision',
-    'tokenizer-mode',
-    'skip-tokenizer-init',
-    'tokens-only',
-    'chat-template',
-    'default-chat-template-kwargs',
-  ]),
-  ...refusedWith(ONE_PROCESS, [
-    'data-parallel-size',
-    'pipeline-parallel-size',
-    'decode-context-parallel-size',
-    'prefill-context-parallel-size',
-    'api-server-count',
-    'headless',
-    'nnodes',
-  ]),
-  ...refusedWith(REACHED, ['uds', 'root-path', 'api-key', 'ssl-keyfile', 'ssl-certfile', 'ssl-ca-certs']),
-  'kv-cache-dtype': 'since engine.dtype is also that of the KV',
-  config: 'since a file could set what is refused here: write its lines as arguments',
-};
-
-/** The short forms that vLLM has of them. */
-const VLLM_SHORT: Readonly<Record<string, string>> = {
-  tp: 'tensor-parallel-size',
-  pp: 'pipeline-parallel-size',
-  dp: 'data-parallel-size',
-  dcp: 'decode-context-parallel-size',
-  pcp: 'prefill-context-parallel-size',
-  asc: 'api-server-count',
-  n: 'nnodes',
-};
-
-const VLLM_VARIABLES: Refused = {
-  ...refusedWith(null, [
-    'PYTHONHASHSEED',
-    'VLLM_NIXL_SIDE_CHANNEL_HOST',
-    'VLLM_NIXL_SIDE_CHANNEL_PORT',
-    'VLLM_CPU_KVCACHE_SPACE',
-    'VLLM_API_KEY',
-  ]),
-  VLLM_KV_CACHE_LAYOUT: 'since instances hand KV over in one layout',
-  VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES: EVENTS,
-  VLLM_SERVER_DEV_MODE: 'since it lets any client stop the engine',
-};
-
 export function ownArguments(engine: Pick<CheckedSpec['engine'], 'type' | 'args' | 'env'>): Finding[] {
-  const { refused, flagOf } = engine.type === 'vllm' ? { refused: VLLM, flagOf: vllmFlag } : { refused: OURS, flagOf: ourFlag };
+  const foreign = isForeign(engine.type) ? FOREIGN[engine.type] : null;
+  const refused = foreign?.flags ?? OURS;
   const args = engine.args.flatMap((text, index) => {
-    const flag = flagOf(text);
+    const flag = foreign ? foreignFlag(foreign, text) : ourFlag(text);
     const written = text.split('=', 1)[0] ?? text;
     return flag !== null && Object.hasOwn(refused, flag)
       ? [{ path: ['engine', 'args', index], expected: refusal(`no ${written}`, refused[flag] ?? null) }]
       : [];
   });
-  return [...args, ...(engine.type === 'vllm' ? variables(engine.env) : [])];
+  return [...args, ...(foreign ? variables(foreign.variables, engine.env) : [])];
 }
 
-function variables(env: Readonly<Record<string, string>>): Finding[] {
+function isForeign(type: CheckedSpec['engine']['type']): type is keyof typeof FOREIGN {
+  return Object.hasOwn(FOREIGN, type);
+}
+
+function variables(refused: Refused, env: Readonly<Record<string, string>>): Finding[] {
   return Object.keys(env).flatMap((name) =>
-    Object.hasOwn(VLLM_VARIABLES, name)
-      ? [{ path: ['engine', 'env', name], expected: refusal(`no ${name}`, VLLM_VARIABLES[name] ?? null) }]
-      : [],
+    Object.hasOwn(refused, name) ? [{ path: ['engine', 'env', name], expected: refusal(`no ${name}`, refused[name] ?? null) }] : [],
   );
 }
 
@@ -130,13 +37,16 @@ function ourFlag(text: string): string | null {
   return /^--([a-z-]+)(?:=|$)/.exec(text)?.[1] ?? null;
 }
 
-/** The refused flag that vLLM would read: it takes `_` for `-`, unique beginnings of names, and `--name.field` for fields of JSON. */
-function vllmFlag(text: string): string | null {
-  const short = /^-([a-z]{1,3})(?:=|$|\d)/.exec(text)?.[1];
-  if (short !== undefined) return VLLM_SHORT[short] ?? null;
+/**
+ * The refused flag that a program of others would read: both take unique beginnings of names; vLLM also `_` for `-`, and `--name.field` for
+ * fields of JSON.
+ */
+function foreignFlag({ flags, short }: Foreign, text: string): string | null {
+  const brief = /^-([a-z]{1,3})(?:=|$|\d)/.exec(text)?.[1];
+  if (brief !== undefined) return short[brief] ?? null;
   const name = /^--([A-Za-z][-\w]*)/.exec(text)?.[1]?.replaceAll('_', '-');
   if (name === undefined) return null;
-  return Object.keys(VLLM).find((flag) => flag === name) ?? Object.keys(VLLM).find((flag) => flag.startsWith(name)) ?? null;
+  return Object.keys(flags).find((flag) => flag === name) ?? Object.keys(flags).find((flag) => flag.startsWith(name)) ?? null;
 }
 
 export interface Refusal {
@@ -149,29 +59,35 @@ export interface Refusal {
 /** Every refusal, for the reference. */
 export const refusals: readonly Refusal[] = [
   ...reasons(OURS).map(([why, names]) => ({ engine: 'llamacpp, sim', why: why ?? FOLLOWS, names: names.map(asFlag) })),
-  ...reasons(VLLM).map(([why, names]) => ({
-    engine: 'vllm',
-    why: why ?? FOLLOWS,
-    names: [...names.map(asFlag), ...shortForms(names).map((one) => `-${one}`)],
-  })),
-  ...reasons(VLLM_VARIABLES).map(([why, names]) => ({ engine: 'vllm', why: why ?? FOLLOWS, names })),
+  ...Object.entries(FOREIGN).flatMap(([engine, { flags, short, variables: refused }]) => [
+    ...reasons(flags).map(([why, names]) => ({
+      engine,
+      why: why ?? FOLLOWS,
+      names: [...names.map(asFlag), ...shortForms(short, names).map((one) => `-${one}`)],
+    })),
+    ...reasons(refused).map(([why, names]) => ({ engine, why: why ?? FOLLOWS, names })),
+  ]),
 ];
 
 function asFlag(name: string): string {
   return `--${name}`;
 }
 
-function shortForms(flags: readonly string[]): string[] {
-  return Object.keys(VLLM_SHORT).filter((one) => flags.includes(VLLM_SHORT[one] ?? ''));
+function shortForms(short: Foreign['short'], flags: readonly string[]): string[] {
+  return Object.keys(short).filter((one) => flags.includes(short[one] ?? ''));
 }
 
 /** The same refusals for a kube-apiserver, one rule for each reason. They name the first argument or variable that is refused. */
 export const argumentRules: readonly CelRule[] = [
   ...reasons(OURS).map(([why, flags]) =>
-    argumentRule("self.engine.type == 'vllm'", `arg.matches('^--(?:${flags.join('|')})(?:=|$)')`, why),
+    argumentRule(`self.engine.type in ${celList(Object.keys(FOREIGN))}`, `arg.matches('^--(?:${flags.join('|')})(?:=|$)')`, why),
   ),
-  ...reasons(VLLM).map(([why, flags]) => argumentRule("self.engine.type != 'vllm'", vllmArgument(flags), why)),
-  ...reasons(VLLM_VARIABLES).map(([why, names]) => variableRule(names, why)),
+  ...Object.entries(FOREIGN).flatMap(([engine, { flags, short, variables: refused }]) => [
+    ...reasons(flags).map(([why, names]) =>
+      argumentRule(`self.engine.type != '${engine}'`, foreignArgument(names, shortForms(short, names)), why),
+    ),
+    ...reasons(refused).map(([why, names]) => variableRule(engine, names, why)),
+  ]),
 ];
 
 function argumentRule(unless: string, isRefused: string, why: string | null): CelRule {
@@ -183,17 +99,16 @@ function argumentRule(unless: string, isRefused: string, why: string | null): Ce
   };
 }
 
-/** `vllmFlag` in CEL. */
-function vllmArgument(flags: readonly string[]): string {
+/** `foreignFlag` in CEL. */
+function foreignArgument(flags: readonly string[], short: readonly string[]): string {
   const name = "arg.find('^--[A-Za-z][-A-Za-z0-9_]*').replace('_', '-').substring(2)";
   const long = `arg.matches('^--[A-Za-z]') && ${celList(flags)}.exists(flag, flag.startsWith(${name}))`;
-  const short = shortForms(flags);
   return short.length === 0 ? long : `arg.matches('^-(?:${short.join('|')})(?:=|$|[0-9])') || ${long}`;
 }
 
-function variableRule(names: readonly string[], why: string | null): CelRule {
+function variableRule(engine: string, names: readonly string[], why: string | null): CelRule {
   return {
-    rule: `self.engine.type != 'vllm' || !${celList(names)}.exists(name, name in self.engine.env)`,
+    rule: `self.engine.type != '${engine}' || !${celList(names)}.exists(name, name in self.engine.env)`,
     messageExpression: `'expected no ' + ${celList(names)}.filter(name, name in self.engine.env)[0] + ${celText(refusal('', why))}`,
     fieldPath: '.engine.env',
   };
@@ -202,8 +117,4 @@ function variableRule(names: readonly string[], why: string | null): CelRule {
 /** What is refused, by the reason. */
 function reasons(refused: Refused): [why: string | null, names: string[]][] {
   return [...Map.groupBy(Object.keys(refused), (name) => refused[name] ?? null)];
-}
-
-function refusedWith(why: string | null, names: readonly string[]): Refused {
-  return Object.fromEntries(names.map((name) => [name, why]));
 }

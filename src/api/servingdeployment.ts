@@ -18,7 +18,7 @@ export interface ServingDeploymentSpec {
   readonly model: {
     /** What clients put into `model`. */
     readonly name: string;
-    /** As written: `builtin:tiny`, the path of a GGUF file, or with vllm a folder or a name of the Hugging Face hub. */
+    /** As written: `builtin:tiny`, the path of a GGUF file, or with vllm and sglang a folder or a name of the Hugging Face hub. */
     readonly source: string;
     readonly revision: string;
   };
@@ -110,13 +110,15 @@ export interface NatsSpec {
 export type Dtype = 'auto' | 'bfloat16' | 'float16' | 'float32';
 
 export interface EngineSpec {
-  readonly type: 'llamacpp' | 'sim' | 'vllm';
+  readonly type: 'llamacpp' | 'sim' | 'vllm' | 'sglang';
   /** Container image of the instances; null = the operator's own. */
   readonly image: string | null;
   /** Null = as Kubernetes decides by the image's tag. */
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never' | null;
   /** Null = the engine has no choice. */
   readonly dtype: Dtype | null;
+  /** What carries KV between SGLang's instances; null = another engine. */
+  readonly transferBackend: 'mooncake' | 'nixl' | null;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly contextTokens: number;

@@ -34,11 +34,16 @@ export async function engineCommand(argv: string[]): Promise<number> {
 
 /** What is loaded is what this engine needs: a vLLM is to load its model already while the rest of its agent is loaded. */
 async function serve(flags: EngineFlags, ended: Promise<EndReason>): Promise<void> {
-  const { vllm } = flags;
+  const { vllm, sglang } = flags;
   const context = processContext();
   if (vllm !== null) {
     const { serveVllm } = await import('./enginevllm.ts');
     await serveVllm({ flags: { ...flags, vllm }, context, ended });
+    return;
+  }
+  if (sglang !== null) {
+    const { serveSglang } = await import('./enginesglang.ts');
+    await serveSglang({ flags: { ...flags, sglang }, context, ended });
     return;
   }
   const { serveEngine } = await import('./engineserver.ts');

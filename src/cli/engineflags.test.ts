@@ -28,6 +28,7 @@ describe('readEngineFlags', () => {
         sideChannelTimeoutMs: 5000,
         kv: null,
         vllm: null,
+        sglang: null,
       },
     });
   });
@@ -110,18 +111,48 @@ describe('readEngineFlags', () => {
     });
   });
 
+  it('takes those of sglang', () => {
+    const line =
+      '--type sglang --model org/name --accelerator nvidia-h100 --tensor-parallel 2 --transfer-backend nixl --engine-arg=--mem-fraction-static=0.8';
+    expect(read(line)).toMatchObject({
+      kind: 'run',
+      flags: {
+        type: 'sglang',
+        vllm: null,
+        sglang: {
+          model: 'org/name',
+          revision: null,
+          dtype: 'auto',
+          accelerator: 'nvidia-h100',
+          tensorParallel: 2,
+          transferBackend: 'nixl',
+          startMs: 3_600_000,
+          extra: ['--mem-fraction-static=0.8'],
+        },
+      },
+    });
+    expect(read('--type sglang --model org/name --accelerator nvidia-h100')).toMatchObject({
+      flags: { sglang: { transferBackend: 'mooncake' } },
+    });
+  });
+
   it('helps', () => {
     expect(read('--help')).toEqual({ kind: 'help' });
     expect(read('-h')).toEqual({ kind: 'help' });
   });
 
   it.each([
-    ['', /--type must be one of llamacpp, sim, vllm; it is missing/],
+    ['', /--type must be one of llamacpp, sim, vllm, sglang; it is missing/],
     ['--type tgi', /--type .*got "tgi"/],
     ['--type vllm', /--model must be a folder or a name of the Hugging Face hub/],
     ['--type vllm --model m --dtype fp4', /--dtype must be one of auto, .*got "fp4"/],
     ['--type vllm --model m --tensor-parallel 0', /--tensor-parallel must be a whole number from 1 to 64/],
     ['--type vllm --model m --accelerator a --cores 2', /--cores is for engines on a CPU/],
+    ['--type sglang --accelerator nvidia-h100', /--model must be a folder .* for --type sglang; it is missing/],
+    ['--type sglang --model m', /--accelerator must be what SGLang runs on, such as nvidia-h100; it is missing/],
+    ['--type sglang --model m --accelerator a --transfer-backend ucx', /--transfer-backend must be one of mooncake, nixl; got "ucx"/],
+    ['--type sglang --model m --accelerator a --vllm /v', /--vllm is for --type vllm/],
+    ['--type vllm --model m --transfer-backend nixl', /--transfer-backend is for --type sglang/],
     ['--type sim --engine-arg=-x', /--engine-arg is for --type vllm/],
     ['--type sim --dtype auto', /--dtype is for --type vllm/],
     ['--type sim --role king', /--role must be one of prefill, decode, mixed; got "king"/],
@@ -136,7 +167,7 @@ describe('readEngineFlags', () => {
     ['--type llamacpp', /--model must be the path of a GGUF file/],
     ['--type sim --model m.gguf', /--model is for real engines/],
     ['--type llamacpp --model m.gguf --costs {}', /--costs is for --type sim/],
-    ['--type sim --dialect zmq', /--dialect must be one of sluice, nixl; got "zmq"/],
+    ['--type sim --dialect zmq', /--dialect must be one of sluice, nixl, bootstrap; got "zmq"/],
     ['--type llamacpp --model m.gguf --dialect nixl', /--dialect is for --type sim/],
     ['--type sim --side-channel-timeout-ms 0', /--side-channel-timeout-ms must be a whole number from 1/],
     ['--type sim --costs nonsense', /--costs must be JSON; got "nonsense"/],

@@ -1,5 +1,6 @@
 /** The flags of `sluice engine`, checked. Pure. */
 import type { Dialect, EngineCosts, EngineType, Role } from '../engines/index.ts';
+import { SGLANG_DEFINITIONS, SGLANG_HELP, type SglangFlags, sglangFlagsOf, sglangMistake } from './engineflagssglang.ts';
 import { VLLM_DEFINITIONS, VLLM_HELP, VLLM_NUMBERS, type VllmFlags, vllmFlagsOf, vllmMistake } from './engineflagsvllm.ts';
 import { type FlagDefinition, parseFlags } from './flags.ts';
 import { type KvSettings, readKvSettings } from './kvservers.ts';
@@ -33,6 +34,8 @@ export interface EngineFlags {
   readonly kv: KvSettings | null;
   /** Null for other engines. */
   readonly vllm: VllmFlags | null;
+  /** Null for other engines. */
+  readonly sglang: SglangFlags | null;
 }
 
 export type EngineArguments =
@@ -62,6 +65,7 @@ const DEFINITIONS = {
   'side-channel-timeout-ms': TEXT,
   kv: TEXT,
   ...VLLM_DEFINITIONS,
+  ...SGLANG_DEFINITIONS,
   help: { type: 'boolean', short: 'h' },
 } as const satisfies Record<string, FlagDefinition>;
 
@@ -137,7 +141,7 @@ function costsOf(text: string | null, type: EngineType): Partial<EngineCosts> {
 
 function dialectOf(text: string | null, type: EngineType): Dialect {
   if (text !== null && type !== 'sim') throw new WrongFlag('--dialect is for --type sim; the others have only one');
-  return oneOf('dialect', text ?? 'sluice', ['sluice', 'nixl']);
+  return oneOf('dialect', text ?? 'sluice', ['sluice', 'nixl', 'bootstrap']);
 }
 
 function kvOf(text: string | null): KvSettings | null {
@@ -168,8 +172,8 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
   if (flags.help) return { kind: 'help' };
   const number = (name: NumberFlag) => wholeNumber(name, flags[name]);
   try {
-    const type = oneOf('type', flags.type, ['llamacpp', 'sim', 'vllm']);
-    const mistake = vllmMistake(flags, type);
+    const type = oneOf('type', flags.type, ['llamacpp', 'sim', 'vllm', 'sglang']);
+    const mistake = sglangMistake(flags, type) ?? (type === 'sglang' ? null : vllmMistake(flags, type));
     if (mistake !== null) throw new WrongFlag(mistake);
     const role = oneOf('role', flags.role ?? 'mixed', ['prefill', 'decode', 'mixed']);
     const [instance, kv] = [nameOf('instance', flags.instance, `${type}-${role}`), kvOf(flags.kv)];
@@ -198,6 +202,7 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
         sideChannelTimeoutMs: number('side-channel-timeout-ms'),
         kv,
         vllm: type === 'vllm' ? vllmFlagsOf(flags, number) : null,
+        sglang: type === 'sglang' ? sglangFlagsOf(flags, number) : null,
       },
     };
   } catch (thrown) {
@@ -206,13 +211,13 @@ export function readEngineFlags(argv: readonly string[]): EngineArguments {
   }
 }
 
-export const ENGINE_HELP = `Usage: sluice engine --type llamacpp|sim|vllm [flags]
+export const ENGINE_HELP = `Usage: sluice engine --type llamacpp|sim|vllm|sglang [flags]
 
 Runs one engine process: OpenAI's HTTP API, vLLM's metrics, and KV hand-off to and from other instances. With --type vllm it starts
-and watches a vLLM, which takes the requests itself, and tells the router what that holds and how loaded it is.
+and watches a vLLM (with sglang, an SGLang), which takes the requests itself, and tells the router what that holds and how loaded it is.
 \`sluice up\` and \`sluice start\` run these for you; by hand it is useful to look at one engine alone.
 
-  --type NAME            llamacpp: a real engine on CPU; sim: a simulated one (no model; declared timings); vllm
+  --type NAME            llamacpp: a real engine on CPU; sim: a simulated one (no model; declared timings); vllm; sglang
   --role ROLE            prefill, decode or mixed (default mixed)
   --instance NAME        name in tickets, events and logs (default TYPE-ROLE)
   --model-name NAME      name that requests ask for
@@ -230,11 +235,13 @@ and watches a vLLM, which takes the requests itself, and tells the router what t
   --lease-ms N           how long finished blocks wait for a peer (default 30000)
   --drain-ms N           how long SIGTERM waits for running requests and leases (default 30000)
   --costs JSON           simulated times in ms: ${Object.keys(COST_NAMES).join(', ')}
-  --dialect NAME         sluice (default), or nixl: the simulated engine speaks and fails like a vLLM with its NixlConnector
+  --dialect NAME         sluice (default), or nixl: the simulated engine speaks and fails like a vLLM with its NixlConnector, or
+                         bootstrap: like the prefill and decode instances of SGLang
   --side-channel-timeout-ms N  nixl: how long the first contact to another engine may take (default 5000)
   --kv JSON              Redis and NATS that are told what it holds; \`sluice up\` writes it from \`kv\` of the deployment
   --help                 this text
 
 ${VLLM_HELP}
+${SGLANG_HELP}
 Example: sluice engine --type sim --port 8001 --costs '{"stepFixed":10}'
 `;

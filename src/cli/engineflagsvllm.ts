@@ -48,7 +48,12 @@ const DTYPES = ['auto', 'bfloat16', 'float16', 'float32'];
 export function vllmMistake(given: GivenVllmFlags, type: string): string | null {
   const alien = Object.keys(VLLM_DEFINITIONS).find((name) => isGiven(given, name));
   if (type !== 'vllm') return alien === undefined ? null : `--${alien} is for --type vllm`;
-  if (given.model === null) return '--model must be a folder or a name of the Hugging Face hub for --type vllm; it is missing';
+  return mistakeIn(given, type);
+}
+
+/** What is wrong with those that engines of others have in common, or null. */
+export function mistakeIn(given: GivenVllmFlags, type: string): string | null {
+  if (given.model === null) return `--model must be a folder or a name of the Hugging Face hub for --type ${type}; it is missing`;
   if (given.dtype !== null && !DTYPES.includes(given.dtype)) return `--dtype must be one of ${DTYPES.join(', ')}; got "${given.dtype}"`;
   if (given.cores !== null && given.accelerator !== null) return '--cores is for engines on a CPU; remove it, or --accelerator';
   return null;
@@ -68,7 +73,7 @@ export function vllmFlagsOf(given: GivenVllmFlags, number: (name: keyof typeof V
   };
 }
 
-function isGiven(given: GivenVllmFlags, name: string): boolean {
+export function isGiven(given: object, name: string): boolean {
   const [, value] = Object.entries(given).find(([key]) => key === name) ?? [];
   return Array.isArray(value) ? value.length > 0 : typeof value === 'string';
 }

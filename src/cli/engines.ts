@@ -59,6 +59,7 @@ function list(context: Context): number {
     ['sim', paint.green('built in'), 'runs no model, follows declared timings'],
     ['vllm', ...vllmRow(context, null, paint)],
     ['vllm (accelerators)', ...vllmRow(context, 'an accelerator', paint)],
+    ['sglang (accelerators)', paint.yellow('not looked'), 'taken from the python of SLUICE_SGLANG, else from python3 on the path'],
   ];
   for (const line of table([{ title: 'ENGINE' }, { title: 'STATE' }, { title: 'WHERE' }], rows, paint)) terminal.print(line);
   return 0;

@@ -1,6 +1,6 @@
 /** `sluice engine` for the engines that run in this process: a core and its HTTP server. */
 import { STORE_PASSWORD } from '../api/facts/index.ts';
-import { createEngineServer, createSimEngine, type EngineCore, type EngineServer, nixlDialect } from '../engines/index.ts';
+import { createEngineServer, createSimEngine, type EngineCore, type EngineServer, simFace } from '../engines/index.ts';
 import { SluiceError, systemClock } from '../shared/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import type { Context } from './context.ts';
@@ -61,13 +61,12 @@ interface Creation {
 
 /** @param onDeath called when a simulated vLLM's core is dead */
 async function create({ flags, logger, context }: Creation, onDeath: () => void): Promise<Created> {
-  const { type, modelPath, costs, vllm: _vllm, kv: _kv, storeAt, ...options } = flags;
+  const { type, modelPath, costs, vllm: _vllm, sglang: _sglang, kv: _kv, storeAt, ...options } = flags;
   const common = { logger, clock: systemClock };
   const store = await openStore(storeAt, context.env[STORE_PASSWORD] ?? null);
   if (type === 'sim') {
     const core = await createSimEngine({ ...options, store, costs, clock: systemClock, onDeath });
-    const dialect = flags.dialect === 'nixl' ? { dialect: nixlDialect(core, systemClock) } : {};
-    return { core, server: createEngineServer({ core, ...common, ...dialect }) };
+    return { core, server: createEngineServer({ core, ...common, ...simFace(core, systemClock) }) };
   }
   const { createLlamaCppEngine } = await import('../engines/llamacpp/index.ts');
   const core = await createLlamaCppEngine({

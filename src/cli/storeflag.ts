@@ -22,6 +22,7 @@ const FORM = 'it is {"path":"/folder","capacityBytes":N} or {"url":"redis://host
 export function storeOf(text: string | null, type: EngineType): StoreAt | null {
   if (text === null) return null;
   if (type === 'vllm') throw new WrongFlag('--store is for --type llamacpp and sim; vLLM has connectors of its own (--engine-arg)');
+  if (type === 'sglang') throw new WrongFlag('--store is for --type llamacpp and sim; SGLang has tiers of its own (--engine-arg)');
   let given: unknown;
   try {
     given = JSON.parse(text);

@@ -3,17 +3,19 @@ import { join, resolve } from 'node:path';
 
 export const BUILTIN_TINY = 'builtin:tiny';
 
+export type WeightsFor = 'llamacpp' | 'vllm' | 'sglang';
+
 /**
- * What an engine is given for a source: the file that holds the weights; for vllm the folder, or the name on the hub as it is. The
+ * What an engine is given for a source: the file that holds the weights; for vllm and sglang the folder, or the name on the hub as it is. The
  * built-in model is written into the cache folder when it is not there yet.
  * @throws with a message for the user when there is no such file or folder, or it is no whole model.
  */
-export function weightsPath(source: string, engine: 'llamacpp' | 'vllm', cacheFolder: string): Promise<string> {
-  return engine === 'vllm' ? modelFolder(source, cacheFolder) : ggufPath(source, cacheFolder);
+export function weightsPath(source: string, engine: WeightsFor, cacheFolder: string): Promise<string> {
+  return engine !== 'llamacpp' ? modelFolder(source, cacheFolder) : ggufPath(source, cacheFolder);
 }
 
 /** As an engine's own `--model` names them: the built-in model by its name; whoever starts it by a path has looked at the file. */
-export async function weightsOf(model: string, engine: 'llamacpp' | 'vllm', cacheFolder: string): Promise<string> {
+export async function weightsOf(model: string, engine: WeightsFor, cacheFolder: string): Promise<string> {
   return model === BUILTIN_TINY ? weightsPath(model, engine, cacheFolder) : model;
 }
 

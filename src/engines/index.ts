@@ -37,4 +37,4 @@ export type {
   TokenizerSource,
   TokenLogprobs,
 } from './port.ts';
-export { createSimEngine, nixlDialect, type SimCore, type SimOptions } from './sim/index.ts';
+export { createSimEngine, nixlDialect, type SimCore, type SimOptions, simFace } from './sim/index.ts';

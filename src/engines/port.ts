@@ -11,9 +11,12 @@ import type { KvEventEnvelope, KvIdentity, KvSnapshot, StoreVerdict, Tier } from
 import type { SluiceError } from '../shared/index.ts';
 
 export type Role = 'prefill' | 'decode' | 'mixed';
-export type EngineType = 'llamacpp' | 'sim' | 'vllm';
-/** How requests and hand-offs are spoken: as docs/engine-protocol.md has it, or as vLLM with its NixlConnector does (`kv_transfer_params`). */
-export type Dialect = 'sluice' | 'nixl';
+export type EngineType = 'llamacpp' | 'sim' | 'vllm' | 'sglang';
+/**
+ * How requests and hand-offs are spoken: as docs/engine-protocol.md has it, as vLLM with its NixlConnector does (`kv_transfer_params`), or
+ * as SGLang does (`bootstrap_room`).
+ */
+export type Dialect = 'sluice' | 'nixl' | 'bootstrap';
 
 export interface EngineInfo {
   readonly instance: string;
@@ -31,7 +34,7 @@ export interface EngineInfo {
   readonly identity: KvIdentity;
   readonly bytesPerBlock: number;
   readonly tokenizer: TokenizerSource;
-  /** Address of the KV transfer server that peers pull from. */
+  /** Address of the KV transfer server that peers pull from; with `bootstrap` that of a prefill instance's bootstrap server. */
   readonly transfer: { readonly host: string; readonly port: number };
   /** How long finished blocks wait for a peer, milliseconds; null = none are kept. */
   readonly leaseMs: number | null;

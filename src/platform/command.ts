@@ -27,20 +27,21 @@ export function engineArguments(name: string, { host, port }: Listening, spec: I
   const costs = spec.costs === null ? [] : ['--costs', spec.costs];
   const store = spec.store === undefined ? [] : ['--store', spec.store];
   const kv = spec.kv === undefined ? [] : ['--kv', spec.kv.settings];
-  if (spec.engine === 'vllm') return ['engine', ...words(flags), ...weights, ...kv, ...vllmWords(spec)];
+  if (spec.engine === 'vllm' || spec.engine === 'sglang') return ['engine', ...words(flags), ...weights, ...kv, ...foreignWords(spec)];
   // What is left to wait for when the router has let an instance go is leases; arguments of the user's own win.
   const drain = spec.args.some((argument) => argument.startsWith('--drain-ms')) ? [] : ['--drain-ms', String(spec.leaseMs)];
   return ['engine', ...words(flags), ...weights, ...costs, ...store, ...kv, ...drain, ...spec.args];
 }
 
-/** The user's arguments are those of `vllm serve`. */
-function vllmWords({ dtype, accelerator, tensorParallel, modelRevision, leaseMs, args }: InstanceSpec): string[] {
+/** The user's arguments are those of another program. */
+function foreignWords({ dtype, accelerator, tensorParallel, transferBackend, modelRevision, leaseMs, args }: InstanceSpec): string[] {
   const flags = {
     revision: modelRevision,
     'drain-ms': leaseMs,
     ...(dtype === null ? {} : { dtype }),
     ...(accelerator === null ? {} : { accelerator }),
     ...(tensorParallel === null ? {} : { 'tensor-parallel': tensorParallel }),
+    ...(transferBackend === undefined ? {} : { 'transfer-backend': transferBackend }),
   };
   return [...words(flags), ...args.map((argument) => `--engine-arg=${argument}`)];
 }

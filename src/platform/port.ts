@@ -40,9 +40,9 @@ export interface MountedSecret {
 /** All that one instance is started with. Equal specs give interchangeable instances. */
 export interface InstanceSpec {
   readonly role: Role;
-  readonly engine: 'llamacpp' | 'sim' | 'vllm';
+  readonly engine: 'llamacpp' | 'sim' | 'vllm' | 'sglang';
   readonly modelName: string;
-  /** `builtin:tiny`, the path of a GGUF, or with vllm a folder (it starts with `/`, `./` or `../`) or a name of the Hugging Face hub. */
+  /** `builtin:tiny`, the path of a GGUF, or with vllm and sglang a folder (it starts with `/`, `./` or `../`) or a name of the Hugging Face hub. */
   readonly modelSource: string;
   readonly modelRevision: string;
   /** Number format of weights and KV; null = the engine has no choice. */
@@ -51,6 +51,8 @@ export interface InstanceSpec {
   readonly accelerator: string | null;
   /** Accelerators that share every layer of the model; null = the engine has no choice. */
   readonly tensorParallel: number | null;
+  /** What carries KV between SGLang's instances; absent: another engine. */
+  readonly transferBackend?: 'mooncake' | 'nixl';
   readonly contextTokens: number;
   readonly maxSequences: number;
   readonly blockTokens: number;

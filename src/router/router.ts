@@ -1,4 +1,5 @@
 /** Puts a router together and runs its two listeners. */
+import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import { type AddressInfo, Server as NetServer } from 'node:net';
 import type { Tokenizer, TokenizerSource } from '../engines/index.ts';
@@ -171,6 +172,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
       },
     },
     newSession: newId,
+    newRoom,
     chains: new WeakMap(),
     newSeed: () => Math.floor(random() * 2 ** 32),
     held: { reservations: 0, legs: 0 },
@@ -220,6 +222,11 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
       };
     });
   return { parts, onIdle };
+}
+
+/** By chance, as SGLang's own routers do: several routers share instances. Below 2^53, so that it is the same number to all who read it. */
+function newRoom(): number {
+  return Number(randomBytes(8).readBigUInt64BE() >> 12n);
 }
 
 function exporterOf({ config: { tracing }, clock, random, log, newId }: RouterOptions): SpanExporter | null {

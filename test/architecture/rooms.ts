@@ -55,6 +55,7 @@ export const FACES: readonly RegExp[] = [
   /^kv\/events\/nats\/index\.ts$/,
   /^kv\/store\/redis\/index\.ts$/,
   /^engines\/vllm\/(?:install|model|view)\/index\.ts$/,
+  /^engines\/sglang\/view\/index\.ts$/,
 ];
 
 /** The only room that may read the command line and the environment. */
@@ -62,7 +63,7 @@ export const COMPOSITION_ROOT = 'cli';
 
 /** Deciding files: values in, a value out. A pattern that matches no file is an error, so that a renamed file does not slip out. */
 export const DECIDING: readonly RegExp[] = [
-  /^api\/(checks|conditions|difference|enginechecks|ownarguments|normalise|fields|issue|resource|rule|suggestion|tier|units)\.ts$/,
+  /^api\/(checks|conditions|difference|enginechecks|ownarguments|refused|normalise|fields|issue|resource|rule|suggestion|tier|units)\.ts$/,
   /^api\/(blocks|crd)\/.*\.ts$/,
   /^shared\/backoff\.ts$/,
   /^kv\/identity\/.*\.ts$/,
@@ -77,14 +78,18 @@ export const DECIDING: readonly RegExp[] = [
   /^kv\/policy\/choice\.ts$/,
   /^kv\/store\/(?:folder\/catalog|group|runs)\.ts$/,
   /^engines\/llamacpp\/sampling\.ts$/,
-  /^engines\/vllm\/events\/(decode|frames|msgpack|naming)\.ts$/,
-  /^engines\/vllm\/metrics\/(costs|fit|parse|scrape|view)\.ts$/,
-  /^engines\/vllm\/(command|checks|reason)\.ts$/,
+  /^engines\/agent\/(events\/(decode|frames|msgpack|naming)|metrics\/parse|reason)\.ts$/,
+  /^engines\/vllm\/metrics\/(costs|fit|scrape|view)\.ts$/,
+  /^engines\/(?:vllm|sglang)\/(command|checks)\.ts$/,
+  /^engines\/agent\/overrides\.ts$/,
+  /^engines\/sglang\/metrics\/(page|scrape|view)\.ts$/,
   /^platform\/(command|lastwords)\.ts$/,
   /^platform\/kubernetes\/(failure|labels|object|retry)\.ts$/,
   /^platform\/kubernetes\/pods\/(container|ownership|read|render|trouble)\.ts$/,
   /^platform\/kubernetes\/(lease\/verdict|queue\/pace|watch\/event)\.ts$/,
-  /^router\/dispatch\/nixl\/(bodies|lease|salt|template|usage)\.ts$/,
+  /^router\/dispatch\/nixl\/(bodies|lease)\.ts$/,
+  /^router\/dispatch\/openai\/(bodies|patience|salt|template|usage)\.ts$/,
+  /^router\/dispatch\/(bootstrap\/answer|dialects\/alone)\.ts$/,
   /^router\/dispatch\/patience\.ts$/,
   /^router\/edge\/trace\.ts$/,
   /^router\/placement\/.*\.ts$/,

@@ -172,6 +172,7 @@ describe('manifests/samples', () => {
       'vllm-cpu',
       'vllm-gpu',
       'vllm-h200',
+      'sglang-gpu',
       'kubernetes/autoscaled',
       'kubernetes/several-models',
     ];

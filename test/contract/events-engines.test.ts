@@ -1,9 +1,9 @@
 /** What vLLM and SGLang say of their KV, in every encoding of theirs, arrives through the log as what they hold. */
 import { encode } from '@msgpack/msgpack';
 import { afterEach, describe, expect, it } from 'vitest';
-import { decodeBatch } from '../../src/engines/vllm/events/decode.ts';
-import { BlockLedger } from '../../src/engines/vllm/events/index.ts';
-import { recordedFrames } from '../../src/engines/vllm/events/recorded.fixture.ts';
+import { decodeBatch } from '../../src/engines/agent/events/decode.ts';
+import { BlockLedger } from '../../src/engines/agent/events/index.ts';
+import { recordedFrames } from '../../src/engines/agent/events/recorded.fixture.ts';
 import { natsEventBus } from '../../src/kv/events/nats/index.ts';
 import { type EventBus, type KvIdentity, memoryEventBus } from '../../src/kv/index.ts';
 import { systemClock } from '../../src/shared/index.ts';

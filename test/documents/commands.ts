@@ -9,6 +9,7 @@ export const DOCUMENTS = [
   'README.md',
   'charts/sluice/README.md',
   'docs/engines/vllm.md',
+  'docs/engines/sglang.md',
   'docs/kubernetes.md',
   'docs/troubleshooting.md',
   'docs/upgrade.md',

@@ -83,6 +83,7 @@ export const COMMANDS_RUN: Readonly<Record<string, RunBy>> = {
   'npm run image': by('test/integration/image.test.ts', 'scripts/image/main.ts'),
   'npm run image -- --out sluice.tar': by('test/integration/image.test.ts', "build(['--out', archive"),
   'sluice engine --type vllm': by('test/integration/vllm-agent.test.ts', "'engine', '--type', 'vllm'"),
+  'sluice engine --type sglang': by('test/integration/sglang-agent.test.ts', "'engine', '--type', 'sglang'"),
   'helm install sluice charts/sluice -n sluice-system --create-namespace': by(
     'test/cluster/chart/install.test.ts',
     "helm.demand('install', 'sluice', older, '-n', SYSTEM, '--create-namespace')",

@@ -76,7 +76,7 @@ it('usage tells the same cached tokens as if the stream had stayed', async () =>
 });
 
 it('moves back and forth: each time with the same tokens', async () => {
-  const body = { ...SEEDED, max_tokens: 1200, prompt: prompt(800) };
+  const body = { ...SEEDED, max_tokens: 900, prompt: prompt(800) };
   const expected = await ask(alone.url, body);
   const { said, record } = await disturbed(fleet, { id: 'forth', body, at: 20 }, async (engine) => {
     await drain(fleet, engine);
@@ -133,10 +133,10 @@ it('a target without a place: the stream stays where it is, and goes when there 
 });
 
 it('both decode instances drained at once: no place to go, and nothing is lost', async () => {
-  const body = { ...GREEDY, max_tokens: 1500, prompt: prompt(200) };
+  const body = { ...GREEDY, max_tokens: 600, prompt: prompt(200) };
   const expected = await ask(alone.url, body);
   const { said, outcome } = await disturbed(fleet, { id: 'both', body, at: 10 }, () =>
-    Promise.all(fleet.of('decode').map((engine) => drain(fleet, engine, 1_000))),
+    Promise.all(fleet.of('decode').map((engine) => drain(fleet, engine, 500))),
   );
   expect(difference(said, expected)).toBeNull();
   // It may have been on its way to the other one when that was ordered to be drained too; from there it cannot go back.

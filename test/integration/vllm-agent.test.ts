@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { type FakeMode, isAlive, writeFakeVllm, writeModelFiles } from '../../src/engines/vllm/fakevllm.fixture.ts';
+import { type FakeMode, isAlive, writeFakeVllm, writeModelFiles } from '../../src/engines/agent/fakevllm.fixture.ts';
 
 // Starting a process takes seconds on a machine that has other things to do.
 vi.setConfig({ testTimeout: 60_000 });

@@ -32,13 +32,13 @@ const image = text({
 });
 
 export const engine = block({
-  type: oneOf(['llamacpp', 'sim', 'vllm']).describe(
-    '`llamacpp` runs the model on the CPU, built in; `vllm` runs it with vLLM, on the CPU or on accelerators; `sim` runs none and follows declared timings.',
+  type: oneOf(['llamacpp', 'sim', 'vllm', 'sglang']).describe(
+    '`llamacpp` runs the model on the CPU, built in; `vllm` runs it with vLLM, on the CPU or on accelerators; `sglang` runs it with SGLang, on accelerators; `sim` runs none and follows declared timings.',
   ),
   image: image
     .optional()
     .describe(
-      "Container image of the instances, at most 512 characters. Used on Kubernetes; the process platform ignores it. Absent: the operator's own image, which runs `llamacpp` and `sim`; for `vllm` name one.",
+      "Container image of the instances, at most 512 characters. Used on Kubernetes; the process platform ignores it. Absent: the operator's own image, which runs `llamacpp` and `sim`; for `vllm` and `sglang` name one.",
     ),
   imagePullPolicy: oneOf(['Always', 'IfNotPresent', 'Never'])
     .optional()
@@ -48,12 +48,15 @@ export const engine = block({
   dtype: oneOf(['auto', 'bfloat16', 'float16', 'float32'])
     .optional()
     .describe(
-      'Number format of weights and KV; only with `type: vllm`. Absent or `auto`: as the model says. With float32, greedy answers do not depend on what else is in the batch.',
+      'Number format of weights and KV; only with `type: vllm` and `sglang`. Absent or `auto`: as the model says. With float32, greedy answers do not depend on what else is in the batch.',
     ),
+  transferBackend: oneOf(['mooncake', 'nixl'])
+    .optional()
+    .describe('What carries KV from prefill to decode instances; only with `type: sglang`. Absent: mooncake.'),
   args: list(printable(1_024), 'texts', 64)
     .default([])
     .describe(
-      'More arguments of the engine process (with vllm those of `vllm serve`), at most 64 of at most 1,024 characters. Flags that Sluice sets itself are refused.',
+      'More arguments of the engine process (with vllm those of `vllm serve`, with sglang those of its server), at most 64 of at most 1,024 characters. Flags that Sluice sets itself are refused.',
     ),
   env: mapping(variableName, anyText(32_768), 128).default({}).describe('Environment variables added to the engine process, at most 128.'),
   contextTokens: wholeNumber({ min: 256, max: 131_072, unit: 'tokens' })

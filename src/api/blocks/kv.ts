@@ -24,12 +24,12 @@ const fields = block({
   hbm: memory()
     .default({ capacity: '256Mi' })
     .describe(
-      "KV memory of the engine itself (the accelerator's memory; on the CPU what its context may take). With `parallelism.tensor` per accelerator.",
+      "KV memory of the engine itself (the accelerator's memory; on the CPU what its context may take). With `parallelism.tensor` per accelerator. SGLang does not use it: it takes what `--mem-fraction-static` in `engine.args` leaves it.",
     ),
   host: memory()
     .default({ capacity: '256Mi' })
     .describe(
-      'Host memory for blocks evicted from the engine and for blocks kept for a hand-off. vLLM keeps both in its own KV memory and does not use it.',
+      'Host memory for blocks evicted from the engine and for blocks kept for a hand-off. vLLM and SGLang keep both in their own KV memory and do not use it.',
     ),
   store: kvStore
     .optional()

@@ -7,7 +7,7 @@ export const model = block({
   source: printable(4_096)
     .default('builtin:tiny')
     .describe(
-      'Where the weights are: `builtin:tiny` (random weights that Sluice writes itself, 6 to 11 MB); with llamacpp else the path of a GGUF file, with vllm a folder that starts with `/`, `./` or `../`, or a name of the Hugging Face hub such as `org/name`. A simulated engine ignores it. 1 to 4,096 characters.',
+      'Where the weights are: `builtin:tiny` (random weights that Sluice writes itself, 6 to 11 MB); with llamacpp else the path of a GGUF file, with vllm a folder that starts with `/`, `./` or `../`, or a name of the Hugging Face hub such as `org/name`; with sglang one of these two. A simulated engine ignores it. 1 to 4,096 characters.',
     ),
   revision: printable(128)
     .default('main')

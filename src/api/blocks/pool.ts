@@ -32,7 +32,9 @@ const parallelism = block({
 export const placement = {
   accelerator: accelerator
     .optional()
-    .describe('Accelerator that an instance runs on, such as `nvidia-h100`; only with `engine.type: vllm`. Absent: the CPU.'),
+    .describe(
+      'Accelerator that an instance runs on, such as `nvidia-h100`; only with `engine.type: vllm`, and needed with `sglang`. Absent: the CPU.',
+    ),
   parallelism: parallelism
     .optional()
     .describe('How one instance is spread over accelerators; only with `accelerator`. Absent: it runs on one.'),

@@ -134,8 +134,8 @@ describe('the generated files', () => {
     expect(generatedFiles()).toEqual(files);
   });
 
-  /** Well below the 200 kB that DESIGN section 4 allows; a third of it is the form of YAML, and what servers and kubectl handle is bounded above. */
-  it('stay below 120 kB', () => {
-    for (const { path, text } of files.slice(0, 3)) expect(text.length, path).toBeLessThan(120_000);
+  /** Little more than half of what DESIGN section 4 allows; the API server and kubectl have more trouble the larger they are. */
+  it('stay below 110 kB', () => {
+    for (const { path, text } of files.slice(0, 3)) expect(text.length, path).toBeLessThan(110_000);
   });
 });

@@ -86,6 +86,7 @@ export function withSizes(desired: Desired, sizes: Partial<Record<Role, number>>
 
 /** What only pods need. */
 function needs({ spec: { engine } }: ServingDeployment): string[] {
-  if (engine.type !== 'vllm' || engine.image !== null) return [];
-  return ['spec.engine.image is missing: expected a container image that has vllm, as engine.type is vllm'];
+  const { type, image } = engine;
+  if ((type !== 'vllm' && type !== 'sglang') || image !== null) return [];
+  return [`spec.engine.image is missing: expected a container image that has ${type}, as engine.type is ${type}`];
 }

@@ -98,6 +98,7 @@ const FIELDS: Readonly<Record<keyof InstanceSpec, string>> = {
   dtype: 'spec.engine.dtype',
   accelerator: 'spec.*.accelerator',
   tensorParallel: 'spec.*.parallelism.tensor',
+  transferBackend: 'spec.engine.transferBackend',
   contextTokens: 'spec.engine.contextTokens',
   maxSequences: 'spec.engine.maxSequences',
   blockTokens: 'spec.kv.blockTokens',

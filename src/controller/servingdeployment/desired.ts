@@ -56,7 +56,7 @@ export function desiredOf(deployment: ServingDeployment, target: Target = { kind
   // How many routers there are and what stands in front of them is no business of a router.
   const { host, port, replicas: wanted, service: _service, tracing, ...settings } = spec.router;
   const config = tracing ? { ...settings, tracing: { ...tracing, ...serviceOf(deployment) } } : settings;
-  const { type, dtype } = spec.engine;
+  const { type, dtype, transferBackend } = spec.engine;
   const servers = kvServersOf(deployment, target.kind);
   const kv = servers === null ? {} : { kv: servers };
   const router: RouterSpec = {
@@ -76,7 +76,7 @@ export function desiredOf(deployment: ServingDeployment, target: Target = { kind
   return {
     name: metadata.name,
     model: spec.model.name,
-    family: revisionOf({ model: spec.model, engine: type, dtype, blockTokens: spec.kv.blockTokens }),
+    family: revisionOf({ model: spec.model, engine: type, dtype, blockTokens: spec.kv.blockTokens, ...carriedBy(transferBackend) }),
     pools,
     // The router learns the name of the model with every list of instances.
     router:
@@ -118,7 +118,8 @@ function desiredPool({ spec, store, target, servers }: PoolOf, role: Role, wante
     modelRevision: model.revision,
     dtype: engine.dtype,
     accelerator: wanted.accelerator,
-    tensorParallel: engine.type === 'vllm' ? wanted.parallelism.tensor : null,
+    tensorParallel: engine.type === 'vllm' || engine.type === 'sglang' ? wanted.parallelism.tensor : null,
+    ...carriedBy(engine.transferBackend),
     contextTokens: engine.contextTokens,
     maxSequences: engine.maxSequences,
     blockTokens: kv.blockTokens,
@@ -133,6 +134,10 @@ function desiredPool({ spec, store, target, servers }: PoolOf, role: Role, wante
   };
   const replicas = target.kind === 'pods' ? (target.replicas[role] ?? wanted.replicas) : wanted.replicas;
   return { replicas, spec: instance, revision: revisionOf(instance) };
+}
+
+function carriedBy(transferBackend: EngineSpec['transferBackend']): Pick<InstanceSpec, 'transferBackend'> {
+  return transferBackend === null ? {} : { transferBackend };
 }
 
 function podSettings({ image, imagePullPolicy }: EngineSpec, { resources, podOverrides }: RoleSpec, own: string): PodSettings {

@@ -18,6 +18,7 @@ import type {
 } from '../port.ts';
 import { ChainSeeds } from '../seeds.ts';
 import { storeCounts, storeLoad, verifyKv } from '../stores.ts';
+import { Rooms } from './bootstrap/rooms.ts';
 import { DEFAULT_SIM_COSTS } from './costs.ts';
 import { simIdentity } from './identity.ts';
 import { SimKv } from './kv.ts';
@@ -26,9 +27,10 @@ import { NixlPuller } from './nixl/puller.ts';
 import { onboard } from './onboard.ts';
 import { DEFAULTS, type SimOptions } from './options.ts';
 import { Puller } from './pull.ts';
+import { deadError, refusalOf } from './refusal.ts';
 import { Scheduler } from './scheduler.ts';
 import { type Pulled, Sequence, type SequenceEvents, SILENT } from './sequence.ts';
-import { type Settings, served } from './served.ts';
+import { type Reached, type Settings, served } from './served.ts';
 import type { NixlCounters, SimCore, SimRequest } from './simcore.ts';
 import { bytes4Tokenizer, END_TOKEN } from './tokenizer.ts';
 
@@ -41,7 +43,7 @@ const LEASE_LOOK_MS = 50;
  */
 export async function createSimEngine(options: SimOptions): Promise<SimCore> {
   const given = { ...DEFAULTS, incarnation: randomUUID(), ...options, costs: { ...DEFAULT_SIM_COSTS, ...options.costs } };
-  const settings: Settings = given.dialect === 'nixl' ? { ...given, hostBytes: 0 } : given;
+  const settings: Settings = given.dialect === 'sluice' ? given : { ...given, hostBytes: 0 };
   const { contextTokens, blockTokens, bytesPerBlock, hbmBytes } = settings;
   const neededBytes = Math.ceil(contextTokens / blockTokens) * bytesPerBlock;
   if (hbmBytes < neededBytes) {
@@ -50,7 +52,10 @@ export async function createSimEngine(options: SimOptions): Promise<SimCore> {
   const kv = new SimKv(settings);
   const server = new TransferServer({ ...served(kv, settings), clock: settings.clock, bytesPerSecondPerPeer: null });
   const transfer = await server.listen({ host: settings.host, port: 0 });
-  return new SimEngine(settings, kv, { server, host: transfer.host, port: transfer.port });
+  const rooms =
+    settings.dialect === 'bootstrap' && settings.role === 'prefill' ? new Rooms({ ...settings, pins: kv.pins, transfer }) : null;
+  const { host, port } = (await rooms?.listen(settings.host)) ?? transfer;
+  return new SimEngine(settings, kv, { server, rooms, host, port });
 }
 
 /** A request that is not over. */
@@ -70,14 +75,16 @@ class SimEngine implements SimCore {
   readonly #active = new Map<Sequence, Active>();
   readonly #seeds: ChainSeeds;
   #onPulled: (bytes: number, ms: number) => void = () => {};
+  readonly rooms: Rooms | null;
   dead = false;
   #draining = false;
   #drained: (() => void)[] = [];
 
-  constructor(settings: Settings, kv: SimKv, transfer: { server: TransferServer; host: string; port: number }) {
+  constructor(settings: Settings, kv: SimKv, transfer: Reached) {
     this.#settings = settings;
     this.#kv = kv;
     this.#server = transfer.server;
+    this.rooms = transfer.rooms;
     const { instance, incarnation, role, dialect, modelName, contextTokens, maxSequences, bytesPerBlock } = settings;
     this.info = {
       instance,
@@ -99,9 +106,12 @@ class SimEngine implements SimCore {
     this.#seeds = new ChainSeeds(this.info.identity);
     this.#scheduler = new Scheduler({ ...settings, kv, kept: () => this.#kept.size, onOver: (sequence) => this.#over(sequence) });
     kv.pins.onFreed = () => this.#scheduler.wake();
-    const nixl = { onDeadly: () => this.die(), onPulled: (bytes: number, ms: number) => this.#onPulled(bytes, ms) };
+    const nixl = {
+      onDeadly: () => (dialect === 'nixl' ? this.die() : undefined),
+      onPulled: (bytes: number, ms: number) => this.#onPulled(bytes, ms),
+    };
     this.#puller =
-      dialect === 'nixl' ? new NixlPuller({ ...settings, ...nixl, peer: instance }) : new Puller({ ...settings, peer: instance });
+      dialect === 'sluice' ? new Puller({ ...settings, peer: instance }) : new NixlPuller({ ...settings, ...nixl, peer: instance });
   }
 
   generate(request: SimRequest, sink: GenerateSink): Session {
@@ -251,6 +261,7 @@ class SimEngine implements SimCore {
     this.#kv.pins.clear();
     this.#lookDrained();
     await this.#kv.store?.close();
+    await this.rooms?.close();
     await this.#server.close();
   }
 
@@ -343,17 +354,8 @@ class SimEngine implements SimCore {
   }
 
   #refusal(request: EngineRequest): SluiceError | null {
-    const { maxWaiting, contextTokens } = this.#settings;
-    if (this.dead) return deadError();
-    if (this.#draining) return new SluiceError('unavailable', 'the engine drains and takes no new requests', { retryAfterSeconds: 1 });
-    if (this.#active.size - this.#scheduler.running.length >= maxWaiting) {
-      return new SluiceError('queue_full', `${maxWaiting} requests are waiting already`, { retryAfterSeconds: 1 });
-    }
-    if (request.prompt.length + request.sampling.maxTokens > contextTokens) {
-      const message = `prompt (${request.prompt.length}) and max_tokens (${request.sampling.maxTokens}) exceed the context of ${contextTokens} tokens`;
-      return new SluiceError('context_length_exceeded', message);
-    }
-    return null;
+    const waiting = this.#active.size - this.#scheduler.running.length;
+    return refusalOf(request, { dead: this.dead, draining: this.#draining, waiting }, this.#settings);
   }
 
   /** Of the blocks of the first `tokens` tokens. */
@@ -386,8 +388,4 @@ class SimEngine implements SimCore {
     this.#drained = [];
     for (const resolve of drained) resolve();
   }
-}
-
-function deadError(): SluiceError {
-  return new SluiceError('engine_failed', 'the core of the engine is dead');
 }

@@ -19,9 +19,9 @@ export interface SimOptions {
   readonly bytesPerBlock?: number;
   /** Default 64 MiB. At least one whole context must fit. */
   readonly hbmBytes?: number;
-  /** Default 64 MiB. vLLM has no such tier: with `nixl` it is 0, whatever is given. */
+  /** Default 64 MiB. vLLM and SGLang have no such tier: with `nixl` and `bootstrap` it is 0, whatever is given. */
   readonly hostBytes?: number;
-  /** How hand-offs are made: as docs/engine-protocol.md has it (default), or as vLLM's NixlConnector does. */
+  /** How hand-offs are made: as docs/engine-protocol.md has it (default), as vLLM's NixlConnector does, or as SGLang does. */
   readonly dialect?: Dialect;
   /** `nixl`: how long the first contact to another engine may take. Default 5,000, as in vLLM. */
   readonly sideChannelTimeoutMs?: number;

@@ -1,10 +1,19 @@
 /** What a simulated engine is towards its peers: what they can read, and for how long. */
-import type { TransferServerOptions } from '../../kv/index.ts';
+import type { TransferServer, TransferServerOptions } from '../../kv/index.ts';
 import type { EngineCosts } from '../port.ts';
+import type { Rooms } from './bootstrap/rooms.ts';
 import type { SimKv } from './kv.ts';
 import type { SimOptions } from './options.ts';
 
 export type Settings = Required<Omit<SimOptions, 'costs'>> & { readonly costs: EngineCosts };
+
+/** Where peers get it. */
+export interface Reached {
+  readonly server: TransferServer;
+  readonly rooms: Rooms | null;
+  readonly host: string;
+  readonly port: number;
+}
 
 /** What peers can read, and how long it stays. */
 export function served(kv: SimKv, { dialect, incarnation }: Settings): Pick<TransferServerOptions, 'source' | 'leases'> {
@@ -17,7 +26,7 @@ export function served(kv: SimKv, { dialect, incarnation }: Settings): Pick<Tran
   const mine = `${incarnation}/`;
   return {
     source: { block: (key) => kv.hbm.peek(key) },
-    // As in vLLM, whoever knows this engine may read, in time or not.
+    // As in vLLM and SGLang, whoever knows this engine may read, in time or not.
     leases: {
       renew: (id) => {
         kv.pins.renew(id.slice(mine.length));

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { allowedCores } from '../agent/claims.ts';
 import { misplaced, setAffinity } from './affinity.ts';
-import { allowedCores } from './claims.ts';
 
 const ALL = [0, 1, 2, 3];
 

@@ -5,8 +5,8 @@
  */
 import { readdirSync } from 'node:fs';
 import koffi from 'koffi';
-import { allowedCores } from './claims.ts';
-import { readText, workersOf } from './effort.ts';
+import { allowedCores } from '../agent/claims.ts';
+import { readText, workersOf } from '../agent/effort.ts';
 
 export interface Thread {
   readonly id: number;

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { explainOverride, findOverrides } from './checks.ts';
+import { explainOverride } from '../agent/overrides.ts';
+import { findOverrides } from './checks.ts';
 
 it.each([
   ['--block-size', ['--block-size', '16'], '16'],

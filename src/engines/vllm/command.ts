@@ -1,29 +1,9 @@
 /** The command line and environment of one `vllm serve`. Pure. */
-import type { Role } from '../port.ts';
+import type { EngineCommand, EngineDevice, EnginePorts, EngineSpec } from '../agent/kind.ts';
+import { EVENT_TOPIC, isLocal } from '../agent/kind.ts';
 
-/** What vLLM runs on. */
-export type VllmDevice =
-  /**
-   * `cores`: the logical processors that its compute threads are bound to, one or more; null = as the environment has it. Unbound
-   * threads of two instances make each other 20 times slower.
-   */
-  | { readonly kind: 'cpu'; readonly cores: readonly number[] | null }
-  /** `visible`: indices of its accelerators; null = as the environment has it. */
-  | { readonly kind: 'cuda'; readonly visible: readonly number[] | null };
-
-export interface VllmSpec {
-  readonly role: Role;
-  /** Folder with the model, or its name on the hub. */
-  readonly model: string;
-  /** Of a model of the hub; null = its default. */
-  readonly revision: string | null;
-  readonly modelName: string;
-  /** `auto`, `bfloat16`, `float16` or `float32`. */
-  readonly dtype: string;
+export interface VllmSpec extends EngineSpec {
   readonly tensorParallel: number;
-  readonly contextTokens: number;
-  readonly maxSequences: number;
-  readonly blockTokens: number;
   /** Bytes for KV in each of its accelerators, or in memory on a CPU. */
   readonly hbmBytes: number;
   /** How long finished blocks wait for a peer. */
@@ -36,31 +16,17 @@ export interface VllmSpec {
 export interface VllmPlace {
   readonly host: string;
   readonly incarnation: string;
-  readonly device: VllmDevice;
-  readonly ports: VllmPorts;
+  readonly device: EngineDevice;
+  readonly ports: EnginePorts;
 }
 
-export interface VllmPorts {
-  readonly http: number;
-  readonly sideChannel: number;
-  readonly events: number;
-  readonly replay: number;
-}
-
-export interface VllmCommand {
-  readonly args: readonly string[];
-  /** Null removes a variable. */
-  readonly env: Readonly<Record<string, string | null>>;
-}
-
-export const EVENT_TOPIC = 'kv';
 /** Peers can only name each other's blocks when all hash alike. */
 export const HASH_ALGORITHM = 'sha256_cbor';
 export const HASH_SEED = '0';
 
 const KV_ROLES = { prefill: 'kv_producer', decode: 'kv_consumer' } as const;
 
-export function vllmCommand(spec: VllmSpec, place: VllmPlace): VllmCommand {
+export function vllmCommand(spec: VllmSpec, place: VllmPlace): EngineCommand {
   return { args: argumentsOf(spec, place), env: environmentOf(spec, place) };
 }
 
@@ -104,7 +70,7 @@ function argumentsOf(spec: VllmSpec, { host, ports, device, incarnation }: VllmP
 }
 
 /** With `*` its publisher binds; any other host makes it connect, and nothing arrives. */
-function eventsConfig({ events, replay }: VllmPorts): object {
+function eventsConfig({ events, replay }: EnginePorts): object {
   return {
     enable_kv_cache_events: true,
     publisher: 'zmq',
@@ -161,9 +127,4 @@ function cudaEnvironment(visible: readonly number[] | null): Record<string, stri
 /** A share of an accelerator's memory goes instead of bytes when the user asks for it. */
 function saysMemory({ extra }: VllmSpec): boolean {
   return extra.some((word) => /^--gpu[-_]memory[-_]utilization(=|$)/.test(word));
-}
-
-/** A folder, as opposed to a name on the hub. */
-export function isLocal(model: string): boolean {
-  return /^\.{0,2}\//.test(model);
 }

@@ -3,10 +3,12 @@
  * loaded with this.
  */
 
-export { VllmAgent, type VllmAgentOptions } from './agent.ts';
-export { explainOverride, findOverrides } from './checks.ts';
+export type { EngineAgent } from '../agent/agent.ts';
+export { type Device, type DeviceWish, takeDevice } from '../agent/device.ts';
+export { explainOverride } from '../agent/overrides.ts';
+export { pickPorts } from '../agent/ports.ts';
+export type { OpenView } from '../agent/view.ts';
+export { createVllmAgent, type VllmAgentOptions } from './agent.ts';
+export { findOverrides } from './checks.ts';
 export type { VllmSpec } from './command.ts';
-export { type Device, type DeviceWish, takeDevice } from './device.ts';
 export { findVllm } from './install/find.ts';
-export { pickPorts } from './ports.ts';
-export type { OpenView } from './view/view.ts';

@@ -30,10 +30,10 @@ export interface ProcessPlatformOptions {
   readonly tempRoot: string;
   readonly clock: Clock;
   /**
-   * What the engine is given for a source such as `builtin:tiny`: the path of a GGUF, or for vllm a folder or a name of the hub. Throws
+   * What the engine is given for a source such as `builtin:tiny`: the path of a GGUF, or for vllm and sglang a folder or a name of the hub. Throws
    * when there is none.
    */
-  readonly modelPath: (source: string, engine: 'llamacpp' | 'vllm') => Promise<string>;
+  readonly modelPath: (source: string, engine: 'llamacpp' | 'vllm' | 'sglang') => Promise<string>;
   /** Something happened that an observation would show. */
   readonly onChange: () => void;
   /** A line of a child's stderr. */

@@ -1,14 +1,19 @@
 /** Where a flight goes: placement is asked, what it chose is reserved, and who failed the request is left out from then on. */
+import { SluiceError } from '../../shared/index.ts';
 import type { ParsedRequest } from '../edge/index.ts';
 import type { Group } from '../instances/group.ts';
 import type { Instance } from '../instances/instance.ts';
 import { type Hints, NO_HINTS } from '../kv/hints.ts';
 import type { Choice, Question } from './choose.ts';
 import type { DispatchContext } from './context.ts';
+import { decodesAlone } from './dialects/alone.ts';
 import { type Speech, type Subject, speechOf } from './dialects/index.ts';
 import { Holdings } from './holdings.ts';
+import { nobodyError } from './reports.ts';
 
 const EXPECT_MS = 5_000;
+const HALVES =
+  'a request for several choices or prompts, or about the prompt itself, needs an instance that does all of it, and this engine has pairs only';
 
 export class Booking {
   readonly holdings: Holdings;
@@ -71,8 +76,8 @@ export class Booking {
     this.#excluded.add(instance);
   }
 
-  /** Whether an instance that is well could do it without `without`. */
-  hasOther(without: Instance, sameGroup: boolean): boolean {
+  /** Whether instances that are well could do it without `without`. */
+  hasOther(without: readonly Instance[], sameGroup: boolean): boolean {
     const { chooser, clock } = this.#context;
     return chooser.hasOther(this.#question(sameGroup, this.#excluded), without, clock.now());
   }
@@ -94,8 +99,17 @@ export class Booking {
 
   /** When the first leg of the present choice should be done, had it begun now: milliseconds. */
   get predictedPrefillMs(): number {
-    const terms = this.choice?.decision.chosen.terms;
-    return terms === undefined ? 0 : terms.queueMs + terms.prefillMs;
+    const chosen = this.choice?.decision.chosen;
+    if (chosen === undefined) return 0;
+    // Where the decode instance waits itself, the prefill instance answers when all is handed over.
+    return this.speech?.concurrent ? chosen.ttftMs : chosen.terms.queueMs + chosen.terms.prefillMs;
+  }
+
+  /** Nobody is there to take the request. */
+  get nobody(): SluiceError {
+    const { undivided = false, dialect = 'sluice' } = this.speech ?? {};
+    const isHalves = undivided && !decodesAlone(dialect);
+    return isHalves ? new SluiceError('unsupported_parameter', HALVES) : nobodyError();
   }
 
   #choose(question: Question): Choice | null {

@@ -7,6 +7,7 @@ import type { Instance } from '../instances/instance.ts';
 import type { Registry } from '../instances/registry.ts';
 import type { Hints } from '../kv/hints.ts';
 import { type Aside, type Decision, MAX_ASIDE, place } from '../placement/index.ts';
+import { canServe, decodesAlone } from './dialects/alone.ts';
 import type { Speech } from './dialects/index.ts';
 
 export interface Choice {
@@ -58,11 +59,12 @@ export class Chooser {
     return best;
   }
 
-  /** Whether a request could be served without `without` by an instance that is well: decode instances can do all of it. */
-  hasOther({ excluded, group }: Pick<Question, 'excluded' | 'group'>, without: Instance, now: number): boolean {
-    for (const { instances } of group ? [group] : this.#registry.groups)
-      for (const instance of instances)
-        if (instance !== without && instance.role !== 'prefill' && !excluded.has(instance) && isWell(instance, now)) return true;
+  /** Whether a request could be served without `without` by instances that are well. */
+  hasOther({ excluded, group }: Pick<Question, 'excluded' | 'group'>, without: readonly Instance[], now: number): boolean {
+    for (const { instances, info } of group ? [group] : this.#registry.groups) {
+      const well = [...instances].filter((one) => !without.includes(one) && !excluded.has(one) && isWell(one, now));
+      if (canServe(well, info.dialect)) return true;
+    }
     return false;
   }
 
@@ -78,7 +80,9 @@ export class Chooser {
     const { request } = question;
     const { salt, spared, undivided } = question.speechFor(group);
     const eligible = this.#eligible(group, question, now);
-    const instances = undivided || question.alone === true ? eligible.filter((instance) => instance.role !== 'prefill') : eligible;
+    const alone = decodesAlone(group.info.dialect);
+    const whole = undivided || question.alone === true;
+    const instances = whole ? eligible.filter(({ role }) => role === 'mixed' || (role === 'decode' && alone)) : eligible;
     if (instances.length === 0) return null;
     const { identity, bytesPerBlock } = group.info;
     const prompt = group.family?.namesOf(request.prompt, request.body, salt) ?? guessedNames(request.body);
@@ -92,6 +96,7 @@ export class Chooser {
       held: this.#held(instances, prompt, question.hints),
       spread: this.#turn % instances.length,
       pairOnly: question.probe,
+      decodesAlone: alone,
     });
     if (!ranking) return null;
     const byId = (id: string | null) => instances.find((instance) => instance.id === id);
@@ -102,7 +107,7 @@ export class Chooser {
   }
 
   /**
-   * Those that fail, are silent or were ordered to be drained count only while nobody else can decode: a doubtful instance is better than a
+   * Those that fail, are silent or were ordered to be drained count only while nobody else can serve it: a doubtful instance is better than a
    * certain refusal. So do those that leave, for a stream that has begun.
    */
   #eligible(group: Group, { excluded, probe, group: begun }: Question, now: number): Instance[] {
@@ -113,7 +118,7 @@ export class Chooser {
       usable.push(instance);
       if (isWell(instance, now)) healthy.push(instance);
     }
-    const eligible = healthy.some((instance) => instance.role !== 'prefill') ? healthy : usable;
+    const eligible = canServe(healthy, group.info.dialect) ? healthy : usable;
     return probe ? unprovenFirst(eligible) : eligible;
   }
 

@@ -25,6 +25,8 @@ export interface DispatchContext {
   readonly moves: MoveContext;
   /** A name that no other request of any router has. */
   readonly newSession: () => string;
+  /** A room for a prefill and a decode instance to meet in, 0 to 2^52 - 1: nobody else has it. */
+  readonly newRoom: () => number;
   /** Called once per request, when it has ended and holds nothing any more. */
   readonly onEnd: (flight: Flight) => void;
   /** Counts of what is held right now; all are zero when nothing is in flight. */

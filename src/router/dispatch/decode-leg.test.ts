@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ResponseHead } from '../upstream/index.ts';
 import { DecodeLeg } from './decode-leg.ts';
-import { NixlEvents } from './nixl/events.ts';
+import { ReplayedEvents } from './openai/events.ts';
 
 const HEAD: ResponseHead = {
   status: 200,
@@ -18,7 +18,7 @@ function text(said: string): Buffer {
 }
 
 /** What a leg tells, in words. */
-function legOn(events: NixlEvents) {
+function legOn(events: ReplayedEvents) {
   const told: string[] = [];
   const leg = new DecodeLeg({ events, headSpeaks: false, spoken: () => null }, true, {
     spoke: () => told.push('spoke'),
@@ -38,7 +38,7 @@ function legOn(events: NixlEvents) {
 
 describe('DecodeLeg', () => {
   it('has spoken with the first event, not with the head', () => {
-    const { leg, told, read } = legOn(new NixlEvents({ choices: 1, includeUsage: false }));
+    const { leg, told, read } = legOn(new ReplayedEvents({ choices: 1, includeUsage: false }));
     leg.head(HEAD);
     expect(told).toEqual([]);
     read(text('a'));
@@ -46,7 +46,7 @@ describe('DecodeLeg', () => {
   });
 
   it('tells that an instance is at work which sends what the client has', () => {
-    const events = new NixlEvents({ choices: 1, includeUsage: false });
+    const events = new ReplayedEvents({ choices: 1, includeUsage: false });
     const first = legOn(events);
     first.leg.head(HEAD);
     first.read(text('abcd'));
@@ -58,7 +58,7 @@ describe('DecodeLeg', () => {
   });
 
   it('reads a refusal of a stream as a whole answer', () => {
-    const { leg, told, read } = legOn(new NixlEvents({ choices: 1, includeUsage: false }));
+    const { leg, told, read } = legOn(new ReplayedEvents({ choices: 1, includeUsage: false }));
     leg.head({ ...HEAD, status: 400 });
     read(Buffer.from('{}'));
     leg.end();

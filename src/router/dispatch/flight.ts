@@ -6,7 +6,7 @@
  * - Before the first byte a failed attempt is repeated elsewhere (MAX_RETRIES); after it the stream is taken up by another instance
  *   from the tokens that the client already has (MAX_RESUMES). Both count down, so a flight cannot go round for ever.
  * - Every stage has a deadline, and a leg whose instance gives no sign of life is given up before it if there is another way. What is
- *   given up is cancelled first: no request is worked on twice.
+ *   given up is cancelled first, both legs of it where two are under way: no request is worked on twice.
  */
 import { SluiceError } from '../../shared/index.ts';
 import type { Applicant } from '../admission/admission.ts';
@@ -25,9 +25,10 @@ import { type Fault, type FlightOptions, subjectOf } from './flightoptions.ts';
 import { Ledger } from './ledger.ts';
 import { Line } from './line.ts';
 import { type MovedStream, Relocation } from './moves/index.ts';
-import { LAPSED_TEXT, overdueText, silenceText, slowAfterMs, slowText, tooLongText } from './patience.ts';
+import { LAPSED_TEXT, overdueText, slowAfterMs, tooLongText } from './patience.ts';
 import { PrefillLeg } from './prefill-leg.ts';
-import { errorOf, interrupted, isCrowded, nobodyError, passRefusal } from './reports.ts';
+import { errorOf, interrupted, isCrowded, passRefusal } from './reports.ts';
+import { giveUp, overdueFault, type Straits } from './surrender.ts';
 import { Vigil } from './vigil.ts';
 
 const MAX_RETRIES = 3;
@@ -45,6 +46,7 @@ export class Flight implements Applicant, Watched, MovedStream {
   readonly #line: Line;
   readonly #booking: Booking;
   readonly #relocation: Relocation;
+  readonly #straits: Straits;
   #ended = false;
   #retries = 0;
   /** Admission turned it away, so that there is no place to give back. */
@@ -62,6 +64,7 @@ export class Flight implements Applicant, Watched, MovedStream {
     this.#line = new Line(context.held);
     const subject = subjectOf(context, request, options, this.record);
     this.#booking = new Booking(context, subject, options.probe);
+    this.#straits = { vigil: this.#vigil, booking: this.#booking, canLeave: (one) => this.#canLeave(one) };
     this.#relocation = new Relocation({ context, booking: this.#booking, ledger: this.#ledger, stream: this });
   }
 
@@ -127,37 +130,17 @@ export class Flight implements Applicant, Watched, MovedStream {
       case 'total':
         return this.#finish('failed', new SluiceError('deadline_exceeded', tooLongText(this.#context.deadlines.totalMs)));
       case 'deadline':
-        return this.#overdue();
+        return this.#vigil.stage === 'prefill' ? this.#failed(overdueFault(this.#booking)) : this.#decodeOverdue();
       case 'lapsed':
         return this.#failed({ culprit: this.#booking.choice?.decode ?? null, error: new SluiceError('engine_failed', LAPSED_TEXT) });
       case 'silent':
       case 'slow':
-        return this.#reconsider(verdict, now);
+        return this.#failed(giveUp(verdict, this.#straits, now));
     }
   }
 
-  #overdue(): void {
-    const { stage } = this.#vigil;
-    const error = new SluiceError('deadline_exceeded', overdueText(stage));
-    if (stage === 'prefill') this.#failed({ culprit: this.#booking.choice?.prefill ?? null, error });
-    else this.#decodeFailed(error, null);
-  }
-
-  /** The leg is silent or slow: given up if there is another way. */
-  #reconsider(verdict: 'silent' | 'slow', now: number): void {
-    const vigil = this.#vigil;
-    const { prefill = null, decode = null } = this.#booking.choice ?? {};
-    const culprit = vigil.stage === 'prefill' ? prefill : decode;
-    if (culprit === null || !this.#canLeave(culprit)) return vigil.bear(now);
-    if (verdict === 'silent' && vigil.silence !== null)
-      return this.#failed({ culprit, error: new SluiceError('engine_failed', silenceText(vigil.silence, vigil.stage)) });
-    const elapsedMs = vigil.elapsedMs(now);
-    const other = this.#booking.other(culprit);
-    if (other === null || other.decision.chosen.ttftMs > elapsedMs) return vigil.bear(now);
-    const predictedMs = this.#booking.predictedPrefillMs;
-    // What is slow again and again is what it costs there: the next one is given more time.
-    culprit.prefillSpread.add(predictedMs, elapsedMs);
-    this.#failed({ culprit, error: new SluiceError('deadline_exceeded', slowText(elapsedMs, predictedMs)) });
+  #decodeOverdue(): void {
+    this.#decodeFailed(new SluiceError('deadline_exceeded', overdueText(this.#vigil.stage)), null);
   }
 
   /** Whether somebody else can do it, and nothing of it gets lost. */
@@ -165,7 +148,7 @@ export class Flight implements Applicant, Watched, MovedStream {
     const { started } = this.#client;
     if (started && !this.#spoken && this.whyNotResumed() !== null) return false;
     if (!started && this.#retries >= MAX_RETRIES) return false;
-    return this.#booking.hasOther(culprit, started);
+    return this.#booking.hasOther([culprit], started);
   }
 
   #enter(stage: Stage, instance: Instance | null, ms: number): void {
@@ -175,40 +158,50 @@ export class Flight implements Applicant, Watched, MovedStream {
   #try(): void {
     const choice = this.#booking.take(this.#client.started);
     if (!choice && this.#spoken) return this.#complete();
-    if (!choice) return this.#finish('failed', this.#lastError ?? nobodyError());
+    if (!choice) return this.#finish('failed', this.#lastError ?? this.#booking.nobody);
     const speech = this.#booking.reserve(choice);
     this.#ledger.placed(choice.decision, choice.prompt.tokens, speech.events.tokens);
     this.#context.chains.set(this.record, choice.prompt.keys);
-    if (choice.prefill) this.#prefill(choice.prefill, speech);
+    if (choice.prefill) this.#prefill(choice, choice.prefill, speech);
     else this.#decode(choice, speech);
   }
 
-  #prefill(instance: Instance, speech: Speech): void {
-    const { deadlines, clock, watchman } = this.#context;
-    const { prefillMs } = deadlines;
+  #prefill(choice: Choice, instance: Instance, speech: Speech): void {
+    const { clock, watchman } = this.#context;
+    const { prefillMs } = this.#context.deadlines;
     const predictedMs = this.#booking.predictedPrefillMs;
     this.#enter('prefill', instance, prefillMs);
     this.#vigil.slowAfter(slowAfterMs(predictedMs, instance.prefillSpread.ratio));
     this.#ledger.legBegan();
+    // A decode instance that has spoken has all that it waited for.
+    const isOver = () => this.#vigil.stage !== 'prefill';
+    const fault = (message: string) => new SluiceError('engine_failed', `prefill failed: ${message}`);
     const failed = (message: string, innocent = false) =>
-      this.#failed({ culprit: instance, error: new SluiceError('engine_failed', `prefill failed: ${message}`), innocent });
+      isOver() ? this.#line.closeBeside() : this.#failed({ culprit: instance, error: fault(message), innocent });
     const done = (answer: PrefillAnswer) => {
       const report = speech.prefilled(instance, answer);
       if ('why' in report) return failed(report.why, report.innocent);
-      this.#line.close();
-      instance.prefillSpread.add(predictedMs, this.#vigil.elapsedMs(clock.now()));
+      if (speech.concurrent) this.#line.closeBeside();
+      else this.#line.close();
+      if (!isOver()) instance.prefillSpread.add(predictedMs, this.#vigil.elapsedMs(clock.now()));
       this.#booking.holdings.letGo(instance);
       instance.breaker.succeeded();
       this.#ledger.prefilled(report);
-      if (this.#booking.choice) this.#decode(this.#booking.choice, speech);
+      if (!speech.concurrent) this.#decode(choice, speech);
+      else if (!isOver()) this.#enter('firstToken', choice.decode, speech.firstTokenMs(choice));
     };
     const rejected = ({ head, body }: { head: ResponseHead; body: Buffer }) => {
+      if (isOver()) return this.#line.closeBeside();
       if (speech.suspect(body.toString('utf8')) === 'dead') instance.breaker.broke();
       if (!this.#refusedBy(head, body)) this.#failed({ culprit: instance, error: errorOf(head, body), innocent: isCrowded(head.status) });
     };
     this.#booking.expectBlocks(instance);
     const leg = new PrefillLeg({ done, rejected, failed }, clock, () => watchman.readUntil);
-    this.#line.open(instance, speech.prefill(instance, this.#vigil.msLeft(clock.now(), prefillMs)), leg);
+    const message = speech.prefill(instance, this.#vigil.msLeft(clock.now(), prefillMs));
+    if (!speech.concurrent) return this.#line.open(instance, message, leg);
+    this.#line.openBeside(instance, message, leg);
+    this.#vigil.alsoOn(choice.decode);
+    this.#openDecode(choice, speech, prefillMs);
   }
 
   #decode(choice: Choice, speech: Speech): void {
@@ -216,6 +209,10 @@ export class Flight implements Applicant, Watched, MovedStream {
     this.#enter('firstToken', choice.decode, ms);
     this.#vigil.liveBy(speech.acceptMs());
     this.#ledger.legBegan();
+    this.#openDecode(choice, speech, ms);
+  }
+
+  #openDecode(choice: Choice, speech: Speech, ms: number): void {
     this.#booking.expectBlocks(choice.decode);
     const message = speech.decode(choice, this.#vigil.msLeft(this.#context.clock.now(), ms));
     this.#line.open(choice.decode, message, this.#decodeLeg(choice, speech));
@@ -305,7 +302,7 @@ export class Flight implements Applicant, Watched, MovedStream {
 
   /** True when it is the client's fault, and the client was told. */
   #refusedBy(head: ResponseHead, body: Buffer): boolean {
-    if (head.status >= 500 || head.status === 429 || this.#client.started || this.#booking.speech === null) return false;
+    if (head.status >= 500 || head.status === 429 || this.#client.started || this.#booking.speech?.misread(body) !== false) return false;
     passRefusal(this.#client, this.record, { head, ...this.#booking.speech.refusal(head, body), said: body });
     this.#finish('refused', null);
     return true;
@@ -320,8 +317,9 @@ export class Flight implements Applicant, Watched, MovedStream {
   }
 
   /** An attempt is lost; the next one goes elsewhere, while there is one. */
-  #failed({ culprit, error, innocent = false }: Fault): void {
-    if (this.#ended) return;
+  #failed(fault: Fault | null): void {
+    if (this.#ended || fault === null) return;
+    const { culprit, partner, error, innocent = false } = fault;
     this.#relocation.interrupted();
     this.#line.close();
     this.#lastError = error;
@@ -331,6 +329,7 @@ export class Flight implements Applicant, Watched, MovedStream {
       this.#booking.leaveOut(culprit);
       if (!innocent) culprit.breaker.failed(this.#context.clock.now());
     }
+    if (partner) this.#booking.leaveOut(partner);
     this.#booking.speech?.dropHandOff();
     this.#booking.speech?.events.restart();
     if (!this.#client.started) return this.#retries++ < MAX_RETRIES ? this.#try() : this.#finish('failed', error);

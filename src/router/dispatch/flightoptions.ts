@@ -20,6 +20,8 @@ export interface FlightOptions {
 export interface Fault {
   /** Left out of the attempts to come. */
   readonly culprit: Instance | null;
+  /** Left out too: nobody knows which of the two it was. */
+  readonly partner?: Instance | null;
   readonly error: SluiceError;
   /** No fault of the culprit: it has no room, or ends on purpose. */
   readonly innocent?: boolean;
@@ -27,7 +29,7 @@ export interface Fault {
 
 /** The request as all of its legs are spoken. @param record which says at any time which attempt it is */
 export function subjectOf(
-  { deadlines, clock, newSeed, newSession }: DispatchContext,
+  { deadlines, clock, newSeed, newSession, newRoom }: DispatchContext,
   request: ParsedRequest,
   { id, salt, trace }: FlightOptions,
   record: Pick<RequestRecord, 'startedAt' | 'attempts'>,
@@ -36,5 +38,5 @@ export function subjectOf(
   const seed = request.hasSeed ? null : newSeed();
   const created = Math.floor(record.startedAt / 1000);
   const traceLines = (leg: Leg) => linesFor(trace, leg, record.attempts.length - 1);
-  return { request, id, salt, created, seed, deadlines, clock, trace: traceLines, session: newSession() };
+  return { request, id, salt, created, seed, deadlines, clock, trace: traceLines, session: newSession(), newRoom };
 }

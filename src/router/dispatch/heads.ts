@@ -78,6 +78,11 @@ export function sessionHead(host: string, verb: string, bytes: number): string {
   return `POST /sluice/session/${verb} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\n\r\n`;
 }
 
+/** Ends a request of SGLang by its name. */
+export function abortHead(host: string, bytes: number): string {
+  return `POST /abort_request HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\n\r\n`;
+}
+
 export function releaseHead(host: string, bytes: number): string {
   return `POST /sluice/release HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\n\r\n`;
 }

@@ -70,7 +70,12 @@ export class Ledger {
   }
 
   prefilled(report: LegReport): void {
-    if (this.#attempt) this.#attempt.prefill = { ms: this.#clock.now() - this.#legAt, report };
+    const now = this.#clock.now();
+    const spoken = this.#attempt?.decode ?? null;
+    // Of legs that are under way at once, all that was before the first token was prefill.
+    if (this.#attempt) this.#attempt.prefill = { ms: spoken?.ms ?? now - this.#legAt, report };
+    if (this.#attempt && spoken) this.#attempt.decode = { ...spoken, ms: 0 };
+    this.#legAt = now;
   }
 
   firstByte(report: LegReport | null): void {

@@ -1,4 +1,7 @@
-/** The connection that a flight has to an instance at a time: one leg, counted, paused while the client does not read. */
+/**
+ * The connections that a flight has to instances: one leg at a time, counted, paused while the client does not read; beside it the prefill
+ * leg of a hand-off for which the decode instance waits itself.
+ */
 import type { Instance } from '../instances/instance.ts';
 import type { Leg, ResponseSink } from '../upstream/index.ts';
 import type { Message } from './dialects/index.ts';
@@ -6,6 +9,7 @@ import type { Message } from './dialects/index.ts';
 export class Line {
   readonly #count: { legs: number };
   #leg: Leg | null = null;
+  #beside: Leg | null = null;
   #paused = false;
 
   get paused(): boolean {
@@ -22,8 +26,22 @@ export class Line {
     this.#leg = instance.requests.pool.request(head, body, sink);
   }
 
-  /** Gives a leg that is not complete up. Idempotent. */
+  /** Opens the leg that another instance waits for. */
+  openBeside(instance: Instance, { head, body }: Message, sink: ResponseSink): void {
+    this.#count.legs += 1;
+    this.#beside = instance.requests.pool.request(head, body, sink);
+  }
+
+  closeBeside(): void {
+    if (!this.#beside) return;
+    this.#count.legs -= 1;
+    this.#beside.abort();
+    this.#beside = null;
+  }
+
+  /** Gives legs that are not complete up. Idempotent. */
   close(): void {
+    this.closeBeside();
     if (!this.#leg) return;
     this.#count.legs -= 1;
     this.#leg.abort();

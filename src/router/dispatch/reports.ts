@@ -21,7 +21,9 @@ export function parseReport(text: string): PromptReport | null {
 export function messageOf(body: Buffer): string {
   try {
     const parsed: unknown = JSON.parse(body.toString('utf8'));
-    const error = typeof parsed === 'object' && parsed !== null && 'error' in parsed ? parsed.error : null;
+    const isObject = typeof parsed === 'object' && parsed !== null;
+    // SGLang's has no object around it.
+    const error = isObject && 'error' in parsed ? parsed.error : parsed;
     if (typeof error === 'object' && error !== null && 'message' in error) return String(error.message).slice(0, 300);
   } catch {
     // Not JSON: nothing of it is shown.

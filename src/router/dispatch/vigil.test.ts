@@ -36,6 +36,17 @@ describe('Vigil', () => {
     expect([vigil.look(1_349), vigil.look(1_350)]).toEqual([null, 'silent']);
   });
 
+  it('hears the silence of either of two that work on a stage together, until the next one', () => {
+    const vigil = new Vigil(100_000);
+    const [working, waiting] = [instance(), instance()];
+    vigil.enter('prefill', working, 0, 50_000);
+    vigil.alsoOn(waiting);
+    hush(waiting, 1_100);
+    expect([vigil.look(1_100), vigil.silent]).toEqual(['silent', waiting]);
+    vigil.enter('firstToken', working, 1_100, 50_000);
+    expect(vigil.look(1_101)).toBeNull();
+  });
+
   it('gives a slow leg half of its time more when there was no better way', () => {
     const vigil = new Vigil(100_000);
     vigil.enter('prefill', instance(), 1_000, 50_000);

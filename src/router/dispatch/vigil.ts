@@ -15,6 +15,7 @@ export class Vigil {
   deadlineAt: number;
   readonly totalAt: number;
   #instance: Instance | null = null;
+  #beside: Instance | null = null;
   #since = 0;
   #slowAt = Number.POSITIVE_INFINITY;
   #liveBy = Number.POSITIVE_INFINITY;
@@ -33,15 +34,26 @@ export class Vigil {
     return this.#silence;
   }
 
+  /** The instance whose silence that is. */
+  get silent(): Instance | null {
+    return this.#instance?.pulse.silence ? this.#instance : this.#beside;
+  }
+
   /** @param instance that works on it. */
   enter(stage: Stage, instance: Instance | null, now: number, ms: number): void {
     this.stage = stage;
     this.#instance = instance;
+    this.#beside = null;
     this.#since = now;
     this.#slowAt = Number.POSITIVE_INFINITY;
     this.#liveBy = Number.POSITIVE_INFINITY;
     this.#lookAt = 0;
     this.deadlineAt = Math.min(this.totalAt, now + ms);
+  }
+
+  /** This one works on the present stage too: its silence counts. */
+  alsoOn(instance: Instance): void {
+    this.#beside = instance;
   }
 
   slowAfter(ms: number): void {
@@ -82,7 +94,7 @@ export class Vigil {
   }
 
   look(now: number): Verdict {
-    this.#silence = now >= this.#lookAt ? (this.#instance?.pulse.silence ?? null) : null;
+    this.#silence = now >= this.#lookAt ? (this.#instance?.pulse.silence ?? this.#beside?.pulse.silence ?? null) : null;
     const { stage, deadlineAt, totalAt } = this;
     // Nearly always, and twenty times a second for every request.
     if (this.#silence === null && now < deadlineAt && now < this.#slowAt && now < this.#liveBy) return null;

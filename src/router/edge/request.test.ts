@@ -37,6 +37,10 @@ describe('parseRequest', () => {
     ['bootstrap_host', '10.0.0.1'],
     ['bootstrap_room', 7],
     ['disaggregated_params', null],
+    ['routed_dp_rank', 3],
+    ['disagg_prefill_dp_rank', 3],
+    ['data_parallel_rank', 3],
+    ['rid', 'x'],
   ])('takes out %s and leaves the rest', (name, value) => {
     const parsed = parseRequest('completion', bytes({ model: 'm', [name]: value, prompt: 'a', keep: { [name]: value } }), 'm');
     expect(JSON.parse(parsed.body.toString())).toEqual({ model: 'm', prompt: 'a', keep: { [name]: value } });

@@ -30,8 +30,11 @@ export interface ParsedRequest {
   readonly prompt: PromptSource;
 }
 
-/** They name hosts to connect to, or, malformed, end an engine; `sluice` is for the router alone. */
-const ROUTING_FIELD = /^(?:(?:kv|ec)_transfer_params|disaggregated_params|bootstrap_.*|sluice)$/;
+/** They name hosts to connect to, ranks, or other requests, or, malformed, end an engine; `sluice` is for the router alone. */
+const ROUTING_FIELD =
+  /^(?:(?:kv|ec)_transfer_params|disaggregated_params|bootstrap_.*|routed_dp_rank|disagg_prefill_dp_rank|data_parallel_rank|rid|sluice)$/;
+/** b, d, e, k, r, s. */
+const ROUTING_LETTERS: ReadonlySet<number> = new Set([98, 100, 101, 107, 114, 115]);
 /** vLLM's free parameters stand beside its own ones and reach the same place. */
 const FREE_FIELDS = 'vllm_xargs';
 /** One of them has vLLM announce blocks again that were never removed. */
@@ -117,7 +120,7 @@ function written(body: Record<string, unknown>): Buffer {
 /** The first letter decides for nearly every field, so that the pattern seldom runs. */
 function isRoutingField(name: string): boolean {
   const first = name.charCodeAt(0);
-  return (first === 107 || first === 98 || first === 100 || first === 101 || first === 115) && ROUTING_FIELD.test(name);
+  return ROUTING_LETTERS.has(first) && ROUTING_FIELD.test(name);
 }
 
 function tokensOf(value: unknown): number | null {

@@ -10,6 +10,8 @@ export interface Traits {
   readonly undivided: boolean;
   /** The same request gives the same tokens again: greedy, or with the client's seed. */
   readonly repeatable: boolean;
+  /** The likeliest token each time. */
+  readonly greedy: boolean;
   /** Choices that the answer will have. */
   readonly choices: number;
   /** `cache_salt` as the client gave it; '' = none. */
@@ -20,13 +22,14 @@ export interface Traits {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-export const PLAIN: Traits = { undivided: false, repeatable: true, choices: 1, cacheSalt: '', streamOptions: false };
+export const PLAIN: Traits = { undivided: false, repeatable: true, greedy: true, choices: 1, cacheSalt: '', streamOptions: false };
 
 export function traitsOf(kind: RequestKind, body: Fields): Traits {
   const choices = countOf(body['n']) * (kind === 'completion' ? promptCount(body['prompt']) : 1);
   const cacheSalt = body['cache_salt'];
   return {
     undivided: choices > 1 || isUndivided(body),
+    greedy: body['temperature'] === 0,
     repeatable: body['temperature'] === 0 || typeof body['seed'] === 'number',
     choices,
     cacheSalt: typeof cacheSalt === 'string' ? cacheSalt : '',

@@ -29,6 +29,8 @@ export interface PlacementRequest {
   readonly spread: number;
   /** True: decode alone is no choice while there is a pair (readiness probes want the whole way). */
   readonly pairOnly: boolean;
+  /** False: instances of the decode pool only take requests whose prompt another one prefills. */
+  readonly decodesAlone: boolean;
 }
 
 /** Milliseconds. The first group adds up to the predicted time to first token. */

@@ -5,7 +5,7 @@
  * depends on what the decode instance lacks), so the best pair is the best of each: instances are priced once, not pairs, and 64
  * instances cost 64 prices. "The decode instance does it alone" is one more candidate for each of them.
  */
-import { type Candidate, MAX_CANDIDATES, type PlacementRequest, type Ranking, totalOf, ttftOf } from './decision.ts';
+import { type Candidate, type InstanceView, MAX_CANDIDATES, type PlacementRequest, type Ranking, totalOf, ttftOf } from './decision.ts';
 import { type DecodePrice, type PrefillPrice, priceAlone, priceDecode, pricePrefill } from './price.ts';
 
 interface Ranked<Price> {
@@ -38,12 +38,17 @@ export function place(request: PlacementRequest): Ranking | null {
       const price = priceDecode(instance, blocks, request);
       keep(decodes, { index, price, ms: totalOf(price.terms) }, request);
     }
+    if (!doesAll(request, instance)) continue;
     const price = priceAlone(instance, blocks, request);
     keep(alone, { index, price, ms: totalOf(price.terms) }, request);
   }
   const pairs = prefills.flatMap((prefill) => decodes.map((decode) => pairOf(request, prefill, decode)));
   const singles = request.pairOnly && pairs.length > 0 ? [] : alone.map(({ index, price }) => aloneOf(request, index, price));
-  return decide([...pairs, ...singles], pairCount(request) + instances.filter((instance) => instance.role !== 'prefill').length);
+  return decide([...pairs, ...singles], pairCount(request) + instances.filter((instance) => doesAll(request, instance)).length);
+}
+
+function doesAll({ decodesAlone }: PlacementRequest, { role }: InstanceView): boolean {
+  return role === 'mixed' || (role === 'decode' && decodesAlone);
 }
 
 /** Keeps the best few, best first. Among equals the less busy instance wins, then the one that came first in `order`. */

@@ -24,7 +24,7 @@ function instance(id: string, role: InstanceView['role'], change: Partial<Instan
 function ask(instances: readonly InstanceView[], change: Partial<PlacementRequest> = {}): PlacementRequest {
   const held = instances.map(() => 0);
   const sizes = { promptTokens: 1000, maxTokens: 100, blockTokens: 16, bytesPerBlock: 16_384 };
-  return { ...sizes, instances, held, spread: 0, pairOnly: false, ...change };
+  return { ...sizes, instances, held, spread: 0, pairOnly: false, decodesAlone: true, ...change };
 }
 
 function chosen(request: PlacementRequest): Candidate {
@@ -54,6 +54,14 @@ describe('place', () => {
   it('leaves long prompts to the prefill pool and short ones to the decode instance', () => {
     expect(nameOf(chosen(ask(POOLS)))).toBe('p0 → d0');
     expect(chosen(ask(POOLS, { promptTokens: 12 })).prefill).toBeNull();
+  });
+
+  it('leaves a short prompt to a pair too where decode instances do not prefill', () => {
+    const decision = place(ask(POOLS, { promptTokens: 12, decodesAlone: false }));
+    expect([decision?.chosen.prefill, decision?.considered]).toEqual([expect.stringMatching(/^p/), 4]);
+    expect(place(ask(POOLS.slice(2), { decodesAlone: false }))).toBeNull();
+    const mixed = [...POOLS, instance('m0', 'mixed')];
+    expect(chosen(ask(mixed, { promptTokens: 12, decodesAlone: false })).decode).toBe('m0');
   });
 
   it('has the decode instance do it alone when it has the conversation', () => {
@@ -128,6 +136,7 @@ const request = fc
     bytesPerBlock: fc.integer({ min: 1, max: 1 << 20 }),
     spread: fc.nat(1000),
     pairOnly: fc.boolean(),
+    decodesAlone: fc.boolean(),
   })
   .map((each): PlacementRequest => each);
 
@@ -152,7 +161,8 @@ describe('place, of anything', () => {
       fc.property(request, (asked) => {
         const decision = place(asked);
         if (decision === null) {
-          expect(asked.instances.every((each) => each.role === 'prefill')).toBe(true);
+          const isHalf = (role: InstanceView['role']) => role === 'prefill' || (role === 'decode' && !asked.decodesAlone);
+          expect(asked.instances.every(({ role }) => isHalf(role))).toBe(true);
           return;
         }
         expect(decision.candidates[0]).toBe(decision.chosen);

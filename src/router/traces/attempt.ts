@@ -33,7 +33,7 @@ export function attemptSpans(frame: Frame, record: RequestRecord, numbered: Numb
   const times = timesOf(frame, record, numbered);
   const error = attempt.error ?? (record.outcome === 'failed' && index === record.attempts.length - 1 ? record.error : null);
   const prefilling = attempt.decision.chosen.prefill !== null;
-  const decoding = !prefilling || attempt.prefill !== null;
+  const decoding = !prefilling || attempt.prefill !== null || attempt.decode !== null;
   const parts = [
     placementPart(attempt, times),
     ...(prefilling ? [prefillPart(attempt, times, decoding ? null : error)] : []),

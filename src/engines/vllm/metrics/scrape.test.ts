@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { MetricsFormatError } from '../../agent/metrics/parse.ts';
 import { DECODE_PAGE, PREFILL_PAGE, withValues } from './page.fixture.ts';
-import { MetricsFormatError } from './parse.ts';
 import { readScrape } from './scrape.ts';
 
 describe('readScrape', () => {

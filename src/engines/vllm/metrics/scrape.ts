@@ -1,6 +1,7 @@
 /** What Sluice takes from vLLM's metrics page. Pure. */
+
+import { MetricsFormatError, parseSamples, type Sample } from '../../agent/metrics/parse.ts';
 import type { EngineCounters } from '../../port.ts';
-import { MetricsFormatError, parseSamples, type Sample } from './parse.ts';
 
 /** A histogram without its buckets. */
 export interface Total {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { MetricsFormatError } from '../../agent/metrics/parse.ts';
 import type { EngineCosts } from '../../port.ts';
 import { DECODE_PAGE, PREFILL_PAGE, withValues } from './page.fixture.ts';
-import { MetricsFormatError } from './parse.ts';
 import { MetricsView } from './view.ts';
 
 const START: EngineCosts = {

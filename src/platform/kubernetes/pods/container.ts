@@ -20,12 +20,13 @@ export const MISSES = 5;
  * Routers use no instance that is silent, and one that is not ready gets nothing, long before that.
  */
 const ALIVE = { periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 } as const;
-/** Seconds until a container must be ready: a simulated engine has nothing to load, vLLM may fetch and load hundreds of gigabytes. */
+/** Seconds until a container must be ready: a simulated engine has nothing to load, vLLM and SGLang may fetch and load hundreds of gigabytes. */
 export const START_SECONDS: Readonly<Record<InstanceSpec['engine'] | 'router', number>> = {
   sim: 60,
   router: 60,
   llamacpp: 600,
   vllm: 3_600,
+  sglang: 3_600,
 };
 
 /** `misses`: unanswered probes in a row after which it gets no more traffic. */
@@ -61,7 +62,7 @@ export interface Folders {
 
 /** @param storePath where a store on disk is, which gets a volume of its own */
 export function folders(engine: InstanceSpec['engine'] | 'router', kv?: KvServers, storePath?: string): Folders {
-  const shared = engine === 'vllm' ? [{ name: 'shm', mountPath: '/dev/shm', volume: { medium: 'Memory' } }] : [];
+  const shared = engine === 'vllm' || engine === 'sglang' ? [{ name: 'shm', mountPath: '/dev/shm', volume: { medium: 'Memory' } }] : [];
   // No limit of its size: a pod that passes one is thrown off the node, while the store keeps to its capacity by itself.
   const store = storePath === undefined ? [] : [{ name: 'kv-store', mountPath: storePath, volume: {} }];
   const all = [{ name: 'tmp', mountPath: TMP, volume: {} }, { name: 'home', mountPath: HOME, volume: {} }, ...shared, ...store];

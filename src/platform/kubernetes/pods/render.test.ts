@@ -62,6 +62,7 @@ const VLLM: InstanceSpec = {
     },
   },
 };
+const SGLANG: InstanceSpec = { ...VLLM, engine: 'sglang', transferBackend: 'nixl', args: ['--mem-fraction-static=0.85'] };
 const ROUTER: RouterSpec = {
   host: '127.0.0.1',
   port: 0,
@@ -98,12 +99,14 @@ describe('the pod of an instance', () => {
     ['sim', start('decode-1', SIM)],
     ['llamacpp', start('decode-1', LLAMACPP)],
     ['vllm', start('prefill-0', VLLM)],
+    ['sglang', start('prefill-0', SGLANG)],
   ])('of %s is as the golden file says', (name, step) => golden(name, instancePod(OWNER, step)));
 
   it.each([
     ['sim', SIM],
     ['llamacpp', LLAMACPP],
     ['vllm', VLLM],
+    ['sglang', SGLANG],
   ])('starts %s with the arguments that a process gets', (_, spec) => {
     const [container] = instancePod(OWNER, start('decode-1', spec)).spec?.containers ?? [];
     const args = engineArguments('decode-1', { host: '<host>', port: 8000 }, spec, spec.modelSource);

@@ -1,4 +1,5 @@
 import type { Dialect } from '../../../engines/index.ts';
+import { BootstrapSpeech } from '../bootstrap/speech.ts';
 import { NixlSpeech } from '../nixl/speech.ts';
 import { SluiceSpeech } from './sluice.ts';
 import type { Speech, Subject } from './speech.ts';
@@ -23,5 +24,7 @@ export function speechOf(dialect: Dialect, subject: Subject): Speech {
       return new SluiceSpeech(subject);
     case 'nixl':
       return new NixlSpeech(subject);
+    case 'bootstrap':
+      return new BootstrapSpeech(subject);
   }
 }

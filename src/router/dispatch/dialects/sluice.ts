@@ -19,6 +19,7 @@ export class SluiceSpeech implements Speech, MoveSpeech {
   readonly dialect = 'sluice';
   readonly undivided = false;
   readonly headSpeaks = true;
+  readonly concurrent = false;
   readonly events = new EventFilter();
   readonly #subject: Subject;
   readonly #ticket: HeldTicket;
@@ -140,6 +141,10 @@ export class SluiceSpeech implements Speech, MoveSpeech {
 
   whole(body: Buffer): WholeAnswer {
     return { body, ...readAnswer(body) };
+  }
+
+  misread(): false {
+    return false;
   }
 
   refusal(head: ResponseHead, body: Buffer): { contentType: string; body: Buffer } {

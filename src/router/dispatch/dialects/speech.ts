@@ -28,6 +28,8 @@ export interface Subject {
   readonly trace: (leg: Leg) => string;
   /** Name under which engines know the request's stream; no other request has it. */
   readonly session: string;
+  /** A number that no two attempts of any requests have in common: 0 to 2^52 - 1. */
+  readonly newRoom: () => number;
 }
 
 /** One HTTP request. */
@@ -118,6 +120,8 @@ export interface Speech {
   readonly spared: number;
   /** A 200 says that the first token is there. */
   readonly headSpeaks: boolean;
+  /** Both legs are sent at once: the decode instance waits for the prefill instance itself. */
+  readonly concurrent: boolean;
 
   prefill(instance: Instance, deadlineMs: number): Message;
   /** Takes the hand-off of a 200 and holds it. */
@@ -135,6 +139,8 @@ export interface Speech {
   /** The hand-off that is held will not happen. */
   dropHandOff(): void;
   whole(body: Buffer): WholeAnswer | SluiceError;
+  /** An engine's 4xx is about what this router put into the request, and not about the client's words. */
+  misread(body: Buffer): boolean;
   /** What the client gets of an engine's 4xx. */
   refusal(head: ResponseHead, body: Buffer): { readonly contentType: string; readonly body: Buffer };
   /** @param said by the engine, in an answer or an event; null = nothing */

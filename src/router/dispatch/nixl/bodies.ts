@@ -1,5 +1,6 @@
 /** Request bodies for vLLM with its NixlConnector. Pure. */
 import type { ParsedRequest } from '../../edge/index.ts';
+import { withFields } from '../openai/bodies.ts';
 import type { TransferParams } from './hand-off.ts';
 
 type Fields = Record<string, unknown>;
@@ -72,23 +73,5 @@ export function decodeBody(request: ParsedRequest, { salt, seed, params }: Decod
   if (salt !== '') added['cache_salt'] = salt;
   if (seed !== null) added['seed'] = seed;
   if (params !== null) added['kv_transfer_params'] = params;
-  const { cacheSalt, streamOptions } = request.traits;
-  const takesPlace = cacheSalt !== '' || (streamOptions && 'stream_options' in added);
-  return takesPlace ? rewritten(request.body, added) : spliced(request.body, added);
-}
-
-function rewritten(body: Buffer, added: Fields): Buffer {
-  return Buffer.from(JSON.stringify({ ...(JSON.parse(body.toString('utf8')) as Fields), ...added }));
-}
-
-/** An object with fields in it (`model`, at least) ends in its last brace. */
-function spliced(body: Buffer, added: Fields): Buffer {
-  const text = JSON.stringify(added);
-  if (text === '{}') return body;
-  const end = body.lastIndexOf('}');
-  const tail = `,${text.slice(1)}`;
-  const whole = Buffer.allocUnsafe(end + Buffer.byteLength(tail));
-  body.copy(whole, 0, 0, end);
-  whole.write(tail, end);
-  return whole;
+  return withFields(request, added);
 }

@@ -1,5 +1,5 @@
 /** What a prefill instance answers: where its blocks are, and what it had of the prompt. Pure. */
-import { isRecord, recordOf } from './json.ts';
+import { isRecord, recordOf } from '../openai/json.ts';
 
 /** `kv_transfer_params` as they came. They go to one decode leg, untouched. */
 export type TransferParams = Readonly<Record<string, unknown>>;

@@ -11,7 +11,18 @@ const deadlines = { prefillMs: 1, pullMs: 1, firstTokenMs: 1, idleMs: 1, totalMs
 function speech(fields: object = {}) {
   const body = Buffer.from(JSON.stringify({ model: 'm', prompt: 'p', ...fields }));
   const request = parseRequest('completion', body, 'm');
-  return new NixlSpeech({ request, id: 'r', salt: '', created: 1, seed: 9, deadlines, clock, trace: () => '', session: 's' });
+  return new NixlSpeech({
+    request,
+    id: 'r',
+    salt: '',
+    created: 1,
+    seed: 9,
+    deadlines,
+    clock,
+    trace: () => '',
+    session: 's',
+    newRoom: () => 0,
+  });
 }
 
 function prefillInstance(leaseMs: number | null = 30_000): Instance {

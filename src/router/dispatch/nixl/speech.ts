@@ -10,33 +10,32 @@
 import type { EngineInfo } from '../../../engines/index.ts';
 import type { SluiceError } from '../../../shared/index.ts';
 import type { Instance } from '../../instances/instance.ts';
-import { PRICED_OUTPUT_TOKENS } from '../../placement/index.ts';
 import type { LegReport } from '../../record/index.ts';
 import type { Leg } from '../../traces/index.ts';
 import type { ResponseHead } from '../../upstream/index.ts';
 import type { Choice } from '../choose.ts';
 import type { Message, NoHandOff, PrefillAnswer, Speech, Subject, Suspect, WholeAnswer } from '../dialects/index.ts';
 import { plainHead } from '../heads.ts';
+import { ReplayedEvents, type StreamUsage } from '../openai/events.ts';
+import { firstTokenMs } from '../openai/patience.ts';
+import { joinedSalt } from '../openai/salt.ts';
+import { readRefusal, readWhole } from '../openai/whole.ts';
 import { decodeBody, prefillBody } from './bodies.ts';
-import { NixlEvents, type StreamUsage } from './events.ts';
 import { type HandOff, readHandOff } from './hand-off.ts';
 import { acceptableMs, usableMs } from './lease.ts';
-import { joinedSalt } from './salt.ts';
-import { readRefusal, readWhole } from './whole.ts';
 
 /** What vLLM says of an engine core that ended. */
 const DEAD = /EngineDeadError|EngineCore encountered an issue/;
-/** A whole answer comes with its last token; decoding may take this much longer than predicted. */
-const SLACK = 4;
 const JSON_TYPE = 'application/json';
 
 export class NixlSpeech implements Speech {
   readonly dialect = 'nixl';
   /** vLLM offers blocks of a finished prefill alone: a stream goes elsewhere by `do_remote_prefill` or recomputing, as after a failure. */
   readonly moving = null;
+  readonly concurrent = false;
   readonly salt: string;
   readonly undivided: boolean;
-  readonly events: NixlEvents;
+  readonly events: ReplayedEvents;
   /** The whole text is generated again. */
   readonly spared = 0;
   readonly headSpeaks: boolean;
@@ -58,7 +57,7 @@ export class NixlSpeech implements Speech {
     this.undivided = traits.undivided;
     this.headSpeaks = !request.stream;
     this.#seed = request.wantsSeed ? seed : null;
-    this.events = new NixlEvents({ choices: traits.choices, includeUsage: request.includeUsage });
+    this.events = new ReplayedEvents({ choices: traits.choices, includeUsage: request.includeUsage });
   }
 
   prefill(instance: Instance): Message {
@@ -87,18 +86,9 @@ export class NixlSpeech implements Speech {
     return this.#message('decode', choice.decode, decodeBody(request, fields));
   }
 
-  /**
-   * After a hand-off, a stream's first token is soon there or the pull hangs. Whole answers and whole requests take their time.
-   */
-  firstTokenMs({ decision, group }: Choice): number {
+  firstTokenMs(choice: Choice): number {
     const { request, deadlines } = this.#subject;
-    const { transferMs, admitMs, tailMs, decodeMs } = decision.chosen.terms;
-    if (request.stream) {
-      const pull = deadlines.pullMs + transferMs + admitMs + tailMs;
-      return this.#handOff === null ? deadlines.firstTokenMs : Math.min(deadlines.firstTokenMs, pull);
-    }
-    const tokens = request.maxTokens ?? group.info.contextTokens;
-    return deadlines.firstTokenMs + (SLACK * decodeMs * tokens) / Math.max(1, Math.min(tokens, PRICED_OUTPUT_TOKENS));
+    return firstTokenMs({ request, deadlines, handedOver: this.#handOff !== null }, choice);
   }
 
   acceptMs(): number {
@@ -126,6 +116,10 @@ export class NixlSpeech implements Speech {
     const answer = readWhole(body, this.events.prefillCached);
     if ('usage' in answer) this.#wholeUsage = answer.usage;
     return answer;
+  }
+
+  misread(): false {
+    return false;
   }
 
   refusal({ status }: ResponseHead, body: Buffer): { contentType: string; body: Buffer } {

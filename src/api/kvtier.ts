@@ -30,7 +30,7 @@ const spec = block({
   store: tierStore
     .optional()
     .describe(
-      'Where blocks go that host memory gives up, and come back from when that is faster than computing them. Deployments of vLLM do not use it. Absent: they are forgotten.',
+      'Where blocks go that host memory gives up, and come back from when that is faster than computing them. Deployments of vLLM and SGLang do not use it. Absent: they are forgotten.',
     ),
 });
 

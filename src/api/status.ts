@@ -62,7 +62,7 @@ export const servingDeploymentStatus = block({
     generation: generation.describe('`metadata.generation` of the KVTier whose servers are wanted.'),
   })
     .optional()
-    .describe('KVTier that was found for `kv.tierRef`. Absent while there is none: what was taken up before goes on.'),
+    .describe('KVTier that was found for `kv.tierRef`. Absent while there is none.'),
   url: printable(2_048)
     .optional()
     .describe('Where clients reach the router, such as `http://chat.default.svc:80`; OpenAI paths start at `/v1`.'),

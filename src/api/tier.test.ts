@@ -37,9 +37,15 @@ describe('a deployment that names a tier of its file', () => {
     expect(store).toEqual({ ...ownStore, tier: { name: 'shared', scope: 'Model' } });
   });
 
-  it('keeps its own other fields, and has no store with vLLM, which keeps its KV itself', () => {
-    const texts = [tier('shared', ALL), deployment('a', '{tierRef: {name: shared}, lease: 40s}'), deployment('b', USES, 'vllm')];
-    const [a, b] = read(...texts).deployments;
+  it('keeps its own other fields, and has no store with engines that keep their KV themselves', () => {
+    const others = [
+      deployment('b', USES, 'vllm'),
+      deployment('c', USES, 'sglang')
+        .replace('{name: m}', '{name: m, source: org/m}')
+        .replace('decode: {}', 'decode: {accelerator: nvidia-h100}'),
+    ];
+    const [a, b, c] = read(tier('shared', ALL), deployment('a', '{tierRef: {name: shared}, lease: 40s}'), ...others).deployments;
+    expect(c?.spec.kv.store).toBeNull();
     expect(a?.spec.kv).toMatchObject({ leaseMs: 40_000, store: { capacityBytes: 2 ** 31 } });
     expect(b?.spec.kv).toMatchObject({ redis: { urls: ['redis://r'] }, nats: { urls: ['nats://n'] }, store: null });
   });

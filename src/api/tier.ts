@@ -4,7 +4,7 @@
  */
 import type { KvTierManifest } from './kvtier.ts';
 import { kvServers } from './normalise.ts';
-import type { ServingDeployment, ServingDeploymentSpec, StoreTier } from './servingdeployment.ts';
+import type { EngineSpec, ServingDeployment, ServingDeploymentSpec, StoreTier } from './servingdeployment.ts';
 
 export interface KvTier {
   readonly name: string;
@@ -20,9 +20,12 @@ export function kvTier({ metadata: { name, namespace }, spec }: Pick<KvTierManif
   return { name, namespace, servers: { ...rest, store: store && (tier === undefined ? store : { ...store, tier }) } };
 }
 
-/** `deployment`, which names this tier, with what the tier has. vLLM keeps its KV itself, so a store is none of its. */
+/** Engines that are given a store; the others keep their KV themselves. */
+const STORING: readonly EngineSpec['type'][] = ['llamacpp', 'sim'];
+
+/** `deployment`, which names this tier, with what the tier has. */
 export function withTier(deployment: ServingDeployment, { servers }: KvTier): ServingDeployment {
   const { spec } = deployment;
-  const store = spec.engine.type === 'vllm' ? null : servers.store;
+  const store = STORING.includes(spec.engine.type) ? servers.store : null;
   return { ...deployment, spec: { ...spec, kv: { ...spec.kv, ...servers, store } } };
 }

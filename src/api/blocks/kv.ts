@@ -43,9 +43,7 @@ const fields = block({
   nats,
   tierRef: block({ name: tierName.describe('Name of the KVTier, in the namespace of the deployment. At most 53 characters.') })
     .optional()
-    .describe(
-      'KVTier that has `redis`, `nats` and `store` for several deployments; none of the three beside it. An edit of the KVTier is an edit here. See docs/kv-tier.md.',
-    ),
+    .describe('KVTier with `redis`, `nats` and `store` for several deployments, in place of the three here. See docs/kv-tier.md.'),
 });
 
 /** What the tier has is not said twice: which of the two would count is nothing to guess. */

@@ -25,5 +25,7 @@ it('never allows more than burst + rate x time, and always the next one after th
         expect(taken).toBeLessThanOrEqual(burst + (nowMs * perSecond) / 1000 + 1e-6);
       }
     }),
+    // Fractions that add up to a hair less than one.
+    { examples: [[[0, 56, 198, 39, 310, 0], 1, 3]] },
   );
 });

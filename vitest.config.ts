@@ -11,6 +11,8 @@ const SERVERS = ['test/servers/setup.ts'];
 
 /** Minutes each, so not for every `npm test`: `npm run test:long`. */
 const LONG = ['test/integration/session-move-faults.test.ts', 'test/integration/soak.test.ts'];
+/** With a part of its cases in `npm test`, with all of them there. */
+const LONGER = ['test/integration/equality.test.ts'];
 
 /** Quick suites first: a broken unit is told before any process is started. */
 const PROJECTS = [
@@ -19,7 +21,9 @@ const PROJECTS = [
   { name: 'contract', include: ['test/contract/**/*.test.ts'], timeoutMs: 20_000, globalSetup: SERVERS },
   { name: 'simulation', include: ['test/simulation/**/*.test.ts'], timeoutMs: 60_000 },
   { name: 'integration', include: ['test/integration/**/*.test.ts'], exclude: LONG, timeoutMs: 120_000, globalSetup: SERVERS },
-  ...(process.env['SLUICE_TEST_LONG'] === '1' ? [{ name: 'long', include: LONG, timeoutMs: 120_000, globalSetup: SERVERS }] : []),
+  ...(process.env['SLUICE_TEST_LONG'] === '1'
+    ? [{ name: 'long', include: [...LONG, ...LONGER], timeoutMs: 120_000, globalSetup: SERVERS }]
+    : []),
   ...(tier === null || tier === 3
     ? []
     : [{ name: 'cluster', include: clusterTests(tier), timeoutMs: 60_000, globalSetup: ['test/cluster/shared.ts'] }]),

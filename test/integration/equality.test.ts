@@ -1,12 +1,13 @@
 /**
  * The promise that everything else stands on: a prompt prefilled on one instance and decoded on another gives, token for token, what
- * one engine alone gives. Real engines, 200 random prompts of 1 to 4,000 tokens, greedy and seeded. Two to seven minutes on 2 cores.
+ * one engine alone gives. Real engines, random prompts of 1 to 4,000 tokens, greedy and seeded: 40 in `npm test`, a minute or so of 2 cores, and
+ * 200 in `npm run test:long`, two to seven minutes.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EngineCore, EngineRequest, Sampling } from '../../src/engines/index.ts';
 import { GREEDY, generate, prefill, request, TinyEngines } from '../../src/engines/llamacpp/tinyengines.fixture.ts';
 
-const PROMPTS = 200;
+const PROMPTS = process.env['SLUICE_TEST_LONG'] === '1' ? 200 : 40;
 const LONGEST = 4000;
 const SEEDED: Sampling = { ...GREEDY, temperature: 0.8 };
 

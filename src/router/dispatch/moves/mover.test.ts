@@ -173,6 +173,14 @@ describe('an order to drain', () => {
     expect(flight.asked).toBe(asked);
   });
 
+  it('ends when it is taken back before anybody looked', async () => {
+    const { source, soon } = ordered();
+    await turns();
+    mover.wake();
+    report(source, false);
+    expect((await soon(false)).outcome).toMatchObject({ left: 1 });
+  });
+
   it('is not taken back by what the instance said before it was told', async () => {
     emptying = async () => undefined;
     const { flight, soon } = ordered();

@@ -70,8 +70,9 @@ export class Mover {
     this.#options = options;
   }
 
-  /** An instance began to drain. */
+  /** An instance drains, or has just said that it is to be emptied: it may take that back before the next look. */
   wake(): void {
+    this.#hear();
     if (this.#cancelTimer === null && !this.#closed) this.#look();
   }
 
@@ -139,13 +140,18 @@ export class Mover {
     }
   }
 
+  #hear(): void {
+    const now = this.#options.clock.now();
+    for (const drain of this.#drains) if (drain.instance.emptied) drain.heard = { firstAt: drain.heard?.firstAt ?? now, lastAt: now };
+  }
+
   #settle(): void {
+    this.#hear();
     const now = this.#options.clock.now();
     const present = new Set(this.#options.instances());
     for (const drain of this.#drains) {
       const { instance, startedAt, deadlineAt, moved, recomputed, aborted, others } = drain;
       const { id, emptied, load } = instance;
-      if (emptied) drain.heard = { firstAt: drain.heard?.firstAt ?? now, lastAt: now };
       const { heard } = drain;
       const left = leftOn(instance);
       const isEmpty = left === 0 && heard !== null && now >= heard.firstAt + NOTICE_MS;

@@ -28,7 +28,9 @@ export default class ClosingLine implements Reporter {
     if (testedTier(process.env) !== null && !asksForTier(process.env))
       process.stdout.write('left out: the operator under faults, 3 minutes. npm run test:cluster -- --tier 1 test/cluster/faults\n');
     if (process.env['SLUICE_TEST_LONG'] !== '1')
-      process.stdout.write('left out: a thousand streams for a minute, moves of streams under faults, and 160 more prompts for equality, 13 minutes. npm run test:long\n');
+      process.stdout.write(
+        'left out: a thousand streams for a minute, moves of streams under faults, and 160 more prompts for equality, 13 minutes. npm run test:long\n',
+      );
     for (const program of SERVER_PROGRAMS)
       if (findServer(program) === null)
         process.stdout.write(

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FakeClock } from '../../shared/index.ts';
+import { type Cancel, FakeClock } from '../../shared/index.ts';
 import { createLogger } from '../log.ts';
 import { SpanExporter } from './exporter.ts';
 import { Receiver } from './receiver.fixture.ts';
@@ -7,14 +7,31 @@ import type { Span } from './span.ts';
 
 const PATIENCE_MS = 10_000;
 
+class WatchedClock extends FakeClock {
+  readonly timers = new Set<symbol>();
+
+  override after(ms: number, run: () => void): Cancel {
+    const timer = Symbol('timer');
+    this.timers.add(timer);
+    const cancel = super.after(ms, () => {
+      this.timers.delete(timer);
+      run();
+    });
+    return () => {
+      this.timers.delete(timer);
+      cancel();
+    };
+  }
+}
+
 let receiver: Receiver;
-let clock: FakeClock;
+let clock: WatchedClock;
 let lines: { msg: string; level: string; why?: string }[];
 const exporters: SpanExporter[] = [];
 
 beforeEach(() => {
   receiver = new Receiver();
-  clock = new FakeClock();
+  clock = new WatchedClock();
   lines = [];
 });
 
@@ -174,6 +191,13 @@ describe('SpanExporter', () => {
     await closed;
     await until(() => exporter.queued === 0);
     expect(counts(exporter)).toEqual({ exported: 0, dropped: { ...NONE, unreachable: 300 }, queued: 0 });
+  });
+
+  it('leaves no timer behind when it closes, which would keep the process', async () => {
+    const exporter = await listening();
+    exporter.offer(spans(1));
+    await exporter.close(2_000);
+    expect([exporter.exported, clock.timers.size]).toEqual([1, 0]);
   });
 
   it('cuts a wait short when it closes', async () => {

@@ -78,7 +78,10 @@ export class SpanExporter {
   async close(ms: number): Promise<void> {
     this.#timer?.();
     this.#closing.abort();
-    await Promise.race([this.#drain(), sleep(this.#options.clock, ms)]);
+    const drained = new AbortController();
+    await Promise.race([this.#drain(), sleep(this.#options.clock, ms, drained.signal)]);
+    // A timer that is left would keep a process that has ended for as long.
+    drained.abort();
     this.dropped.unreachable += this.#queue.length;
     this.#queue = [];
     this.#agent.destroy();

@@ -63,7 +63,8 @@ export class Mortal {
   }
 
   async stop(): Promise<void> {
-    if (!this.#transport.isDead) await this.#operator.stop(5_000);
+    // It may die of a write while it stops, and nothing that is dead comes to an end.
+    if (!this.#transport.isDead) await Promise.race([this.#operator.stop(5_000), this.#transport.died]);
     this.#transport.close();
   }
 }

@@ -47,6 +47,11 @@ const unwell: Mishap = {
 };
 const PEERLESS = 'Decode transfer failed for request with bootstrap_room=1: the prefill instance could be dead';
 const peerless: Mishap = { ...unwell, body: { object: 'error', message: PEERLESS, type: 'x', param: null, code: 500 } };
+const refusing = (message: string): Mishap => ({
+  kind: 'status',
+  status: 400,
+  body: { object: 'error', message, type: 'BadRequestError', param: null, code: 400 },
+});
 const MISHAPS: [string, Mishap][] = [
   ['says 500', unwell],
   ['has no room', { ...unwell, status: 503 }],
@@ -80,13 +85,14 @@ describe.each(MISHAPS)('before the first byte, an instance that %s', (_what, mis
 
 describe('an instance that still has the first request of a name', () => {
   it('is not taken for a client’s mistake', async () => {
-    const message = 'Duplicate request ID detected: x';
-    bed.strike('decode', {
-      kind: 'status',
-      status: 400,
-      body: { object: 'error', message, type: 'BadRequestError', param: null, code: 400 },
-    });
+    bed.strike('decode', ({ body }) => refusing(`Duplicate request ID detected: ${String(body['rid'])}`));
     expect((await bed.post('/v1/completions', { prompt: bed.prompt(), ...GREEDY })).status).toBe(200);
+  });
+
+  it('is told apart from a client that only says so, which is refused at once', async () => {
+    bed.strike('decode', () => refusing('regex: Duplicate request ID detected: bootstrap_room=7 ('));
+    expect((await bed.post('/v1/completions', { prompt: bed.prompt(), ...GREEDY })).status).toBe(400);
+    expect(bed.asked('decode')).toHaveLength(1);
   });
 });
 

@@ -191,14 +191,15 @@ export class BootstrapBed {
   }
 
   /** The first instance of this role to be asked has the mishap, each time or once; the others are well. */
-  strike(role: Role, mishap: Mishap, once = false): void {
+  strike(role: Role, mishap: Mishap | ((asked: Asked) => Mishap), once = false): void {
     this.struck = null;
     let times = 0;
     for (const engine of this.engines.filter((one) => one.role === role)) {
-      engine.mishap = () => {
+      engine.mishap = (asked) => {
         this.struck ??= engine.id;
         if (this.struck === engine.id) times += 1;
-        return this.struck === engine.id && (!once || times === 1) ? mishap : NONE;
+        if (this.struck !== engine.id || (once && times > 1)) return NONE;
+        return typeof mishap === 'function' ? mishap(asked) : mishap;
       };
     }
   }

@@ -64,7 +64,7 @@ export class Flight implements Applicant, Watched, MovedStream {
     this.#line = new Line(context.held);
     const subject = subjectOf(context, request, options, this.record);
     this.#booking = new Booking(context, subject, options.probe);
-    this.#straits = { vigil: this.#vigil, booking: this.#booking, canLeave: (one) => this.#canLeave(one) };
+    this.#straits = { vigil: this.#vigil, booking: this.#booking, canLeave: (some) => this.#canLeave(some) };
     this.#relocation = new Relocation({ context, booking: this.#booking, ledger: this.#ledger, stream: this });
   }
 
@@ -144,11 +144,11 @@ export class Flight implements Applicant, Watched, MovedStream {
   }
 
   /** Whether somebody else can do it, and nothing of it gets lost. */
-  #canLeave(culprit: Instance): boolean {
+  #canLeave(culprits: readonly Instance[]): boolean {
     const { started } = this.#client;
     if (started && !this.#spoken && this.whyNotResumed() !== null) return false;
     if (!started && this.#retries >= MAX_RETRIES) return false;
-    return this.#booking.hasOther([culprit], started);
+    return this.#booking.hasOther(culprits, started);
   }
 
   #enter(stage: Stage, instance: Instance | null, ms: number): void {

@@ -141,11 +141,20 @@ describe('after the first byte', () => {
     expect(JSON.stringify(streamed.events.at(-1))).toContain('only greedy ones');
   });
 
-  it('a prefill instance that is lost then is nobody’s loss', async () => {
-    // Its answer comes when the decode instance has the blocks: it is held back here for good.
-    bed.strike('prefill', { kind: 'cut', pieces: 0 });
-    const streamed = await bed.stream('/v1/completions', { prompt: bed.prompt(), ...GREEDY });
-    expect(streamed).toMatchObject({ status: 200, done: true });
+  it('a prefill instance that is lost then is nobody’s loss, and nothing of it is held any more', async () => {
+    bed.strike('prefill', { kind: 'held' });
+    let events = 0;
+    const streamed = bed.stream('/v1/completions', { prompt: bed.prompt(), ...GREEDY, max_tokens: 500 }, (count) => {
+      events = count;
+    });
+    const held = async () => {
+      const { reservations, inFlight } = await bed.admin('GET', '/admin/leftovers');
+      return [reservations, inFlight].join();
+    };
+    await until(async () => events > 0 && (await held()) === '2,1' && bed.engines.some((engine) => engine.spoil() > 0));
+    await until(async () => (await held()) === '1,1' || events > 500);
+    expect(events).toBeLessThan(500);
+    expect(await streamed).toMatchObject({ status: 200, done: true });
   });
 });
 

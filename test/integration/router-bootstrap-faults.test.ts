@@ -47,6 +47,11 @@ const unwell: Mishap = {
 };
 const PEERLESS = 'Decode transfer failed for request with bootstrap_room=1: the prefill instance could be dead';
 const peerless: Mishap = { ...unwell, body: { object: 'error', message: PEERLESS, type: 'x', param: null, code: 500 } };
+const refusing = (message: string): Mishap => ({
+  kind: 'status',
+  status: 400,
+  body: { object: 'error', message, type: 'BadRequestError', param: null, code: 400 },
+});
 const MISHAPS: [string, Mishap][] = [
   ['says 500', unwell],
   ['has no room', { ...unwell, status: 503 }],
@@ -80,13 +85,14 @@ describe.each(MISHAPS)('before the first byte, an instance that %s', (_what, mis
 
 describe('an instance that still has the first request of a name', () => {
   it('is not taken for a client’s mistake', async () => {
-    const message = 'Duplicate request ID detected: x';
-    bed.strike('decode', {
-      kind: 'status',
-      status: 400,
-      body: { object: 'error', message, type: 'BadRequestError', param: null, code: 400 },
-    });
+    bed.strike('decode', ({ body }) => refusing(`Duplicate request ID detected: ${String(body['rid'])}`));
     expect((await bed.post('/v1/completions', { prompt: bed.prompt(), ...GREEDY })).status).toBe(200);
+  });
+
+  it('is told apart from a client that only says so, which is refused at once', async () => {
+    bed.strike('decode', () => refusing('regex: Duplicate request ID detected: bootstrap_room=7 ('));
+    expect((await bed.post('/v1/completions', { prompt: bed.prompt(), ...GREEDY })).status).toBe(400);
+    expect(bed.asked('decode')).toHaveLength(1);
   });
 });
 
@@ -135,11 +141,20 @@ describe('after the first byte', () => {
     expect(JSON.stringify(streamed.events.at(-1))).toContain('only greedy ones');
   });
 
-  it('a prefill instance that is lost then is nobody’s loss', async () => {
-    // Its answer comes when the decode instance has the blocks: it is held back here for good.
-    bed.strike('prefill', { kind: 'cut', pieces: 0 });
-    const streamed = await bed.stream('/v1/completions', { prompt: bed.prompt(), ...GREEDY });
-    expect(streamed).toMatchObject({ status: 200, done: true });
+  it('a prefill instance that is lost then is nobody’s loss, and nothing of it is held any more', async () => {
+    bed.strike('prefill', { kind: 'held' });
+    let events = 0;
+    const streamed = bed.stream('/v1/completions', { prompt: bed.prompt(), ...GREEDY, max_tokens: 500 }, (count) => {
+      events = count;
+    });
+    const held = async () => {
+      const { reservations, inFlight } = await bed.admin('GET', '/admin/leftovers');
+      return [reservations, inFlight].join();
+    };
+    await until(async () => events > 0 && (await held()) === '2,1' && bed.engines.some((engine) => engine.spoil() > 0));
+    await until(async () => (await held()) === '1,1' || events > 500);
+    expect(events).toBeLessThan(500);
+    expect(await streamed).toMatchObject({ status: 200, done: true });
   });
 });
 

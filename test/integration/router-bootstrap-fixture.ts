@@ -28,6 +28,8 @@ export type Mishap =
   | { readonly kind: 'drop' }
   /** Says nothing; the engine does not hear of it. */
   | { readonly kind: 'hang' }
+  /** The engine works on it; its answer is held back, until `spoil` makes it a 500. */
+  | { readonly kind: 'held' }
   /** The engine works on it, and is lost after so many milliseconds. */
   | { readonly kind: 'lost'; readonly ms: number }
   /** Passes so many pieces of the answer on, and breaks the connection. */
@@ -50,6 +52,7 @@ export class GatedSglang {
   /** Clients' requests. */
   readonly asked: Asked[] = [];
   readonly aborted: string[] = [];
+  readonly #held: ServerResponse[] = [];
   mishap: (asked: Asked) => Mishap = () => NONE;
   url = '';
   readonly #engine: EngineServer;
@@ -81,6 +84,13 @@ export class GatedSglang {
     await this.#engine.close();
   }
 
+  /** @returns how many answers were held back */
+  spoil(): number {
+    const held = this.#held.splice(0);
+    for (const response of held) response.writeHead(500).end();
+    return held.length;
+  }
+
   async #pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -94,6 +104,9 @@ export class GatedSglang {
         return;
       case 'status':
         response.writeHead(mishap.status, { 'content-type': 'application/json' }).end(JSON.stringify(mishap.body));
+        return;
+      case 'held':
+        (await this.#ask(request, body, response)).resume().on('end', () => this.#held.push(response));
         return;
       case 'lost':
         setTimeout(() => response.destroy(), mishap.ms);
@@ -119,13 +132,7 @@ export class GatedSglang {
   }
 
   async #forward(request: IncomingMessage, body: Buffer, response: ServerResponse, pieces = Number.POSITIVE_INFINITY): Promise<void> {
-    const { method = 'GET', url = '/', headers } = request;
-    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-      const onward = httpRequest(`${this.#target}${url}`, { method, headers }, resolve);
-      onward.on('error', reject);
-      response.on('close', () => onward.destroy());
-      onward.end(body);
-    });
+    const answer = await this.#ask(request, body, response);
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     response.flushHeaders();
     let passed = 0;
@@ -135,6 +142,15 @@ export class GatedSglang {
       if (passed >= pieces) return void setTimeout(() => response.destroy(), 5);
     }
     response.end();
+  }
+
+  #ask({ method = 'GET', url = '/', headers }: IncomingMessage, body: Buffer, response: ServerResponse): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const onward = httpRequest(`${this.#target}${url}`, { method, headers }, resolve);
+      onward.on('error', reject);
+      response.on('close', () => onward.destroy());
+      onward.end(body);
+    });
   }
 }
 
@@ -191,14 +207,15 @@ export class BootstrapBed {
   }
 
   /** The first instance of this role to be asked has the mishap, each time or once; the others are well. */
-  strike(role: Role, mishap: Mishap, once = false): void {
+  strike(role: Role, mishap: Mishap | ((asked: Asked) => Mishap), once = false): void {
     this.struck = null;
     let times = 0;
     for (const engine of this.engines.filter((one) => one.role === role)) {
-      engine.mishap = () => {
+      engine.mishap = (asked) => {
         this.struck ??= engine.id;
         if (this.struck === engine.id) times += 1;
-        return this.struck === engine.id && (!once || times === 1) ? mishap : NONE;
+        if (this.struck !== engine.id || (once && times > 1)) return NONE;
+        return typeof mishap === 'function' ? mishap(asked) : mishap;
       };
     }
   }

@@ -83,8 +83,8 @@ export class Booking {
   }
 
   /** What would be chosen without `without`; nothing is reserved. In the same group, whose speech is in use. */
-  other(without: Instance): Choice | null {
-    return this.#choose(this.#question(true, new Set(this.#excluded).add(without)));
+  other(without: readonly Instance[]): Choice | null {
+    return this.#choose(this.#question(true, new Set([...this.#excluded, ...without])));
   }
 
   /** Where the stream could go on without `source`; nothing is reserved. */

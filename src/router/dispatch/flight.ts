@@ -64,7 +64,7 @@ export class Flight implements Applicant, Watched, MovedStream {
     this.#line = new Line(context.held);
     const subject = subjectOf(context, request, options, this.record);
     this.#booking = new Booking(context, subject, options.probe);
-    this.#straits = { vigil: this.#vigil, booking: this.#booking, canLeave: (one) => this.#canLeave(one) };
+    this.#straits = { vigil: this.#vigil, booking: this.#booking, canLeave: (some) => this.#canLeave(some) };
     this.#relocation = new Relocation({ context, booking: this.#booking, ledger: this.#ledger, stream: this });
   }
 
@@ -144,11 +144,11 @@ export class Flight implements Applicant, Watched, MovedStream {
   }
 
   /** Whether somebody else can do it, and nothing of it gets lost. */
-  #canLeave(culprit: Instance): boolean {
+  #canLeave(culprits: readonly Instance[]): boolean {
     const { started } = this.#client;
     if (started && !this.#spoken && this.whyNotResumed() !== null) return false;
     if (!started && this.#retries >= MAX_RETRIES) return false;
-    return this.#booking.hasOther([culprit], started);
+    return this.#booking.hasOther(culprits, started);
   }
 
   #enter(stage: Stage, instance: Instance | null, ms: number): void {
@@ -167,41 +167,42 @@ export class Flight implements Applicant, Watched, MovedStream {
   }
 
   #prefill(choice: Choice, instance: Instance, speech: Speech): void {
-    const { clock, watchman } = this.#context;
-    const { prefillMs } = this.#context.deadlines;
+    const { clock, watchman, deadlines } = this.#context;
     const predictedMs = this.#booking.predictedPrefillMs;
-    this.#enter('prefill', instance, prefillMs);
+    this.#enter('prefill', instance, deadlines.prefillMs);
     this.#vigil.slowAfter(slowAfterMs(predictedMs, instance.prefillSpread.ratio));
     this.#ledger.legBegan();
     // A decode instance that has spoken has all that it waited for.
     const isOver = () => this.#vigil.stage !== 'prefill';
+    const leave = () => {
+      this.#line.closePrefill();
+      this.#booking.holdings.letGo(instance);
+    };
     const fault = (message: string) => new SluiceError('engine_failed', `prefill failed: ${message}`);
     const failed = (message: string, innocent = false) =>
-      isOver() ? this.#line.closeBeside() : this.#failed({ culprit: instance, error: fault(message), innocent });
+      isOver() ? leave() : this.#failed({ culprit: instance, error: fault(message), innocent });
     const done = (answer: PrefillAnswer) => {
       const report = speech.prefilled(instance, answer);
       if ('why' in report) return failed(report.why, report.innocent);
-      if (speech.concurrent) this.#line.closeBeside();
-      else this.#line.close();
+      leave();
       if (!isOver()) instance.prefillSpread.add(predictedMs, this.#vigil.elapsedMs(clock.now()));
-      this.#booking.holdings.letGo(instance);
       instance.breaker.succeeded();
       this.#ledger.prefilled(report);
       if (!speech.concurrent) this.#decode(choice, speech);
       else if (!isOver()) this.#enter('firstToken', choice.decode, speech.firstTokenMs(choice));
     };
     const rejected = ({ head, body }: { head: ResponseHead; body: Buffer }) => {
-      if (isOver()) return this.#line.closeBeside();
+      if (isOver()) return leave();
       if (speech.suspect(body.toString('utf8')) === 'dead') instance.breaker.broke();
       if (!this.#refusedBy(head, body)) this.#failed({ culprit: instance, error: errorOf(head, body), innocent: isCrowded(head.status) });
     };
     this.#booking.expectBlocks(instance);
     const leg = new PrefillLeg({ done, rejected, failed }, clock, () => watchman.readUntil);
-    const message = speech.prefill(instance, this.#vigil.msLeft(clock.now(), prefillMs));
-    if (!speech.concurrent) return this.#line.open(instance, message, leg);
-    this.#line.openBeside(instance, message, leg);
+    const message = speech.prefill(instance, this.#vigil.msLeft(clock.now(), deadlines.prefillMs));
+    this.#line.openPrefill(instance, message, leg);
+    if (!speech.concurrent) return;
     this.#vigil.alsoOn(choice.decode);
-    this.#openDecode(choice, speech, prefillMs);
+    this.#openDecode(choice, speech, deadlines.prefillMs);
   }
 
   #decode(choice: Choice, speech: Speech): void {

@@ -1,6 +1,6 @@
 /**
- * The connections that a flight has to instances: one leg at a time, counted, paused while the client does not read; beside it the prefill
- * leg of a hand-off for which the decode instance waits itself.
+ * The connections that a flight has to instances, counted: a prefill leg, and the leg that the client's answer comes from, paused while the
+ * client does not read. Both at a time only where the decode instance waits for the hand-off itself.
  */
 import type { Instance } from '../instances/instance.ts';
 import type { Leg, ResponseSink } from '../upstream/index.ts';
@@ -9,7 +9,7 @@ import type { Message } from './dialects/index.ts';
 export class Line {
   readonly #count: { legs: number };
   #leg: Leg | null = null;
-  #beside: Leg | null = null;
+  #prefill: Leg | null = null;
   #paused = false;
 
   get paused(): boolean {
@@ -20,28 +20,27 @@ export class Line {
     this.#count = count;
   }
 
-  /** Only after `close`: two instances never work on one request. */
+  /** Only when the one before is closed: two instances never decode one request. */
   open(instance: Instance, { head, body }: Message, sink: ResponseSink): void {
     this.#count.legs += 1;
     this.#leg = instance.requests.pool.request(head, body, sink);
   }
 
-  /** Opens the leg that another instance waits for. */
-  openBeside(instance: Instance, { head, body }: Message, sink: ResponseSink): void {
+  openPrefill(instance: Instance, { head, body }: Message, sink: ResponseSink): void {
     this.#count.legs += 1;
-    this.#beside = instance.requests.pool.request(head, body, sink);
+    this.#prefill = instance.requests.pool.request(head, body, sink);
   }
 
-  closeBeside(): void {
-    if (!this.#beside) return;
+  closePrefill(): void {
+    if (!this.#prefill) return;
     this.#count.legs -= 1;
-    this.#beside.abort();
-    this.#beside = null;
+    this.#prefill.abort();
+    this.#prefill = null;
   }
 
   /** Gives legs that are not complete up. Idempotent. */
   close(): void {
-    this.closeBeside();
+    this.closePrefill();
     if (!this.#leg) return;
     this.#count.legs -= 1;
     this.#leg.abort();

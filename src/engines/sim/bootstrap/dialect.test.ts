@@ -1,49 +1,15 @@
 /** What the simulator of SGLang's contract says and does, without a router. */
 import { afterEach, describe, expect, it } from 'vitest';
-import { FREE_COSTS } from '../../../api/facts/index.ts';
-import { systemClock } from '../../../shared/index.ts';
-import { createEngineServer, type EngineServer } from '../../openai/index.ts';
 import type { Role } from '../../port.ts';
-import { createSimEngine } from '../engine.ts';
 import type { SimOptions } from '../options.ts';
-import type { SimCore } from '../simcore.ts';
-import { bootstrapDialect } from './dialect.ts';
+import { type Json, type Sim, send as sendTo, startSim, stopSims, until } from '../sims.fixture.ts';
 
-type Json = Record<string, unknown>;
+const start = (role: Role, options: Partial<SimOptions> = {}) => startSim({ role, dialect: 'bootstrap', ...options });
 
-interface Sim {
-  readonly core: SimCore;
-  readonly server: EngineServer;
-  readonly url: string;
-}
+const send = (sim: Sim, body: Json, signal: AbortSignal | null = null, path = '/v1/completions') =>
+  sendTo(sim, { max_tokens: 6, ...body }, signal, path);
 
-const GREEDY = { temperature: 0, ignore_eos: true, max_tokens: 6 };
-const sims: Sim[] = [];
-
-async function start(role: Role, options: Partial<SimOptions> = {}): Promise<Sim> {
-  const common = { role, modelName: 'tiny', clock: systemClock, costs: FREE_COSTS, dialect: 'bootstrap' } as const;
-  const core = await createSimEngine({ ...common, instance: `s-${sims.length}`, ...options });
-  const logger = { info: () => {}, warn: () => {}, error: () => {} };
-  const server = createEngineServer({ core, logger, clock: systemClock, dialect: bootstrapDialect(core, systemClock) });
-  const sim = { core, server, url: (await server.listen('127.0.0.1', 0)).url };
-  sims.push(sim);
-  return sim;
-}
-
-afterEach(async () => {
-  for (const { core, server } of sims.splice(0)) {
-    await core.close();
-    await server.close();
-  }
-});
-
-const send = ({ url }: Sim, body: Json, signal: AbortSignal | null = null, path = '/v1/completions') =>
-  fetch(`${url}${path}`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'tiny', ...GREEDY, ...body }),
-    signal,
-  });
+afterEach(stopSims);
 
 async function post(sim: Sim, body: Json): Promise<{ status: number; json: Json }> {
   const answer = await send(sim, body);
@@ -56,14 +22,6 @@ let rooms = 0;
 function roomAt({ core }: Sim): Json {
   rooms += 1;
   return { bootstrap_host: core.info.transfer.host, bootstrap_port: core.info.transfer.port, bootstrap_room: rooms };
-}
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  const giveUpAt = performance.now() + 5_000;
-  while (!holds()) {
-    if (performance.now() > giveUpAt) throw new Error(`not within 5 s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
 }
 
 describe('a pair', () => {

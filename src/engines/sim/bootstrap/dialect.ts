@@ -9,7 +9,8 @@ import { parseBody } from '../../openai/body.ts';
 import type { CallKind } from '../../openai/call.ts';
 import type { HttpDialect } from '../../openai/dialect.ts';
 import { sendJson, sendText } from '../../openai/replies.ts';
-import { type Face, FEED, type Handler, pathOf, type Routes } from '../../openai/routes.ts';
+import { type Face, FEED, type Handler, type Routes } from '../../openai/routes.ts';
+import { fastApi, modelList } from '../fastapi.ts';
 import { type Fault, faultOf } from '../nixl/faults.ts';
 import { Refusal, refused } from '../nixl/fields.ts';
 import type { SimCore } from '../simcore.ts';
@@ -25,20 +26,14 @@ export function bootstrapDialect(core: SimCore, clock: Clock): HttpDialect {
     ...FEED,
     '/v1/completions': generates('completion'),
     '/v1/chat/completions': generates('chat'),
-    '/v1/models': { method: 'GET', handle: (_face, _request, response) => sendJson(response, 200, models(core, created)) },
+    '/v1/models': {
+      method: 'GET',
+      handle: (_face, _request, response) => sendJson(response, 200, modelList(core, created, 'sglang')),
+    },
     '/health': { method: 'GET', handle: (_face, _request, response) => sendText(response, core.load().draining ? 503 : 200, '', {}) },
     '/abort_request': { method: 'POST', handle: (face, request, response) => abort(face, active, request, response) },
   };
-  return {
-    async route(face, request, response) {
-      const path = pathOf(request);
-      const found = Object.hasOwn(routes, path) ? routes[path] : undefined;
-      if (found === undefined) sendJson(response, 404, { detail: 'Not Found' });
-      else if (request.method === found.method) await found.handle(face, request, response);
-      else sendJson(response, 405, { detail: 'Method Not Allowed' }, { allow: found.method });
-    },
-    refuse: (response, error) => tell(response, faultOf(error)),
-  };
+  return fastApi(routes, (response, error) => tell(response, faultOf(error)));
 }
 
 function generate(core: SimCore, active: Map<string, SglangRequest>, kind: CallKind): Handler {
@@ -52,8 +47,9 @@ function generate(core: SimCore, active: Map<string, SglangRequest>, kind: CallK
         created: Math.floor(face.clock.wall() / 1000),
         fallbackSeed: face.newSeed(),
       });
-      admit(core, active, call);
+      // Before a room is entered, which nobody would leave.
       if (response.destroyed) throw new SluiceError('client_closed', 'the client went away');
+      admit(core, active, call);
       const one = new SglangRequest({ face, core, call, response, onOver: () => active.delete(call.rid) });
       active.set(call.rid, one);
       await one.run();
@@ -90,11 +86,4 @@ async function abort(
 
 function tell(response: ServerResponse, fault: Fault): void {
   sendText(response, fault.status, faultBody(fault), { 'content-type': 'application/json' });
-}
-
-function models(core: SimCore, created: number): object {
-  const { model, contextTokens } = core.info;
-  const card = { id: model, object: 'model', created, owned_by: 'sglang', root: model, parent: null, max_model_len: contextTokens };
-  const note = 'simulated: no model is run; text is made up and timings follow declared constants';
-  return { object: 'list', data: [{ ...card, simulated: true, note }] };
 }

@@ -1,26 +1,12 @@
 /** What the contract (test/contract) can not say of a real vLLM as well, or not without waiting. */
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
-import { FREE_COSTS } from '../../../api/facts/index.ts';
-import { systemClock } from '../../../shared/index.ts';
-import { createEngineServer, type EngineServer } from '../../openai/index.ts';
-import { createSimEngine } from '../engine.ts';
 import type { SimOptions } from '../options.ts';
-import type { SimCore } from '../simcore.ts';
-import { nixlDialect } from './dialect.ts';
-
-type Json = Record<string, unknown>;
+import { type Json, type Sim, send, startSim, stopSims, until } from '../sims.fixture.ts';
 
 const KEEP = { do_remote_decode: true, do_remote_prefill: false };
-const GREEDY = { temperature: 0, ignore_eos: true };
 const DEAD_EVENT =
   'data: {"error": {"message": "EngineCore encountered an issue. See stack trace (above) for the root cause.", "type": "InternalServerError", "param": null, "code": 500}}\n\ndata: [DONE]\n\n';
-
-interface Sim {
-  readonly core: SimCore;
-  readonly url: string;
-  readonly server: EngineServer;
-}
 
 interface Answer {
   readonly choices: { index: number; text: string; finish_reason: string; token_ids: number[] }[];
@@ -28,42 +14,11 @@ interface Answer {
   readonly kv_transfer_params: Json | null;
 }
 
-const sims: Sim[] = [];
+const start = (options: Partial<SimOptions> = {}) => startSim({ role: 'mixed', dialect: 'nixl', sideChannelTimeoutMs: 200, ...options });
 
-async function start(options: Partial<SimOptions> = {}): Promise<Sim> {
-  const common = { role: 'mixed', modelName: 'tiny', clock: systemClock, costs: FREE_COSTS, dialect: 'nixl' } as const;
-  const core = await createSimEngine({ ...common, instance: `s-${sims.length}`, sideChannelTimeoutMs: 200, ...options });
-  const logger = { info: () => {}, warn: () => {}, error: () => {} };
-  const server = createEngineServer({ core, logger, clock: systemClock, dialect: nixlDialect(core, systemClock) });
-  const sim = { core, server, url: (await server.listen('127.0.0.1', 0)).url };
-  sims.push(sim);
-  return sim;
-}
-
-afterEach(async () => {
-  for (const { core, server } of sims.splice(0)) {
-    await core.close();
-    await server.close();
-  }
-});
-
-const send = ({ url }: Sim, body: Json, signal: AbortSignal | null = null) =>
-  fetch(`${url}/v1/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'tiny', ...GREEDY, ...body }),
-    signal,
-  });
+afterEach(stopSims);
 
 const post = async (sim: Sim, body: Json) => (await (await send(sim, body)).json()) as Answer;
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  const giveUpAt = performance.now() + 5_000;
-  while (!holds()) {
-    if (performance.now() > giveUpAt) throw new Error(`not within 5 s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
 
 const promptOf = (tokens: number, salt: number) => Array.from({ length: tokens }, (_, index) => 1 + ((index * 31 + salt * 977) % 1000));
 

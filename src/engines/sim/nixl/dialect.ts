@@ -10,7 +10,8 @@ import { type CallKind, readMessages, readPrompt } from '../../openai/call.ts';
 import type { HttpDialect } from '../../openai/dialect.ts';
 import { type Body, isObject } from '../../openai/fields.ts';
 import { sendJson, sendText } from '../../openai/replies.ts';
-import { type Face, FEED, type Handler, pathOf, type Routes } from '../../openai/routes.ts';
+import { type Face, FEED, type Handler, type Routes } from '../../openai/routes.ts';
+import { fastApi, modelList } from '../fastapi.ts';
 import type { SimCore } from '../simcore.ts';
 import { parseVllmCall, requestIdOf } from './call.ts';
 import { DEAD, type Fault, faultBody, faultOf } from './faults.ts';
@@ -37,7 +38,10 @@ export function nixlDialect(core: SimCore, clock: Clock): HttpDialect {
     ...FEED,
     '/v1/completions': generates('completion'),
     '/v1/chat/completions': generates('chat'),
-    '/v1/models': { method: 'GET', handle: (_face, _request, response) => sendJson(response, 200, models(core, started)) },
+    '/v1/models': {
+      method: 'GET',
+      handle: (_face, _request, response) => sendJson(response, 200, modelList(core, started, 'vllm', { permission: [] })),
+    },
     '/tokenize': { method: 'POST', handle: tokenize },
     '/version': { method: 'GET', handle: (_face, _request, response) => sendJson(response, 200, { version: VERSION }) },
     '/health': { method: 'GET', handle: (_face, _request, response) => sendText(response, core.dead ? 503 : 200, '', {}) },
@@ -47,16 +51,7 @@ export function nixlDialect(core: SimCore, clock: Clock): HttpDialect {
         sendText(response, 200, `${await face.metrics.text()}${await counts.text()}`, { 'content-type': METRICS_CONTENT_TYPE }),
     },
   };
-  return {
-    async route(face, request, response) {
-      const path = pathOf(request);
-      const found = Object.hasOwn(routes, path) ? routes[path] : undefined;
-      if (found === undefined) sendJson(response, 404, { detail: 'Not Found' });
-      else if (request.method === found.method) await found.handle(face, request, response);
-      else sendJson(response, 405, { detail: 'Method Not Allowed' }, { allow: found.method });
-    },
-    refuse: (response, error) => tell(response, faultOf(error)),
-  };
+  return fastApi(routes, (response, error) => tell(response, faultOf(error)));
 }
 
 function generate(core: SimCore, kind: CallKind): Handler {
@@ -101,22 +96,6 @@ function rejected(core: SimCore, body: Body): void {
   const params = body['kv_transfer_params'];
   const transfer = readTransfer(isObject(params) ? params : null, core.info);
   if (transfer.kind === 'take' && !core.dead) core.notify(transfer.ticket);
-}
-
-function models(core: SimCore, created: number): object {
-  const { model, contextTokens } = core.info;
-  const card = {
-    id: model,
-    object: 'model',
-    created,
-    owned_by: 'vllm',
-    root: model,
-    parent: null,
-    max_model_len: contextTokens,
-    permission: [],
-  };
-  const note = 'simulated: no model is run; text is made up and timings follow declared constants';
-  return { object: 'list', data: [{ ...card, simulated: true, note }] };
 }
 
 async function tokenize(face: Face, request: IncomingMessage, response: ServerResponse): Promise<void> {

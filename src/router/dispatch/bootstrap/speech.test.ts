@@ -40,10 +40,19 @@ describe('BootstrapSpeech', () => {
 
   it('does not tell a client of names and rooms that it has no part in', () => {
     const one = speech();
+    one.prefill(prefillInstance());
     const said = (message: string) => one.misread(Buffer.from(JSON.stringify({ object: 'error', message })));
     expect(said('Duplicate request ID detected: s-1')).toBe(true);
-    expect(said('Invalid request: Disaggregated request received without bootstrap room id.')).toBe(true);
+    expect(said("Invalid request: Disaggregated request received without bootstrap room id. req.rid='s-1'")).toBe(true);
+    expect(said('bootstrap_room=1 is in use')).toBe(true);
     expect(said('max_tokens must be positive')).toBe(false);
+  });
+
+  it("does not take a client's own words for talk of names and rooms", () => {
+    const one = speech();
+    one.prefill(prefillInstance());
+    const message = 'Failed to compile regex: Duplicate request ID detected: bootstrap_room=9 bootstrap room id (';
+    expect(one.misread(Buffer.from(JSON.stringify({ object: 'error', message })))).toBe(false);
   });
 
   it('resumes what is greedy; a seed is no promise of SGLang', () => {

@@ -24,8 +24,6 @@ import { abortOn, type Room } from './room.ts';
 
 /** What the decode instance says of a hand-off that failed at the other end. */
 const OF_THE_OTHER_END = /prefill|bootstrap|transfer/i;
-/** What is said of a room or a name, which clients have no part in. */
-const OF_THE_MEETING = /Duplicate request ID|bootstrap_?\s?(?:room|host|port)/i;
 const JSON_TYPE = 'application/json';
 
 /** Legs whose hand-off is not known to be over. */
@@ -115,9 +113,13 @@ export class BootstrapSpeech implements Speech {
     return answer;
   }
 
-  /** A connection that broke may be tried again while the instance still has the first request of this name. */
+  /**
+   * It names what no client can know. (A connection that broke may be tried again while the instance still has the first request of this
+   * name.) Other words may be the client's own: they would be tried everywhere, and held against every instance.
+   */
   misread(body: Buffer): boolean {
-    return OF_THE_MEETING.test(body.toString('utf8'));
+    const room = this.#room === null ? null : `bootstrap_room=${this.#room.number}`;
+    return this.#open !== null && (body.includes(this.#open.rid) || (room !== null && body.includes(room)));
   }
 
   refusal({ status }: ResponseHead, body: Buffer): { contentType: string; body: Buffer } {

@@ -8,7 +8,7 @@ export const HAND_OFF = { blocks: 6, bytes: 98_304, ms: 3, moveMs: 1, failed: nu
 export function attemptRecord(decision: Decision, report: LegReport, change: Partial<AttemptRecord> = {}): AttemptRecord {
   const prefill = { ms: 22, report };
   const decode = { ms: 5, report: { ...report, handOff: HAND_OFF } };
-  return { atMs: 0, decision, resumedTokens: 0, prefill, decode, error: null, lostAtMs: null, ...change };
+  return { atMs: 0, decision, concurrent: false, resumedTokens: 0, prefill, decode, error: null, lostAtMs: null, ...change };
 }
 
 export function requestRecord(change: Partial<RequestRecord> = {}): RequestRecord {

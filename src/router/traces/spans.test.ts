@@ -176,6 +176,27 @@ describe('spansOf', () => {
     expect(spanNamed(spans, 'decode').events).toEqual([]);
   });
 
+  it('begins both legs at once where both were asked at once, and has an error that nobody can tell whose it is on both', () => {
+    const report = { ...REPORT, handOff: { ...HAND_OFF, ms: null, moveMs: null } };
+    const both = attempt({ concurrent: true, decode: { ms: 5, report } });
+    const lost = attempt({ concurrent: true, prefill: null, decode: null, error: 'out of memory', lostAtMs: 20 });
+    const spans = spansOf(record({ attempts: [lost, { ...both, atMs: 21 }] }));
+    const legs = times(spans.filter(({ kind }) => kind === 'client'));
+    expect(legs).toEqual([
+      ['prefill', 4, 20],
+      ['decode', 4, 20],
+      ['prefill', 21, 43],
+      ['decode', 21, 100],
+    ]);
+    expect(spanNamed(spans, 'decode', 1).events.map(({ at }) => at - STARTED)).toEqual([48]);
+    expect(errors(spans)).toEqual([
+      ['prefill', 'out of memory'],
+      ['decode', 'out of memory'],
+    ]);
+    const decoding = attempt({ concurrent: true, error: 'the stream ended too early', lostAtMs: 60 });
+    expect(errors(spansOf(record({ attempts: [decoding] })))).toEqual([['decode', 'the stream ended too early']]);
+  });
+
   it('shows no hand-off of which no time is known, and how much it was all the same', () => {
     const counted = { ...REPORT, handOff: { ...HAND_OFF, ms: null, moveMs: null } };
     const spans = spansOf(record({ attempts: [attempt({ decode: { ms: 5, report: counted } })] }));

@@ -11,7 +11,7 @@ export {
   type ReadTier,
 } from './manifest.ts';
 export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
-export { type ResourceResult, readResource, readTier, type TierResult } from './resource.ts';
+export { type ResourceResult, readResource, readTier } from './resource.ts';
 export { GROUP, KIND, type ServingDeploymentManifest, VERSION } from './schema.ts';
 export type {
   Credentials,
@@ -28,7 +28,6 @@ export type {
   ServingDeploymentSpec,
   SimulatedCosts,
   StoreSettings,
-  StoreTier,
   Toleration,
 } from './servingdeployment.ts';
 export { POOL_KIND, type ServingPoolStatus } from './servingpool.ts';

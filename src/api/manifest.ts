@@ -80,11 +80,9 @@ export function parseManifestFiles(files: readonly ManifestFile[], { restElsewhe
   const located = parsed.flatMap((file) => file.located);
   const tiers = located.flatMap(({ document }) => (document.kind === TIER_KIND ? [document] : []));
   const found = parsed.flatMap((file) => file.errors);
-  const errors = [
-    ...found,
-    ...duplicates(located),
-    ...(restElsewhere ? [] : [...missingTiers(located), ...(found.length > 0 ? [] : noneToRun(located))]),
-  ];
+  // A document with a mistake is not among those that were read: it is not missing for that.
+  const isWhole = found.length === 0 && !restElsewhere;
+  const errors = [...found, ...duplicates(located), ...(isWhole ? [...missingTiers(located), ...noneToRun(located)] : [])];
   if (errors.length > 0) return { ok: false, errors: errors.slice(0, MAX_ERRORS) };
   const manifests = located.flatMap(({ document }) => (document.kind === KIND ? [resolved(document, tiers)] : []));
   return {

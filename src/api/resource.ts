@@ -12,7 +12,7 @@ import { type ServingDeploymentManifest, servingDeploymentSchema } from './schem
 import type { ServingDeployment } from './servingdeployment.ts';
 import { type KvTier, kvTier } from './tier.ts';
 
-export interface Refused {
+interface Refused {
   readonly ok: false;
   /** Sentences of the form `spec.kv.lease: expected …`, at most 20. */
   readonly errors: readonly string[];
@@ -22,7 +22,7 @@ export type ResourceResult =
   /** `spec`: as it is written, with every default. */
   { readonly ok: true; readonly deployment: ServingDeployment; readonly spec: ServingDeploymentManifest['spec'] } | Refused;
 
-export type TierResult = { readonly ok: true; readonly tier: KvTier; readonly spec: KvTierManifest['spec'] } | Refused;
+type TierResult = { readonly ok: true; readonly tier: KvTier; readonly spec: KvTierManifest['spec'] } | Refused;
 
 const MAX_ERRORS = 20;
 

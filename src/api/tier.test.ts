@@ -65,6 +65,10 @@ describe('a deployment that names a tier of its file', () => {
     expect(refused(tier('shared', ALL, 'team'), deployment('a', USES))).toContain('which hold none');
   });
 
+  it('is not told that the tier is missing when the mistake is in the tier', () => {
+    expect(refused(tier('shared', '{redis: {url: "redis://r"}}'), deployment('a', USES))).not.toContain('tierRef');
+  });
+
   it('may be read alone where a cluster has the tier', () => {
     const result = parseManifestFiles([{ fileName: 'f.yaml', text: deployment('a', USES) }], { restElsewhere: true });
     expect(result).toMatchObject({ ok: true, deployments: [{ spec: { kv: { tier: 'shared', redis: null, nats: null, store: null } } }] });

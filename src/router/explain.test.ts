@@ -3,6 +3,7 @@ import type { PromptReport } from '../engines/index.ts';
 import { explainRecord } from './explain.ts';
 import { type Candidate, type Decision, type Terms, totalOf, ttftOf } from './placement/index.ts';
 import type { AttemptRecord, RequestRecord } from './record/index.ts';
+import { attemptRecord, requestRecord } from './record/record.fixture.ts';
 
 const NO_TERMS: Terms = { queueMs: 0, prefillMs: 0, transferMs: 0, admitMs: 0, tailMs: 0, stallMs: 0, decodeMs: 0 };
 
@@ -38,44 +39,11 @@ const REPORT: PromptReport = {
 };
 
 function attempt(change: Partial<AttemptRecord> = {}): AttemptRecord {
-  return {
-    atMs: 0,
-    decision: DECISION,
-    resumedTokens: 0,
-    prefill: { ms: 22, report: REPORT },
-    decode: { ms: 5, report: { ...REPORT, handOff: { blocks: 6, bytes: 98_304, ms: 3, moveMs: 1, failed: null } } },
-    error: null,
-    lostAtMs: null,
-    ...change,
-  };
+  return attemptRecord(DECISION, REPORT, change);
 }
 
 function record(change: Partial<RequestRecord> = {}): RequestRecord {
-  return {
-    id: 'r-1',
-    traceId: null,
-    span: null,
-    kind: 'chat',
-    model: 'tiny',
-    stream: true,
-    synthetic: false,
-    startedAt: 0,
-    maxTokens: 48,
-    promptTokens: 120,
-    queuedMs: 0,
-    attempts: [attempt()],
-    resumes: 0,
-    moves: [],
-    outcome: 'ok',
-    status: 200,
-    error: null,
-    finishReason: 'stop',
-    outputTokens: 40,
-    ttftMs: 27.5,
-    tpotMs: 1.1,
-    totalMs: 72,
-    ...change,
-  };
+  return requestRecord({ attempts: [attempt()], ...change });
 }
 
 /** The numbers of a table row, without names and block counts. */

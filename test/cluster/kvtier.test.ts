@@ -252,5 +252,9 @@ describe.skipIf(noServers)('a KVTier', { timeout: 400_000 }, () => {
     const { redis: own, nats: log } = servers('70ms');
     await bed.put('chat', sim({ decode: { replicas: 2 }, kv: { redis: own, nats: log } }));
     expect((await tierSays('Unused')).status).toMatchObject({ usersReady: '0/0', userCount: 0 });
+    expect(await diff('KVTier', 'shared', servers('70ms'))).toMatch(/^KVTier shared in namespace \S+: no difference\n$/);
+    expect(await diff('KVTier', 'shared', servers('80ms'))).toMatch(
+      /^KVTier shared in namespace \S+: 1 field differs\n {2}spec\.redis\.budget {2}"70ms" → "80ms"\n$/,
+    );
   });
 });

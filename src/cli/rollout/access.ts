@@ -3,14 +3,15 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { nearestName } from '../../api/facts/index.ts';
 import {
-  type KvTierManifest,
+  type ReadManifest,
+  type ReadTier,
   readResource,
   readTier,
   type ServingDeployment,
   type ServingDeploymentManifest,
   withTier,
 } from '../../api/index.ts';
-import { type DeploymentObject, isOwnedBy, KV_TIERS, SERVING_DEPLOYMENTS } from '../../controller/operator/index.ts';
+import { type DeploymentObject, isOwnedBy, KV_TIERS, SERVING_DEPLOYMENTS, type TierObject } from '../../controller/operator/index.ts';
 import {
   CONTROLLER_REVISIONS,
   type ControllerRevision,
@@ -72,12 +73,10 @@ function defaultKubeconfig(env: Context['env']): string | null {
 
 export interface Found {
   readonly object: DeploymentObject;
-  /** With what the KVTier has that it names, as the cluster has it. */
+  /** Without what the KVTier has that it names. */
   readonly deployment: ServingDeployment;
   /** With every default. */
   readonly spec: ServingDeploymentManifest['spec'];
-  /** Of that KVTier; null = it names none, or there is none that can be read. */
-  readonly tier: KvTierManifest['spec'] | null;
 }
 
 /** `chat`, and as kubectl takes it `sd/chat`. */
@@ -99,19 +98,26 @@ export async function findDeployment({ client, namespace }: Cluster, name: strin
     );
   }
   const read = readResource(object);
-  if (read.ok) return { object, ...(await withStoredTier({ client, namespace }, read.deployment)), spec: read.spec };
+  if (read.ok) return { object, deployment: read.deployment, spec: read.spec };
   throw new Refusal(`the spec of ${name} cannot be read: ${read.errors.join('; ')}. Mend it and apply it again`);
 }
 
-/** As it is where there is no such tier, or it cannot be read: then nobody can say more of what it runs with. */
-export async function withStoredTier(
-  { client, namespace }: Pick<Cluster, 'client' | 'namespace'>,
-  deployment: ServingDeployment,
-): Promise<Pick<Found, 'deployment' | 'tier'>> {
+type Tiered = Pick<ReadManifest, 'deployment' | 'tier'>;
+
+/** With the KVTier that it names, as the cluster has it. */
+export async function withStoredTier({ client, namespace }: Cluster, deployment: ServingDeployment): Promise<Tiered> {
   const { tier } = deployment.spec.kv;
-  const stored = tier === null ? null : await client.get(KV_TIERS, { name: tier, namespace });
+  return withReadTier(deployment, tier === null ? null : await client.get(KV_TIERS, { name: tier, namespace }));
+}
+
+/** As it is where there is no such tier, or it cannot be read: then nobody can say more of what it runs with. */
+export function withReadTier(deployment: ServingDeployment, stored: TierObject | null): Tiered {
   const read = stored === null ? null : readTier(stored);
-  return read?.ok ? { deployment: withTier(deployment, read.tier), tier: read.spec } : { deployment, tier: null };
+  return read?.ok ? withKnownTier(deployment, read) : { deployment, tier: null };
+}
+
+export function withKnownTier(deployment: ServingDeployment, { tier, spec }: ReadTier): Tiered {
+  return { deployment: withTier(deployment, tier), tier: spec };
 }
 
 function notFound(name: string, namespace: string, there: readonly string[]): string {

@@ -1,9 +1,9 @@
 /** `sluice rollout diff`: what a manifest would change, and what of it restarts. Nothing is written. */
-import { type Difference, differences, type ReadManifest, type ReadTier, readResource, withTier } from '../../api/index.ts';
+import { type Difference, differences, type ReadManifest, type ReadTier, readResource, readTier } from '../../api/index.ts';
 import { changesOf } from '../../controller/index.ts';
 import { KV_TIERS, SERVING_DEPLOYMENTS } from '../../controller/operator/index.ts';
 import { readManifests } from '../manifestfiles.ts';
-import { type Cluster, findDeployment, Refusal, withStoredTier } from './access.ts';
+import { type Cluster, findDeployment, Refusal, withKnownTier, withReadTier, withStoredTier } from './access.ts';
 import { mergePatch } from './patch.ts';
 import { changeLines, changesAnything, differenceLines } from './tell.ts';
 
@@ -46,9 +46,12 @@ async function diffDeployment(
   const stored = await here.client.get(SERVING_DEPLOYMENTS, { name, namespace: here.namespace });
   const awaited = after.tier === null ? deployment.spec.kv.tier : null;
   if (awaited !== null)
-    print(`KVTier ${awaited} in namespace ${here.namespace}: is not there, so its servers and what they would replace are not told`);
+    print(
+      `KVTier ${awaited} in namespace ${here.namespace}: is not there or cannot be read, so its servers and what they would replace are not told`,
+    );
   if (stored === null) return tell({ where, before: null, after, kind: 'pods' }, print);
-  const before = await findDeployment(here, name);
+  const found = await findDeployment(here, name);
+  const before = { ...(await withStoredTier(here, found.deployment)), spec: found.spec };
   const patch = mergePatch(Object(stored.spec), spec);
   const tried = await here.client.merge(SERVING_DEPLOYMENTS, { name, namespace: here.namespace }, { spec: patch }, { dryRun: true });
   if (tried.kind === 'rejected') throw new Refusal(`${where}: the API server would refuse it: ${tried.message}`);
@@ -57,28 +60,33 @@ async function diffDeployment(
   return differs;
 }
 
-/** What an edit of a tier does to those that name it and are not in the files themselves. */
+/** What an edit of a tier does to those that name it and are not in the files themselves; where nobody names it, what differs. */
 async function diffTier(
   cluster: Cluster,
   { tier, spec }: ReadTier,
   { manifests, print }: Pick<WrittenFiles, 'manifests'> & { readonly print: Print },
 ): Promise<boolean> {
   const here = placed(cluster, tier.namespace);
-  const isThere = (await here.client.get(KV_TIERS, { name: tier.name, namespace: here.namespace })) !== null;
-  if (!isThere) print(`KVTier ${tier.name} in namespace ${here.namespace}: is not there yet`);
+  const stored = await here.client.get(KV_TIERS, { name: tier.name, namespace: here.namespace });
+  const where = `KVTier ${tier.name} in namespace ${here.namespace}`;
+  if (stored === null) print(`${where}: is not there yet`);
   const { items } = await here.client.list(SERVING_DEPLOYMENTS, { namespace: here.namespace });
   const told = manifests.filter(({ deployment }) => deployment.metadata.namespace === tier.namespace);
-  let differs = !isThere;
+  let differs = stored === null;
+  let users = 0;
   for (const object of items) {
     const { name } = object.metadata;
     const read = readResource(object);
     if (!read.ok || read.deployment.spec.kv.tier !== tier.name) continue;
+    users += 1;
     if (told.some(({ deployment }) => deployment.metadata.name === name)) continue;
-    const before = await findDeployment(here, name);
-    const after = { deployment: withTier(read.deployment, tier), spec: read.spec, tier: spec };
+    const before = { ...withReadTier(read.deployment, stored), spec: read.spec };
+    const after = { ...withKnownTier(read.deployment, { tier, spec }), spec: read.spec };
     differs = tell({ where: `${name} in namespace ${here.namespace}`, before, after, kind: 'pods' }, print) || differs;
   }
-  return differs;
+  if (users > 0 || stored === null) return differs;
+  const known = readTier(stored);
+  return tellFields(where, differences(known.ok ? known.spec : {}, spec, ['spec']), print);
 }
 
 function placed(cluster: Cluster, written: string): Cluster {
@@ -108,16 +116,19 @@ function tell({ where, before, after, kind }: Told, print: Print): boolean {
     print(`${where}: is not there yet`);
   } else {
     const found = [...differences(before.spec, after.spec, ['spec']), ...tierDifferences(before, after)];
-    if (found.length === 0) {
-      print(`${where}: no difference`);
-      return false;
-    }
-    print(`${where}: ${found.length} field${found.length === 1 ? '' : 's'} differ${found.length === 1 ? 's' : ''}`);
-    for (const line of differenceLines(found)) print(line);
+    if (!tellFields(where, found, print)) return false;
     print(changesAnything(changes) ? '\nWhat that does:' : '\nNothing is started, replaced or ended by that:');
   }
   for (const line of changeLines(changes)) print(line);
   return true;
+}
+
+/** @returns whether there are any */
+function tellFields(where: string, found: readonly Difference[], print: Print): boolean {
+  const count = found.length === 1 ? '1 field differs' : `${found.length} fields differ`;
+  print(`${where}: ${found.length === 0 ? 'no difference' : count}`);
+  for (const line of differenceLines(found)) print(line);
+  return found.length > 0;
 }
 
 /** What its KVTier says otherwise; a deployment that names another one differs in `spec.kv.tierRef`. */

@@ -46,10 +46,11 @@ export async function rolloutUndo(cluster: Cluster, name: string, { toRevision, 
   const read = readResource({ ...found.object, spec });
   if (!read.ok) throw new Refusal(`revision ${target.revision} does not fit this release any more: ${read.errors.join('; ')}`);
   const whole = Object(found.object.spec);
+  const [before, after] = [await withStoredTier(cluster, found.deployment), await withStoredTier(cluster, read.deployment)];
   const lines = [
     ...differenceLines(differences(found.spec, read.spec, ['spec'])),
     '',
-    ...changeLines(changesOf(found.deployment, (await withStoredTier(cluster, read.deployment)).deployment, 'pods')),
+    ...changeLines(changesOf(before.deployment, after.deployment, 'pods')),
   ];
   if (!dryRun) await patchDeployment(cluster, found, mergePatch(whole, spec));
   print(`${name} ${dryRun ? 'would go' : 'goes'} back to revision ${target.revision} of ${target.metadata.creationTimestamp ?? ''}:`);

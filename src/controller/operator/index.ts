@@ -10,5 +10,6 @@ export {
   type PoolObject,
   SERVING_DEPLOYMENTS,
   SERVING_POOLS,
+  type TierObject,
 } from './resources.ts';
 export { byAge, isOf, specOf } from './revisions.ts';

@@ -160,7 +160,7 @@ export class Flight implements Applicant, Watched, MovedStream {
     if (!choice && this.#spoken) return this.#complete();
     if (!choice) return this.#finish('failed', this.#lastError ?? this.#booking.nobody);
     const speech = this.#booking.reserve(choice);
-    this.#ledger.placed(choice.decision, choice.prompt.tokens, speech.events.tokens);
+    this.#ledger.placed(choice.decision, choice.prompt.tokens, speech);
     this.#context.chains.set(this.record, choice.prompt.keys);
     if (choice.prefill) this.#prefill(choice, choice.prefill, speech);
     else this.#decode(choice, speech);

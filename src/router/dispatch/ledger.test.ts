@@ -24,7 +24,7 @@ function begun() {
   const sizes = { promptTokens: 1, maxTokens: 1, blockTokens: 16, bytesPerBlock: 1 };
   const ranking = place({ ...sizes, instances: [instance], held: [0], spread: 0, pairOnly: false, decodesAlone: true });
   if (!ranking) throw new Error('nothing was chosen');
-  ledger.placed({ ...ranking, aside: [] }, 1, 0);
+  ledger.placed({ ...ranking, aside: [] }, 1, { concurrent: true, events: { tokens: 0 } });
   ledger.legBegan();
   return { clock, ledger, times: () => ledger.record.attempts.map(({ prefill, decode }) => [prefill?.ms, decode?.ms]) };
 }

@@ -14,6 +14,12 @@ export interface LedgerOptions {
   readonly probe: boolean;
 }
 
+/** How an attempt's legs are spoken, and what was said before it. */
+interface Spoken {
+  readonly concurrent: boolean;
+  readonly events: { readonly tokens: number };
+}
+
 const TIERS = ['hbm', 'host', 'peer', 'store'] as const;
 
 export class Ledger {
@@ -59,9 +65,11 @@ export class Ledger {
     return this.#clock.now() - this.receivedAt;
   }
 
-  placed(decision: Decision, promptTokens: number, resumedTokens: number): void {
+  placed(decision: Decision, promptTokens: number, speech: Spoken): void {
     this.record.promptTokens = promptTokens;
-    this.#attempt = { atMs: this.elapsedMs, decision, resumedTokens, prefill: null, decode: null, error: null, lostAtMs: null };
+    const concurrent = speech.concurrent && decision.chosen.prefill !== null;
+    const begun = { atMs: this.elapsedMs, decision, concurrent, resumedTokens: speech.events.tokens };
+    this.#attempt = { ...begun, prefill: null, decode: null, error: null, lostAtMs: null };
     this.record.attempts.push(this.#attempt);
   }
 

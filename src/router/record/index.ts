@@ -1,6 +1,5 @@
 export {
   type AttemptRecord,
-  type LegHandOff,
   type LegReport,
   type MoveRecord,
   type RecordSummary,

@@ -35,6 +35,8 @@ export interface AttemptRecord {
   /** Milliseconds after the request came. */
   readonly atMs: number;
   readonly decision: Decision;
+  /** Both legs were asked at the same time, and wait for each other. */
+  readonly concurrent: boolean;
   /** Tokens that were already generated when the attempt began: more than 0 for a resumed stream. */
   readonly resumedTokens: number;
   /** Null until the prefill leg answered. */

@@ -1,32 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { requestRecord } from './record.fixture.ts';
 import { type RequestRecord, summaryOf } from './record.ts';
 import { RecordRing } from './ring.ts';
 
 function record(id: string, synthetic = false): RequestRecord {
-  return {
-    id,
-    traceId: null,
-    span: null,
-    kind: 'chat',
-    model: 'm',
-    stream: true,
-    synthetic,
-    startedAt: 0,
-    maxTokens: 1,
-    promptTokens: 1,
-    queuedMs: 0,
-    attempts: [],
-    resumes: 0,
-    moves: [],
-    outcome: 'rejected',
-    status: 429,
-    error: 'queue_full: full',
-    finishReason: null,
-    outputTokens: 0,
-    ttftMs: null,
-    tpotMs: null,
-    totalMs: 1,
-  };
+  return requestRecord({ id, synthetic, outcome: 'rejected', status: 429, error: 'queue_full: full' });
 }
 
 describe('RecordRing', () => {

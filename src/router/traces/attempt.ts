@@ -33,10 +33,11 @@ export function attemptSpans(frame: Frame, record: RequestRecord, numbered: Numb
   const times = timesOf(frame, record, numbered);
   const error = attempt.error ?? (record.outcome === 'failed' && index === record.attempts.length - 1 ? record.error : null);
   const prefilling = attempt.decision.chosen.prefill !== null;
-  const decoding = !prefilling || attempt.prefill !== null || attempt.decode !== null;
+  const answered = attempt.prefill !== null || attempt.decode !== null;
+  const decoding = !prefilling || answered || attempt.concurrent;
   const parts = [
     placementPart(attempt, times),
-    ...(prefilling ? [prefillPart(attempt, times, decoding ? null : error)] : []),
+    ...(prefilling ? [prefillPart(attempt, times, answered ? null : error)] : []),
     ...(decoding ? decodeParts({ frame, record, attempt }, times, error) : []),
   ];
   return parts.map((part) => spanOf(frame, index, part));
@@ -88,8 +89,9 @@ interface DecodeLeg {
 }
 
 function decodeParts({ frame, record, attempt }: DecodeLeg, { placedMs, endMs }: Times, error: string | null): Parted[] {
-  const { decision, prefill, decode, resumedTokens } = attempt;
-  const fromMs = placedMs + (prefill?.ms ?? 0);
+  const { decision, concurrent, prefill, decode, resumedTokens } = attempt;
+  const prefilledMs = placedMs + (prefill?.ms ?? 0);
+  const fromMs = concurrent ? placedMs : prefilledMs;
   const report = decode?.report ?? null;
   const attributes = {
     'sluice.instance': decision.chosen.decode,
@@ -101,7 +103,7 @@ function decodeParts({ frame, record, attempt }: DecodeLeg, { placedMs, endMs }:
   };
   // The first byte of a whole answer comes with its last token.
   const spoke = record.stream && decode !== null;
-  const events = spoke ? [{ name: 'sluice.first_token', at: frame.startedAt + fromMs + decode.ms, attributes: {} }] : [];
+  const events = spoke ? [{ name: 'sluice.first_token', at: frame.startedAt + prefilledMs + decode.ms, attributes: {} }] : [];
   return [{ kind: 'decode', fromMs, toMs: endMs, attributes, events, error }, ...handOffPart(fromMs, decision.chosen, report)];
 }
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Span } from '../../telemetry/traces/index.ts';
 import type { Candidate, Decision } from '../placement/index.ts';
 import type { AttemptRecord, LegReport, MoveRecord, RequestRecord } from '../record/index.ts';
+import { attemptRecord, HAND_OFF, requestRecord } from '../record/record.fixture.ts';
 import { spansOf } from './spans.ts';
 
 const STARTED = 1_790_000_000_000;
@@ -26,47 +27,25 @@ const REPORT: LegReport = {
   prefillMs: 19,
   handOff: null,
 };
-const HANDED = { ...REPORT, handOff: { blocks: 6, bytes: 98_304, ms: 3, moveMs: 1, failed: null } };
 
 function attempt(change: Partial<AttemptRecord> = {}): AttemptRecord {
-  return {
-    atMs: 4,
-    decision: decision('prefill-0'),
-    resumedTokens: 0,
-    prefill: { ms: 22, report: REPORT },
-    decode: { ms: 5, report: HANDED },
-    error: null,
-    lostAtMs: null,
-    ...change,
-  };
+  return attemptRecord(decision('prefill-0'), REPORT, { atMs: 4, ...change });
 }
 
 function record(change: Partial<RequestRecord> = {}): RequestRecord {
-  return {
-    id: 'r-1',
+  return requestRecord({
     traceId: TRACE,
     span: ORIGIN,
-    kind: 'chat',
-    model: 'tiny',
-    stream: true,
-    synthetic: false,
     startedAt: STARTED,
-    maxTokens: 48,
     promptTokens: 119,
     queuedMs: 3,
     attempts: [attempt()],
-    resumes: 0,
-    moves: [],
-    outcome: 'ok',
-    status: 200,
-    error: null,
-    finishReason: 'stop',
     outputTokens: 48,
     ttftMs: 31,
     tpotMs: 1.5,
     totalMs: 100,
     ...change,
-  };
+  });
 }
 
 function move(change: Partial<MoveRecord> = {}): MoveRecord {
@@ -197,15 +176,36 @@ describe('spansOf', () => {
     expect(spanNamed(spans, 'decode').events).toEqual([]);
   });
 
+  it('begins both legs at once where both were asked at once, and has an error that nobody can tell whose it is on both', () => {
+    const report = { ...REPORT, handOff: { ...HAND_OFF, ms: null, moveMs: null } };
+    const both = attempt({ concurrent: true, decode: { ms: 5, report } });
+    const lost = attempt({ concurrent: true, prefill: null, decode: null, error: 'out of memory', lostAtMs: 20 });
+    const spans = spansOf(record({ attempts: [lost, { ...both, atMs: 21 }] }));
+    const legs = times(spans.filter(({ kind }) => kind === 'client'));
+    expect(legs).toEqual([
+      ['prefill', 4, 20],
+      ['decode', 4, 20],
+      ['prefill', 21, 43],
+      ['decode', 21, 100],
+    ]);
+    expect(spanNamed(spans, 'decode', 1).events.map(({ at }) => at - STARTED)).toEqual([48]);
+    expect(errors(spans)).toEqual([
+      ['prefill', 'out of memory'],
+      ['decode', 'out of memory'],
+    ]);
+    const decoding = attempt({ concurrent: true, error: 'the stream ended too early', lostAtMs: 60 });
+    expect(errors(spansOf(record({ attempts: [decoding] })))).toEqual([['decode', 'the stream ended too early']]);
+  });
+
   it('shows no hand-off of which no time is known, and how much it was all the same', () => {
-    const counted = { ...HANDED, handOff: { ...HANDED.handOff, ms: null, moveMs: null } };
+    const counted = { ...REPORT, handOff: { ...HAND_OFF, ms: null, moveMs: null } };
     const spans = spansOf(record({ attempts: [attempt({ decode: { ms: 5, report: counted } })] }));
     expect(spans.some(({ name }) => name === 'hand-off')).toBe(false);
     expect(spanNamed(spans, 'decode').attributes).toMatchObject({ 'sluice.hand_off.blocks': 6, 'sluice.hand_off.bytes': 98_304 });
   });
 
   it('keeps a hand-off that an engine timed longer than the request within it, and says what failed of it', () => {
-    const failed = { ...HANDED, handOff: { ...HANDED.handOff, ms: 500, failed: 'checksum' } };
+    const failed = { ...REPORT, handOff: { ...HAND_OFF, ms: 500, failed: 'checksum' } };
     const spans = spansOf(record({ attempts: [attempt({ decode: { ms: 5, report: failed } })] }));
     expect(times([spanNamed(spans, 'hand-off')])).toEqual([['hand-off', 26, 100]]);
     expect(errors(spans)).toEqual([['hand-off', 'checksum']]);

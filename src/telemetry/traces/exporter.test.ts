@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Cancel, FakeClock } from '../../shared/index.ts';
 import { createLogger } from '../log.ts';
 import { SpanExporter } from './exporter.ts';
@@ -64,13 +64,13 @@ function spans(number: number): Span[] {
 }
 
 /** The clock goes on while it is waited. */
-async function until(condition: () => boolean, stepMs = 0): Promise<void> {
-  const giveUp = Date.now() + PATIENCE_MS;
-  while (!condition()) {
-    if (Date.now() > giveUp) throw new Error(`it did not come about: ${JSON.stringify({ exports: receiver.exports, lines })}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
+function until(condition: () => boolean, stepMs = 0): Promise<void> {
+  const look = () => {
+    if (condition()) return;
     clock.advance(stepMs);
-  }
+    throw new Error(`it did not come about: ${JSON.stringify({ exports: receiver.exports, lines })}`);
+  };
+  return vi.waitFor(look, { timeout: PATIENCE_MS, interval: 2 });
 }
 
 function counts({ exported, dropped, queued }: SpanExporter) {

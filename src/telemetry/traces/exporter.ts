@@ -12,9 +12,9 @@ import { exportBody, TRACES_PATH, type Verdict, verdictOf } from './otlp.ts';
 import type { Attributes, Span } from './span.ts';
 
 /** `full`: too many waited; `refused`: the collector will not have them; `unreachable`: it could not be asked, or not in time. */
-export type DropReason = 'full' | 'refused' | 'unreachable';
+type DropReason = 'full' | 'refused' | 'unreachable';
 
-export interface ExporterOptions {
+interface ExporterOptions {
   /** `http://host:port` of an OTLP/HTTP receiver. */
   readonly endpoint: string;
   /** Who makes the spans: `service.name` at least. */

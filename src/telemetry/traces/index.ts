@@ -1,3 +1,3 @@
 /** Traces for OpenTelemetry. A face of its own: only routers make spans. */
-export { type DropReason, type ExporterOptions, SpanExporter } from './exporter.ts';
+export { SpanExporter } from './exporter.ts';
 export type { Attributes, Span, SpanEvent } from './span.ts';

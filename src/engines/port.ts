@@ -301,5 +301,6 @@ export interface EngineCore {
   drain(): Promise<void>;
   /** Compares the checksums of all KV held in host memory and in the store. Absent where the engine cannot. */
   verify?(): Promise<KvVerdict>;
+  /** Ends what runs, and all that it holds. Idempotent. */
   close(): Promise<void>;
 }

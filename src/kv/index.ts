@@ -27,13 +27,10 @@ export type {
   WithdrawResult,
 } from './directory/shared/port.ts';
 export { DirectoryWriter, type WriterOptions, type WriterState, type WriterStats } from './directory/shared/writer.ts';
-export type { QueueTerms } from './events/command.ts';
 export type { KvEvent, KvEventEnvelope, KvSnapshot, Tier } from './events/event.ts';
 export type { EventFault, EventFaultCode } from './events/fault.ts';
 export { type MemoryEventBusOptions, memoryEventBus } from './events/memory.ts';
 export type {
-  Command,
-  Delivery,
   EventBus,
   EventListener,
   EventLog,
@@ -43,9 +40,6 @@ export type {
   Health,
   Telling,
   TellingStats,
-  Worker,
-  WorkOutcome,
-  WorkQueue,
 } from './events/port.ts';
 export type { TellerLimits } from './events/teller.ts';
 export { checksum, holdsTokens, type KvBlock, kvBlock } from './host/block.ts';

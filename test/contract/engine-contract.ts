@@ -392,5 +392,11 @@ export function engineContract(name: string, makeCore: (instance: string, role: 
       if (typeof text === 'string') expect(parseStream(text, null)).toMatchObject({ done: false });
       else expect(text).toBeInstanceOf(Error);
     });
+
+    it('may be closed again', async () => {
+      const core = await makeCore('again', 'mixed');
+      await Promise.all([core.close(), core.close()]);
+      await core.close();
+    });
   });
 }

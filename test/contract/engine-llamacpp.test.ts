@@ -1,4 +1,3 @@
-import { rmSync } from 'node:fs';
 import { afterAll } from 'vitest';
 import type { Role } from '../../src/engines/index.ts';
 import { TinyEngines } from '../../src/engines/llamacpp/tinyengines.fixture.ts';
@@ -6,8 +5,7 @@ import { engineContract } from './engine-contract.ts';
 import { moveContract } from './engine-moves.ts';
 
 const engines = new TinyEngines({ modelName: 'tiny-contract', maxSequences: 8, hbmBytes: 64 * 2 ** 20 });
-// The contract closes the engines that it asked for.
-afterAll(() => rmSync(engines.folder, { recursive: true, force: true }));
+afterAll(() => engines.closeAll());
 
 const makeCore = (instance: string, role: Role) => engines.open(instance, { role });
 

@@ -1,13 +1,12 @@
 /** What every event bus does, whatever it is made of. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Delivery, EventBus, QueueTerms, TellerLimits, Telling, Worker } from '../../src/kv/index.ts';
+import type { EventBus, TellerLimits, Telling } from '../../src/kv/index.ts';
 import { until } from '../servers/server.ts';
 import { life } from './directory-contract.ts';
 import { blocks, Index, ToldEngine } from './events-engine.ts';
 
 export interface BusSetup {
   readonly limits?: Partial<TellerLimits>;
-  readonly queue?: Partial<QueueTerms>;
 }
 
 /** The same bus through two clients, where there are such. */
@@ -192,124 +191,6 @@ export function eventBusContract(name: string, open: OpenBus): void {
       expect(telling.stats.dropped).toBeGreaterThan(0);
       await soon('all of it', () => index.held(keys)['a'] === 20_000);
       expect(following.isTold(life('a'))).toBe(true);
-    });
-  });
-
-  describe(`${name}: the queue`, () => {
-    const work = (target: string, handler: (delivery: Delivery) => Promise<'done' | 'again'>, on = other): Worker => {
-      const worker = on.queue.work(target, handler);
-      ends.push(() => worker.stop());
-      return worker;
-    };
-    const command = (id: string, target = 'a') => ({ id, target, body: `do ${id}` });
-
-    it('brings each command to its target, those from before it worked too', async () => {
-      await use();
-      expect(await bus.queue.add(command('1'))).toBe('added');
-      expect(await bus.queue.add(command('2', 'b'))).toBe('added');
-      const got: Delivery[] = [];
-      work('a', async (delivery) => {
-        got.push(delivery);
-        return 'done';
-      });
-      await soon('the first', () => got.length === 1);
-      await bus.queue.add(command('3'));
-      await soon('the next', () => got.length === 2);
-      expect(got).toEqual([
-        { ...command('1'), attempt: 1 },
-        { ...command('3'), attempt: 1 },
-      ]);
-    });
-
-    it('knows a command by its id, also when it is done', async () => {
-      await use();
-      const got: string[] = [];
-      work('a', async ({ id }) => {
-        got.push(id);
-        return 'done';
-      });
-      expect(await bus.queue.add(command('1'))).toBe('added');
-      expect(await bus.queue.add(command('1'))).toBe('known');
-      await soon('done', () => got.length === 1);
-      expect(await other.queue.add(command('1'))).toBe('known');
-      await bus.queue.add(command('2'));
-      await soon('the next', () => got.includes('2'));
-      expect(got).toEqual(['1', '2']);
-    });
-
-    it('comes again with what was not done or threw, not for ever', async () => {
-      await use({ queue: { maxCommands: 1, maxDeliveries: 3, ackMs: 1_000 } });
-      const attempts: number[] = [];
-      let isDone = false;
-      work('a', async ({ id, attempt }) => {
-        if (id === 'next') {
-          isDone = true;
-          return 'done';
-        }
-        attempts.push(attempt);
-        if (attempt === 1) throw new Error('not now');
-        return 'again';
-      });
-      await bus.queue.add(command('1'));
-      const added = () =>
-        bus.queue.add(command('next')).then(
-          () => true,
-          () => false,
-        );
-      await until('there is room for another', added);
-      await soon('that is done', () => isDone);
-      expect(attempts).toEqual([1, 2, 3]);
-    });
-
-    it('carries out so many at once and no more', async () => {
-      await use({ queue: { atOnce: 2 } });
-      let busy = 0;
-      let most = 0;
-      let done = 0;
-      const gate = Promise.withResolvers<void>();
-      for (let id = 0; id < 6; id += 1) await bus.queue.add(command(`${id}`));
-      work('a', async () => {
-        busy += 1;
-        most = Math.max(most, busy);
-        await gate.promise;
-        busy -= 1;
-        done += 1;
-        return 'done';
-      });
-      await soon('two at once', () => busy === 2);
-      gate.resolve();
-      await soon('all done', () => done === 6);
-      expect(most).toBe(2);
-    });
-
-    it('ends a worker at once, whatever is under way, and gives it no more', async () => {
-      await use({ queue: { ackMs: 1_000 } });
-      const taken: string[] = [];
-      const worker = work('a', async ({ id }) => {
-        taken.push(id);
-        return new Promise(() => undefined);
-      });
-      await bus.queue.add(command('1'));
-      await soon('taken', () => taken.length === 1);
-      worker.stop();
-      const got: string[] = [];
-      await bus.queue.add(command('2'));
-      work('a', async ({ id }) => {
-        got.push(id);
-        return 'done';
-      });
-      await soon('the next went to another', () => got.length === 1);
-      expect([taken, got]).toEqual([['1'], ['2']]);
-    });
-
-    it('is full at its bound, and names what is no command', async () => {
-      await use({ queue: { maxCommands: 3 } });
-      for (let id = 0; id < 3; id += 1) expect(await bus.queue.add(command(`${id}`))).toBe('added');
-      await expect(bus.queue.add(command('4'))).rejects.toMatchObject({ code: 'full' });
-      await expect(bus.queue.add({ id: 'a b', target: 'a', body: '' })).rejects.toThrow('id: expected 1 to 200 letters');
-      await expect(bus.queue.add({ id: 'x', target: 'a', body: 'x'.repeat(65_537) })).rejects.toThrow(
-        'body: expected at most 65536 bytes, got 65537',
-      );
     });
   });
 }

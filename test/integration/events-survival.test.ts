@@ -1,4 +1,4 @@
-/** What the event log and the queue do while NATS is away, stands still, comes back empty, or cannot be kept up with: nothing is wrong afterwards. */
+/** What the event log does while NATS is away, stands still, comes back empty, or cannot be kept up with: nothing is wrong afterwards. */
 import { connect, type JetStreamManager, type NatsConnection } from 'nats';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type NatsEventBusOptions, natsEventBus } from '../../src/kv/events/nats/index.ts';
@@ -67,7 +67,6 @@ async function bedOn(tellUrl: string, followUrl = tellUrl, options: Partial<Nats
 }
 
 const soon = (what: string, holds: () => boolean, limitMs = BACK_MS) => until(what, async () => holds(), limitMs);
-const codeOf = (error: unknown) => (error instanceof Error && 'code' in error ? error.code : error);
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Changes while nobody hears; then what is known is exactly what is held. */
@@ -116,18 +115,23 @@ describe.skipIf(findServer('nats-server') === null)('the event log', () => {
 
   it('gives up a NATS that stands still before it has read all that was sent, and can be closed meanwhile', async () => {
     const nats = await server();
-    const [bus, other] = await Promise.all([open(nats.url), open(nats.url, { pingMs: 60_000 })]);
+    // More than the kernel takes for a reader that does not read: 32 kB each.
+    const [messages, keys] = [800, blocks(2, 2_000)];
+    const limits = { window: messages, maxQueuedKeys: messages * (keys.length + 1) };
+    const [bus, other] = await Promise.all([open(nats.url, { limits }), open(nats.url, { limits, pingMs: 60_000 })]);
+    const tellings = [bus, other].map(({ log }, at) => {
+      const engine = new ToldEngine(life(`a${at}`));
+      const telling = log.tell(engine.life, engine);
+      ends.push(() => telling.stop());
+      return { engine, telling };
+    });
+    await soon('both tell', () => tellings.every(({ telling }) => telling.stats.snapshots === 1));
     nats.signal('SIGSTOP');
     try {
-      // More than the kernel takes for a reader that does not read.
-      const body = 'x'.repeat(65_000);
-      const adds = [bus, other].flatMap(({ queue }, at) =>
-        Array.from({ length: 400 }, (_, id) => queue.add({ id: `${at}-${id}`, target: 'a', body }).catch(codeOf)),
-      );
+      for (const { engine } of tellings) for (let message = 0; message < messages; message += 1) engine.store(keys);
       await soon('it is given up', () => bus.health.state === 'away', 10_000);
       expect(bus.health).toMatchObject({ fault: { code: 'timeout' } });
       await other.close();
-      for (const answer of await Promise.all(adds)) expect(['added', 'timeout', 'unavailable']).toContain(answer);
     } finally {
       nats.signal('SIGCONT');
     }
@@ -202,100 +206,5 @@ describe.skipIf(findServer('nats-server') === null)('the event log', () => {
     for (let turn = 0; turn < 100; turn += 1) bed.engine.store(blocks(100 + turn, 2_000));
     change(bed.engine);
     await expectMended(bed);
-  });
-});
-
-describe.skipIf(findServer('nats-server') === null)('the queue', () => {
-  it('delivers again what a worker that was killed had taken, and not what was done', async () => {
-    const nats = await server();
-    const [first, second] = [await open(nats.url, { queue: { ackMs: 500 } }), await open(nats.url, { queue: { ackMs: 500 } })];
-    const taken: string[] = [];
-    first.queue.work('a', async ({ id }) => {
-      taken.push(id);
-      if (id === 'quick') return 'done';
-      return new Promise(() => undefined);
-    });
-    await second.queue.add({ id: 'quick', target: 'a', body: '' });
-    await second.queue.add({ id: 'slow', target: 'a', body: 'b' });
-    const { streams } = await managerOf(nats);
-    const left = async () => (await streams.info('sluice_survival_work')).state.messages;
-    await until('one was taken and the other is done', async () => taken.includes('slow') && (await left()) === 1);
-    // As by kill -9: the connection ends, and nobody acknowledges.
-    await first.close();
-    const got: string[] = [];
-    const worker = second.queue.work('a', async ({ id, attempt }) => {
-      got.push(`${id} ${attempt}`);
-      return 'done';
-    });
-    await until('all is done', async () => (await left()) === 0);
-    expect([taken.toSorted(), got]).toEqual([['quick', 'slow'], ['slow 2']]);
-    worker.stop();
-  });
-
-  it('keeps a command whose handler takes longer than an answer may', async () => {
-    const nats = await server();
-    const bus = await open(nats.url, { queue: { ackMs: 1_000 } });
-    const admin = await adminOf(nats);
-    const said: string[] = [];
-    admin.subscribe('$JS.ACK.>', { callback: (_error, message) => said.push(message.string()) });
-    await admin.flush();
-    const gate = Promise.withResolvers<'done'>();
-    let runs = 0;
-    const worker = bus.queue.work('a', () => {
-      runs += 1;
-      return gate.promise;
-    });
-    await bus.queue.add({ id: '1', target: 'a', body: '' });
-    // One word each third of the time that an answer may take.
-    await soon('it took twice as long', () => said.filter((word) => word === '+WPI').length >= 6);
-    gate.resolve('done');
-    await soon('done', () => said.includes('+ACK'));
-    const { delivered } = await (await managerOf(nats)).consumers.info('sluice_survival_work', 'a');
-    // Were it delivered again to the same worker, that would run it once all the same.
-    expect([runs, delivered.consumer_seq]).toEqual([1, 1]);
-    worker.stop();
-  });
-
-  it('is made anew when somebody deletes the stream, by whoever adds, and by whoever works', async () => {
-    const nats = await server();
-    const first = await open(nats.url);
-    const { streams } = await managerOf(nats);
-    const added = (id: string) => async () =>
-      first.queue.add({ id, target: 'a', body: '' }).then(
-        () => true,
-        () => false,
-      );
-    await streams.delete('sluice_survival_work');
-    await until('there is one again', added('1'), BACK_MS);
-    const second = await open(nats.url);
-    const got: string[] = [];
-    const worker = second.queue.work('a', async ({ id }) => {
-      got.push(id);
-      return 'done';
-    });
-    await soon('the first came', () => got.includes('1'));
-    await streams.delete('sluice_survival_work');
-    await until('there is one again', added('2'), BACK_MS);
-    await soon('the next came', () => got.includes('2'));
-    worker.stop();
-  });
-
-  it('takes up its work after NATS was away', async () => {
-    const nats = await server();
-    const bus = await open(nats.url);
-    const got: string[] = [];
-    const worker = bus.queue.work('a', async ({ id }) => {
-      got.push(id);
-      return 'done';
-    });
-    await nats.restart();
-    const added = async () =>
-      bus.queue.add({ id: 'later', target: 'a', body: '' }).then(
-        () => true,
-        () => false,
-      );
-    await until('NATS is back', added, BACK_MS);
-    await soon('the command came', () => got.includes('later'));
-    worker.stop();
   });
 });

@@ -94,7 +94,7 @@ describe('tiers', () => {
     expect(held.get('hbm')).toEqual(new Set(tiers.hbm));
     expect(held.get('host')).toEqual(new Set(tiers.host));
     expect(small.load().kv.host.cachedBytes).toBe((tiers.host?.length ?? 0) * BLOCK_BYTES);
-    await engines.close(small);
+    await small.close();
   });
 
   it('never holds more in HBM than its budget, and still serves', async () => {
@@ -113,7 +113,7 @@ describe('tiers', () => {
     expect(results.map((result) => result.reason)).toEqual(asks.map(() => 'length'));
     expect(peak.bytes).toBeGreaterThan(0);
     expect(peak.bytes).toBeLessThanOrEqual(budget);
-    await engines.close(tight);
+    await tight.close();
     await expect(engines.open('none', { hbmBytes: 1000 })).rejects.toMatchObject({ param: 'kv.hbm.capacity' });
   });
 });
@@ -182,7 +182,7 @@ describe('hand-off', () => {
     const partial = await prefill(cramped, request(other));
     expect(partial.ticket.blocks).toBe(4);
     expect(partial.report.handOff?.failed).toContain('8 blocks found no room');
-    await engines.close(cramped);
+    await cramped.close();
   });
 
   it('shows a wrong block under a right key in its output (so that equality is a real test)', async () => {
@@ -194,7 +194,7 @@ describe('hand-off', () => {
     // It believes them from now on.
     const deceived = await engines.open('deceived', { role: 'decode', maxSequences: 2 });
     expect((await resultFrom(wrong, prompt, deceived)).tokens).not.toEqual(expected);
-    await engines.close(deceived);
+    await deceived.close();
   });
 
   it('notices a flipped bit in any block and recomputes from there', async () => {
@@ -254,7 +254,17 @@ it('drains: running requests and leases first, nothing new', async () => {
   await drained;
   expect(leaving.load()).toMatchObject({ running: 0, waiting: 0, leases: 0, draining: true });
   expect(leaving.counters().leasesExpired).toBe(1);
-  await engines.close(leaving);
+  await leaving.close();
+});
+
+it('ends a request whose KV is still on its way when it is closed', async () => {
+  const leaving = await engines.open('closed', { role: 'decode', maxSequences: 2 });
+  const peer = await silentPeer();
+  const asked = generate(leaving, request(randomTokens(100, 610), { ticket: peer.ticket(6), pullDeadlineMs: 600_000 }));
+  await expect.poll(() => peer.asked()).toBe(1);
+  await leaving.close();
+  expect((await asked).reason).toBe('cancelled');
+  peer.close();
 });
 
 function flipBit(bytes: Uint8Array, bit: number): Uint8Array {

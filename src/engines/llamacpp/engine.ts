@@ -37,11 +37,11 @@ import { CostMeter } from './costs.ts';
 import { kvIdentity, loadModel, type Model } from './model.ts';
 import { Moves, overSession } from './moves.ts';
 import { Onboarding } from './onboarding.ts';
-import type { LlamaCppOptions } from './options.ts';
+import { budgetTokens, type LlamaCppOptions } from './options.ts';
 import { Scheduler } from './scheduler.ts';
 import { type Leg, Sequence } from './sequence.ts';
 import { Slabs } from './slabs.ts';
-import { layoutName, type StateLayout, stateBytes } from './statelayout.ts';
+import { blockBytes, layoutName, type StateLayout, stateBytes } from './statelayout.ts';
 import { GgufTokenizer } from './tokenizer.ts';
 import { warmUpTransfer } from './transferwarmup.ts';
 import { warmUp } from './warmup.ts';
@@ -109,6 +109,7 @@ class LlamaCppEngine implements EngineCore {
   #transfer = { host: '', port: 0 };
   #sequenceNumber = 0;
   #draining = false;
+  #closing: Promise<void> | null = null;
 
   constructor(options: LlamaCppOptions, parts: Parts) {
     const { model, context, layout } = parts;
@@ -131,7 +132,7 @@ class LlamaCppEngine implements EngineCore {
       layout,
       sequences: options.maxSequences,
       blockTokens: options.blockTokens,
-      budgetTokens: this.#budgetTokens(layout),
+      budgetTokens: budgetTokens(options, blockBytes(layout, 1)),
       host: this.#hostTier,
       slabs: this.#slabs,
       emit: (event) => this.#emit(event),
@@ -199,20 +200,6 @@ class LlamaCppEngine implements EngineCore {
       transfer: this.#transfer,
       leaseMs: this.#options.leaseMs,
     };
-  }
-
-  #budgetTokens(layout: StateLayout): number {
-    const perToken = layout.layers.reduce((sum, layer) => sum + layer.kRowBytes + layer.vElementBytes * layer.vWidth, 0);
-    const budget = Math.floor(this.#options.hbmBytes / perToken);
-    if (budget < this.#options.contextTokens) {
-      const least = this.#options.contextTokens * perToken;
-      throw new SluiceError(
-        'invalid_request',
-        `HBM budget of ${this.#options.hbmBytes} bytes holds ${budget} tokens, less than one context of ${this.#options.contextTokens}: give at least ${least} bytes`,
-        { param: 'kv.hbm.capacity' },
-      );
-    }
-    return budget;
   }
 
   generate(request: EngineRequest, sink: GenerateSink): Session {
@@ -386,7 +373,13 @@ class LlamaCppEngine implements EngineCore {
     return verifyKv(this.#hostTier, this.#storeTier);
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    // What is freed twice ends the process.
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  async #end(): Promise<void> {
     this.#draining = true;
     for (const sequence of this.#pulling) sequence.abort.abort();
     await this.#scheduler.close();

@@ -51,6 +51,8 @@ export class Scheduler {
 
   enqueue(sequence: Sequence): void {
     sequence.phase = 'waiting';
+    // Its KV was on its way until now.
+    if (this.#closed) return this.#end(sequence, 'cancelled');
     this.#waiting.push(sequence);
     this.#wake?.();
   }

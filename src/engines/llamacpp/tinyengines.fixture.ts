@@ -18,7 +18,7 @@ export class TinyEngines {
   readonly folder = mkdtempSync(join(tmpdir(), 'sluice-tiny-'));
   readonly #modelPath = ensureTinyModel(this.folder);
   readonly #setup: Partial<LlamaCppOptions>;
-  readonly #open = new Set<EngineCore>();
+  readonly #opened: EngineCore[] = [];
 
   /** @param setup what all of them have else than 16 sequences of 2,048 tokens, with HBM for all of those */
   constructor(setup: Partial<LlamaCppOptions> = {}) {
@@ -41,16 +41,12 @@ export class TinyEngines {
       onWarning: () => undefined,
       ...sizes,
     });
-    this.#open.add(core);
+    this.#opened.push(core);
     return core;
   }
 
-  async close(core: EngineCore): Promise<void> {
-    if (this.#open.delete(core)) await core.close();
-  }
-
   async closeAll(): Promise<void> {
-    await Promise.all([...this.#open].map((core) => this.close(core)));
+    await Promise.all(this.#opened.map((core) => core.close()));
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

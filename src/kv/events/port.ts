@@ -1,6 +1,5 @@
 /**
- * The event log: instances tell what they hold and how loaded they are, whoever follows hears it. And the queue over which commands reach
- * instances.
+ * The event log: instances tell what they hold and how loaded they are, whoever follows hears it.
  *
  * Invariants
  * - Telling never waits: what cannot be told in time is dropped, and a snapshot is told in its place when it can be.
@@ -71,44 +70,9 @@ export interface EventLog {
   follow(listener: EventListener): Following;
 }
 
-/** A command to one instance. `id` is 1 to 200 letters, digits or `._:@-`; `body` at most 64 KiB. */
-export interface Command {
-  readonly id: string;
-  readonly target: string;
-  readonly body: string;
-}
-
-/** A command as it arrives. */
-export interface Delivery extends Command {
-  /** 1 at the first time. */
-  readonly attempt: number;
-}
-
-/** - `done`: never again. - `again`: later, at most `maxDeliveries` times in all. */
-export type WorkOutcome = 'done' | 'again';
-
-export interface Worker {
-  /** Takes no more; what is under way is delivered again elsewhere or later unless it ends. */
-  stop(): void;
-}
-
-export interface WorkQueue {
-  /**
-   * Resolves when the queue holds the command. `known`: a command of this id was added before, within `rememberMs`.
-   * @throws EventFault, or RangeError for what is no command
-   */
-  add(command: Command): Promise<'added' | 'known'>;
-  /**
-   * Carries out commands for `target`, at most `atOnce` at a time. One whose handler throws, or whose process dies, is delivered again; one
-   * that this worker has done is not carried out again, should it be delivered once more.
-   */
-  work(target: string, handler: (delivery: Delivery) => Promise<WorkOutcome>): Worker;
-}
-
-/** Log and queue of one space: those of one ServingDeployment see each other. */
+/** The log of one space: those of one ServingDeployment see each other. */
 export interface EventBus {
   readonly log: EventLog;
-  readonly queue: WorkQueue;
   readonly health: Health;
   /** Calls back whenever the health is another one; returns how to stop. */
   onHealth(listener: (health: Health) => void): () => void;

@@ -1,16 +1,14 @@
 /**
- * Log and queue of one space on NATS. Under `<prefix>.<space>`: `event.<instance>` is in the stream `<PREFIX>_<space>`, `work.<instance>` in
- * `<PREFIX>_<space>_work`; `beat.<instance>` and `ask.<instance>` are in none.
+ * The log of one space on NATS. Under `<prefix>.<space>`: `event.<instance>` is in the stream `<PREFIX>_<space>`; `beat.<instance>` and
+ * `ask.<instance>` are in none.
  */
 import { type BackoffPolicy, type Clock, systemClock } from '../../../shared/index.ts';
 import { checkInteger, checkName, checkTtl } from '../../directory/shared/bounds.ts';
-import { QUEUE_TERMS, type QueueTerms } from '../command.ts';
 import { WiredLog } from '../log.ts';
 import { tokenOf } from '../names.ts';
 import type { EventBus, Health } from '../port.ts';
 import type { TellerLimits } from '../teller.ts';
 import { Link } from './link.ts';
-import { NatsQueue } from './queue.ts';
 import { type NatsServers, readNatsSettings } from './settings.ts';
 import { ensureStream } from './streams.ts';
 import { NatsWire } from './wire.ts';
@@ -25,7 +23,7 @@ export interface NatsEventBusOptions {
   readonly maxBytes?: number;
   /** Of what is in the log; default 10 min. */
   readonly maxAgeMs?: number;
-  /** Of the streams, where NATS is a cluster; default 1. */
+  /** Of the stream, where NATS is a cluster; default 1. */
   readonly replicas?: number;
   /** For an attempt to connect, and each answer; default 2 s. */
   readonly connectMs?: number;
@@ -33,14 +31,12 @@ export interface NatsEventBusOptions {
   readonly pingMs?: number;
   readonly backoff?: BackoffPolicy;
   readonly limits?: Partial<TellerLimits>;
-  readonly queue?: Partial<QueueTerms>;
   readonly clock?: Clock;
   readonly random?: () => number;
 }
 
 const BACKOFF: BackoffPolicy = { firstMs: 100, maxMs: 2_000, factor: 2 };
 const MIB = 2 ** 20;
-const WORK_BYTES = 64 * MIB;
 
 /**
  * Connects in the background and again after every loss.
@@ -57,11 +53,9 @@ export function natsEventBus(options: NatsEventBusOptions): EventBus {
   checkTtl(maxAgeMs, 'maxAgeMs', 24 * 3_600_000);
   checkInteger('replicas', replicas, 5);
   checkInteger('maxBytes', maxBytes, 2 ** 40);
-  const terms: QueueTerms = { ...QUEUE_TERMS, ...options.queue };
   const root = `${prefix}.${tokenOf(space)}`;
   const stream = `${prefix}_${tokenOf(space)}`;
   const settings = readNatsSettings(options.servers);
-  const common = { replicas };
   const link = new Link(settings, {
     clock,
     random,
@@ -70,16 +64,12 @@ export function natsEventBus(options: NatsEventBusOptions): EventBus {
     backoff: options.backoff ?? BACKOFF,
     prepare: async (attached) => {
       const place = { shown: settings.shown, usesTls: settings.tls !== null };
-      await ensureStream(attached, { ...common, name: stream, subjects: `${root}.event.*`, maxBytes, maxAgeMs, queue: null }, place);
-      const queue = { maxMessages: terms.maxCommands, rememberMs: terms.rememberMs };
-      const work = { name: `${stream}_work`, subjects: `${root}.work.*`, maxBytes: WORK_BYTES, maxAgeMs: terms.rememberMs, queue };
-      await ensureStream(attached, { ...common, ...work }, place);
+      await ensureStream(attached, { name: stream, subjects: `${root}.event.*`, maxBytes, maxAgeMs, replicas }, place);
     },
   });
   const wire = new NatsWire({ link, clock, random, root, stream });
   return {
     log: new WiredLog(wire, { clock, random, limits: options.limits ?? {} }),
-    queue: new NatsQueue({ link, clock, root, stream: `${stream}_work`, terms }),
     get health() {
       return link.health;
     },

@@ -1,3 +1,3 @@
-/** Event log and queue on NATS. A face of its own, so that who does without NATS does not load its client. */
+/** The event log on NATS. A face of its own, so that who does without NATS does not load its client. */
 export { type NatsEventBusOptions, natsEventBus } from './bus.ts';
 export type { NatsServers, NatsTls } from './settings.ts';

@@ -1,5 +1,5 @@
 /**
- * The way to NATS: one connection after the other, each made ready (JetStream, our streams) before it is used.
+ * The way to NATS: one connection after the other, each made ready (JetStream, our stream) before it is used.
  *
  * Invariants
  * - The client library never connects again by itself, so that it keeps nothing for later: what was sent over a connection that broke is lost.
@@ -94,12 +94,12 @@ export class Link {
     });
   }
 
-  /** Resolves when a stream has the message. @param id by which the stream knows it @throws EventFault */
-  async publish(subject: string, message: Uint8Array | string, id?: string): Promise<{ readonly duplicate: boolean }> {
+  /** Resolves when the stream has the message. @throws EventFault */
+  async publish(subject: string, message: Uint8Array): Promise<void> {
     const attached = this.#attached;
     if (attached === null) throw new EventFault('unavailable', `NATS at ${this.place.shown}: not connected`);
     try {
-      return await attached.client.publish(subject, message, id === undefined ? {} : { msgID: id });
+      await attached.client.publish(subject, message);
     } catch (error) {
       const fault = faultOf(error, this.place);
       // Nobody takes it: the stream was deleted, and is made anew with the next connection.

@@ -1,10 +1,10 @@
-/** Our streams: made when they are missing, brought up to date when they are ours, left alone when they are not. */
+/** Our stream: made when it is missing, brought up to date when it is ours, left alone when it is not. */
 import { DiscardPolicy, nanos, RetentionPolicy, StorageType, type StreamConfig } from 'nats';
 import { EventFault } from '../fault.ts';
 import type { Place } from './failure.ts';
 import type { Attached } from './link.ts';
 
-/** Begins the description of every stream of ours; the number is that of the codec. */
+/** Begins the description of a stream of ours; the number is that of the codec. */
 const MARK = 'Sluice KV';
 
 export interface StreamTerms {
@@ -13,8 +13,6 @@ export interface StreamTerms {
   readonly maxBytes: number;
   readonly maxAgeMs: number;
   readonly replicas: number;
-  /** Null for a log. */
-  readonly queue: { readonly maxMessages: number; readonly rememberMs: number } | null;
 }
 
 /** @throws EventFault incompatible, or what the library throws */
@@ -36,7 +34,7 @@ export async function ensureStream({ manager }: Attached, terms: StreamTerms, pl
     const message = `NATS at ${place.shown}: the stream ${terms.name} is not ours (its description does not begin with "${MARK}"): delete it, or choose another prefix; it was left as it is`;
     throw new EventFault('incompatible', message);
   }
-  const keys = ['max_bytes', 'max_age', 'max_msgs', 'num_replicas', 'duplicate_window'] as const;
+  const keys = ['max_bytes', 'max_age', 'num_replicas'] as const;
   if (keys.some((key) => wanted[key] !== undefined && wanted[key] !== there[key])) await manager.streams.update(terms.name, wanted);
 }
 
@@ -46,26 +44,18 @@ function isMissing(error: unknown): boolean {
   return typeof api === 'object' && api !== null && 'err_code' in api && api.err_code === 10_059;
 }
 
-function configOf({ name, subjects, maxBytes, maxAgeMs, replicas, queue }: StreamTerms): Partial<StreamConfig> & { name: string } {
-  const common = {
+function configOf({ name, subjects, maxBytes, maxAgeMs, replicas }: StreamTerms): Partial<StreamConfig> & { name: string } {
+  return {
     name,
+    description: `${MARK} events, codec E1: what instances told of late`,
     subjects: [subjects],
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.Old,
     // What is lost with the server is told anew.
     storage: StorageType.Memory,
     max_bytes: maxBytes,
     max_age: nanos(maxAgeMs),
     num_replicas: replicas,
-  };
-  if (queue === null) {
-    const description = `${MARK} events, codec E1: what instances told of late`;
-    return { ...common, description, retention: RetentionPolicy.Limits, discard: DiscardPolicy.Old, duplicate_window: nanos(1_000) };
-  }
-  return {
-    ...common,
-    description: `${MARK} commands, codec Q1: each for one instance`,
-    retention: RetentionPolicy.Workqueue,
-    discard: DiscardPolicy.New,
-    max_msgs: queue.maxMessages,
-    duplicate_window: nanos(queue.rememberMs),
+    duplicate_window: nanos(1_000),
   };
 }

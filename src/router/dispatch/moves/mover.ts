@@ -44,8 +44,8 @@ interface Drain {
   readonly reject: (error: unknown) => void;
   readonly aborted: Record<string, number>;
   readonly others: number;
-  /** When it said first, and last, that it is to be emptied; null = not yet. */
-  heard: { readonly firstAt: number; readonly lastAt: number } | null;
+  /** When it was first heard after the order that it is to be emptied; null = not yet. */
+  heardAt: number | null;
   moved: number;
   recomputed: number;
 }
@@ -89,7 +89,7 @@ export class Mover {
     const others = Math.max(0, instance.running - instance.inFlight);
     return new Promise((resolve, reject) => {
       const found = { instance, startedAt, deadlineAt: startedAt + deadlineMs, others };
-      const drain: Drain = { ...found, resolve, reject, aborted: {}, heard: null, moved: 0, recomputed: 0 };
+      const drain: Drain = { ...found, resolve, reject, aborted: {}, heardAt: null, moved: 0, recomputed: 0 };
       // Before it is told: its streams may be elsewhere before its answer is here.
       this.#drains.add(drain);
       this.wake();
@@ -142,7 +142,7 @@ export class Mover {
 
   #hear(): void {
     const now = this.#options.clock.now();
-    for (const drain of this.#drains) if (drain.instance.emptied) drain.heard = { firstAt: drain.heard?.firstAt ?? now, lastAt: now };
+    for (const drain of this.#drains) if (drain.instance.emptied) drain.heardAt ??= now;
   }
 
   #settle(): void {
@@ -150,15 +150,13 @@ export class Mover {
     const now = this.#options.clock.now();
     const present = new Set(this.#options.instances());
     for (const drain of this.#drains) {
-      const { instance, startedAt, deadlineAt, moved, recomputed, aborted, others } = drain;
-      const { id, emptied, load } = instance;
-      const { heard } = drain;
+      const { instance, startedAt, deadlineAt, heardAt, moved, recomputed, aborted, others } = drain;
       const left = leftOn(instance);
-      const isEmpty = left === 0 && heard !== null && now >= heard.firstAt + NOTICE_MS;
-      const isTakenBack = load !== null && !emptied && heard !== null && now >= heard.lastAt + NOTICE_MS;
-      if (!isEmpty && !isTakenBack && now < deadlineAt && present.has(instance)) continue;
+      const isHeardByAll = heardAt !== null && now >= heardAt + NOTICE_MS;
+      const isOver = isHeardByAll && left !== null && (left === 0 || !instance.emptied);
+      if (!isOver && now < deadlineAt && present.has(instance)) continue;
       this.#drains.delete(drain);
-      drain.resolve({ instance: id, moved, recomputed, aborted, others, left, ms: now - startedAt });
+      drain.resolve({ instance: instance.id, moved, recomputed, aborted, others, left, ms: now - startedAt });
     }
   }
 }

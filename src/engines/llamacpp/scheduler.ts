@@ -50,10 +50,15 @@ export class Scheduler {
   }
 
   enqueue(sequence: Sequence): void {
-    sequence.phase = 'waiting';
-    // Its KV was on its way until now.
     if (this.#closed) return this.#end(sequence, 'cancelled');
     this.#waiting.push(sequence);
+    this.#wake?.();
+  }
+
+  /** Its KV was on its way until now. */
+  fetched(sequence: Sequence): void {
+    sequence.fetching = false;
+    if (this.#closed) this.#end(sequence, 'cancelled');
     this.#wake?.();
   }
 
@@ -93,14 +98,14 @@ export class Scheduler {
       const prefilled = await this.#prefillStep();
       if (!stepped && !prefilled) await this.#sleep();
     }
-    for (const sequence of [...this.#running, ...this.#waiting]) this.#end(sequence, 'cancelled');
+    for (const sequence of [...this.#running, ...this.#ready]) this.#end(sequence, 'cancelled');
     for (const task of this.#tasks.splice(0)) task();
   }
 
   /** Until something is enqueued, asked for or cancelled, or the loop is closed. */
   async #sleep(): Promise<void> {
-    const cancelled = [...this.#running, ...this.#waiting].some((sequence) => sequence.abort.signal.aborted);
-    const busy = this.#running.some((sequence) => !sequence.parked) || (this.#running.length === 0 && this.#waiting.length > 0);
+    const cancelled = [...this.#running, ...this.#ready].some((sequence) => sequence.abort.signal.aborted);
+    const busy = this.#running.some((sequence) => !sequence.parked) || (this.#running.length === 0 && this.#ready.length > 0);
     if (this.#closed || cancelled || busy || this.#tasks.length > 0) return;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
@@ -108,17 +113,21 @@ export class Scheduler {
     this.#wake = null;
   }
 
+  /** Those that wait and lack nothing. Memory that blocks are on their way to is not given back before they came, or were given up. */
+  get #ready(): Sequence[] {
+    return this.#waiting.filter(({ fetching }) => !fetching);
+  }
+
   #dropCancelled(): void {
-    for (const sequence of [...this.#waiting, ...this.#running]) if (sequence.abort.signal.aborted) this.#end(sequence, 'cancelled');
+    for (const sequence of [...this.#ready, ...this.#running]) if (sequence.abort.signal.aborted) this.#end(sequence, 'cancelled');
   }
 
   #admit(): void {
     const { cache, clock } = this.#options;
-    while (this.#waiting.length > 0) {
-      const sequence = this.#waiting[0] as Sequence;
+    for (const sequence of this.#ready) {
       try {
         if (!cache.admit(sequence)) break;
-        this.#waiting.shift();
+        this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
         this.#running.push(sequence);
         sequence.startedAt = clock.now();
         sequence.phase = 'prefill';

@@ -62,9 +62,9 @@ export class SimKv {
       this.#emit('removed', 'host', change.removed);
       this.#emit('stored', 'host', change.stored);
     });
-    const { clock, blockTokens, bytesPerBlock, costs, store } = options;
+    const { clock, blockTokens, bytesPerBlock, hostBytes, costs, store } = options;
     const emit = (event: KvEvent) => this.#tell(event);
-    this.store = store ? openStoreTier(store, { clock, shape: { blockTokens, bytesPerBlock }, costs: () => costs, emit }) : null;
+    this.store = store ? openStoreTier(store, { clock, shape: { blockTokens, bytesPerBlock }, hostBytes, costs: () => costs, emit }) : null;
   }
 
   get seq(): number {

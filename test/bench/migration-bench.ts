@@ -20,7 +20,8 @@ const WARM_LENGTHS = [512, 512, 2048, 8192] as const;
 const CONTEXT_TOKENS = 8448;
 const BLOCK_TOKENS = 16;
 const SEQUENCES = 8;
-const OUTPUT_TOKENS = 160;
+/** What the move may take at the longest context, several times over; prompt and answer fit the context. */
+const OUTPUT_TOKENS = 240;
 /** The stream is moved when so many tokens have come. */
 const MOVE_AT = 60;
 const ASK_LIMIT_MS = 120_000;

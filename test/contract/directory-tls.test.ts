@@ -53,9 +53,10 @@ describe.skipIf(findServer('openssl') === null)('a server that talks on after it
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it.each(['single', 'cluster'] as const)('%s', async (kind) => {
+  it.each(['single', 'cluster', 'sentinel'] as const)('%s', async (kind) => {
     const backoff = { firstMs: 10, maxMs: 20, factor: 2 };
-    const servers: RedisServers = { kind, urls: [`rediss://127.0.0.1:${port}`], tls: { ca: strange } };
+    const watched = kind === 'sentinel' ? { sentinelName: 'main' } : {};
+    const servers: RedisServers = { kind, urls: [`rediss://127.0.0.1:${port}`], ...watched, tls: { ca: strange } };
     directory = redisDirectory({ servers, space: 'tls', budgetMs: 200, backoff });
     const fault = { code: 'denied', message: expect.stringContaining("TLS: the server's certificate is not accepted") };
     for (let turn = 0; turn < 5; turn += 1) {

@@ -385,9 +385,7 @@ export function engineContract(name: string, makeCore: (instance: string, role: 
     it('ends running streams with an error event and no [DONE] when it is closed', async () => {
       const face = await makeCore('closed', 'mixed').then(startFace);
       const response = await post(face, COMPLETIONS, { prompt: 'a', max_tokens: 1000, ignore_eos: true, stream: true });
-      const body = response.text().catch((thrown: unknown) => thrown);
-      await face.close();
-      const text = await body;
+      const [text] = await Promise.all([response.text().catch((thrown: unknown) => thrown), face.close()]);
       // The connection is destroyed after the error event, which a client may see as a failed read.
       if (typeof text === 'string') expect(parseStream(text, null)).toMatchObject({ done: false });
       else expect(text).toBeInstanceOf(Error);

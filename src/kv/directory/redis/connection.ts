@@ -1,5 +1,5 @@
 /** The client library behind three words: what a link needs of a server, a primary behind sentinels, or a cluster. */
-import { Cluster, Redis, type SentinelConnectionOptions } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { type BackoffPolicy, backoffMs } from '../../../shared/index.ts';
 import type { Script, ScriptArgument } from './scripts.ts';
 import type { Settings } from './settings.ts';
@@ -91,7 +91,7 @@ function serverClient(settings: Settings, options: ConnectionOptions): Redis {
       ...common,
       Connector: class extends PrimaryConnector {
         constructor(given: unknown) {
-          super(given as SentinelConnectionOptions);
+          super(given);
           made.push(this);
         }
       },

@@ -4,7 +4,14 @@
  */
 import { createConnection, type Socket } from 'node:net';
 import { type ConnectionOptions, connect } from 'node:tls';
-import { AbstractConnector, SentinelConnector } from 'ioredis';
+import {
+  AbstractConnector,
+  Redis,
+  type RedisOptions,
+  type SentinelAddress,
+  type SentinelConnectionOptions,
+  SentinelConnector,
+} from 'ioredis';
 
 /** What the library gives of its options to whoever connects. */
 interface SocketOptions {
@@ -54,9 +61,42 @@ export class ServerConnector extends AbstractConnector {
 
 /** To the primary that sentinels name. */
 export class PrimaryConnector extends SentinelConnector {
+  constructor(options: unknown) {
+    super(options as SentinelConnectionOptions);
+    // How it connects to a sentinel is hidden by the library, and would be over its own sockets.
+    const value = (address: Partial<SentinelAddress>, more: RedisOptions = {}) => this.#sentinelClient(address, more);
+    Object.defineProperty(this, 'connectToSentinel', { value });
+  }
+
   override async connect(tell: Parameters<SentinelConnector['connect']>[0]): ReturnType<SentinelConnector['connect']> {
     const socket = await super.connect(tell);
     socket.on('error', () => {});
     return socket;
+  }
+
+  /** @param more what the library wants otherwise */
+  #sentinelClient({ host, port = 26_379 }: Partial<SentinelAddress>, more: RedisOptions): Redis {
+    const { sentinelUsername, sentinelPassword, sentinelTLS, connectTimeout } = this.options;
+    const tell = (error: Error) => this.emitter?.emit('error', error);
+    // What fails here is known to the library alone, which says no more than that a connection is closed.
+    const Connector = class extends ServerConnector {
+      protected override heard(error: Error): void {
+        super.heard(error);
+        tell(error);
+      }
+    };
+    return new Redis({
+      host,
+      port,
+      username: sentinelUsername,
+      password: sentinelPassword,
+      tls: sentinelTLS,
+      connectTimeout,
+      retryStrategy: () => null,
+      enableReadyCheck: false,
+      Connector,
+      ...more,
+      replyMapping: 'legacy',
+    });
   }
 }

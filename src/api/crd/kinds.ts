@@ -186,7 +186,8 @@ const pinned: Kind = {
   kind: PINNED_KIND,
   plural: 'pinnedcontexts',
   singular: 'pinnedcontext',
-  shortName: 'pc',
+  // Not pc: that is a PriorityClass to kubectl.
+  shortName: 'pctx',
   description:
     'A beginning that many requests have, a document or a system prompt, whose KV stays with instances of a ServingDeployment, in host memory or in the store, whatever else wants the room.',
   metadata: pinnedContextSchema.shape.metadata,

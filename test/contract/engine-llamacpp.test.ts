@@ -13,5 +13,5 @@ const makeCore = (instance: string, role: Role) => engines.open(instance, { role
 engineContract('llamacpp', makeCore);
 moveContract('llamacpp', makeCore);
 pinContract('llamacpp', BLOCK_BYTES, (instance, role, small) =>
-  engines.open(instance, { role, maxSequences: 2, contextTokens: 1024, ...small }),
+  engines.open(instance, { role, maxSequences: 2, contextTokens: 512, ...small }),
 );

@@ -11,5 +11,5 @@ engineContract('sim', simulated(1));
 // Slow enough to be moved before its end.
 moveContract('sim', simulated(4));
 pinContract('sim', 4_096, (instance, role, small) =>
-  createSimEngine({ instance, role, modelName: 'sim-pins', clock: systemClock, contextTokens: 1024, ...small }),
+  createSimEngine({ instance, role, modelName: 'sim-pins', clock: systemClock, contextTokens: 512, ...small }),
 );

@@ -14,17 +14,17 @@ interface Small {
   readonly hostBytes: number;
 }
 
-/** @param makeCore contexts of 1,024 tokens at most, with as many bytes in each tier */
+/** @param makeCore contexts of 512 tokens at most, with as many bytes in each tier */
 export function pinContract(
   name: string,
   bytesPerBlock: number,
   makeCore: (instance: string, role: Role, small: Small) => Promise<EngineCore>,
 ): void {
-  describe(`${name}: pinned contexts`, () => {
+  describe(`${name}: pinned contexts`, { timeout: 90_000 }, () => {
     let face: Face;
     let crowd = 0;
     /** HBM of one context, host memory of one and a half. */
-    const small = { hbmBytes: 64 * bytesPerBlock, hostBytes: 96 * bytesPerBlock };
+    const small = { hbmBytes: 32 * bytesPerBlock, hostBytes: 48 * bytesPerBlock };
     beforeAll(async () => {
       face = await makeCore('pinning', 'mixed', small).then(startFace);
     });
@@ -32,7 +32,7 @@ export function pinContract(
 
     const view = async () => jsonOf<PinsView>(await fetch(`${face.url}/sluice/kv/pins`));
     const tell = async (verb: string, body: Json) => jsonOf<Json>(await post(face, `/sluice/kv/${verb}`, body));
-    const pin = (id: string, ask: Json, ttlMs = LONG_MS) => tell('pin', { id, digest: `of-${id}`, ttlMs, ...ask });
+    const pin = (id: string, ask: Json) => tell('pin', { id, digest: `of-${id}`, ttlMs: LONG_MS, ...ask });
     const settled = async (id: string) => {
       let found: PinsView['pins'][number] | undefined;
       await until(() => {
@@ -43,9 +43,9 @@ export function pinContract(
     };
     /** Prompts of others, until nothing that may give way is left. */
     async function crowdOut(): Promise<void> {
-      for (let other = 0; other < 6; other += 1) {
+      for (let other = 0; other < 4; other += 1) {
         crowd += 1;
-        const prompt = Array.from({ length: 960 }, (_, at) => 1 + ((crowd * 7_919 + at * (31 + crowd)) % 300));
+        const prompt = Array.from({ length: 480 }, (_, at) => 1 + ((crowd * 7_919 + at * (31 + crowd)) % 300));
         await jsonOf(await post(face, COMPLETIONS, { prompt, ...GREEDY }));
       }
     }
@@ -56,11 +56,11 @@ export function pinContract(
     }
 
     it('stay through pressure that takes everything else, and go when they are let go', async () => {
-      const text = promptOf(60, 'kept');
+      const text = promptOf(36, 'kept');
       await pin('a', { prompt: text });
       const held = await settled('a');
       expect(held).toMatchObject({ state: 'Held', trouble: null, bytes: (held?.blocks ?? 0) * bytesPerBlock });
-      expect(held?.blocks).toBeGreaterThan(4);
+      expect(held?.blocks).toBeGreaterThan(3);
       expect(await view()).toMatchObject({
         capacityBytes: small.hostBytes,
         pinnableBytes: small.hostBytes / 2,
@@ -80,7 +80,7 @@ export function pinContract(
     });
 
     it('are the very beginning of every chat that begins so, whatever is asked', async () => {
-      const system = { role: 'system', content: promptOf(60, 'system') };
+      const system = { role: 'system', content: promptOf(24, 'system') };
       await pin('chat', { messages: [system] });
       const held = await settled('chat');
       await crowdOut();
@@ -92,7 +92,7 @@ export function pinContract(
     });
 
     it('are of one tenant when they are asked for with a salt', async () => {
-      const text = promptOf(60, 'salted');
+      const text = promptOf(24, 'salted');
       await pin('salted', { prompt: text, salt: 'team' });
       const held = await settled('salted');
       expect(await reused(COMPLETIONS, { prompt: text })).toMatchObject({ hbm: 0, host: 0 });
@@ -102,7 +102,7 @@ export function pinContract(
     });
 
     it('end when nobody renews them, and not before', async () => {
-      await pin('short', { prompt: promptOf(40, 'short') }, 250);
+      await pin('short', { prompt: promptOf(24, 'short') });
       expect(await settled('short')).toMatchObject({ state: 'Held' });
       expect(await tell('renew', { id: 'short', digest: 'another', ttlMs: LONG_MS })).toEqual({ renewed: false });
       expect(await tell('renew', { id: 'short', digest: 'of-short', ttlMs: LONG_MS })).toEqual({ renewed: true });
@@ -115,11 +115,11 @@ export function pinContract(
     it('say why they are not to be had, and take nothing then', async () => {
       await pin('tiny', { prompt: 'a' });
       expect(await settled('tiny')).toMatchObject({ state: 'Failed', trouble: { reason: 'TooShort' } });
-      await pin('first', { prompt: promptOf(60, 'first') });
+      await pin('first', { prompt: promptOf(32, 'first') });
       expect(await settled('first')).toMatchObject({ state: 'Held' });
-      await pin('large', { prompt: promptOf(350, 'large') });
+      await pin('large', { prompt: promptOf(200, 'large') });
       expect(await settled('large')).toMatchObject({ state: 'Failed', trouble: { reason: 'DoesNotFit' } });
-      await pin('again', { prompt: promptOf(60, 'first') });
+      await pin('again', { prompt: promptOf(32, 'first') });
       expect(await settled('again'), 'the same blocks count once').toMatchObject({ state: 'Held' });
       const { pins, pinnedBytes } = await view();
       expect(pinnedBytes).toBe(pins.find(({ id }) => id === 'first')?.bytes);
@@ -144,7 +144,7 @@ export function pinContract(
 
     it('are let go by an engine that drains, which does not wait for them', async () => {
       const drained = await makeCore('draining', 'mixed', small).then(startFace);
-      await post(drained, '/sluice/kv/pin', { id: 'a', digest: 'd', ttlMs: LONG_MS, prompt: promptOf(40, 'drain') });
+      await post(drained, '/sluice/kv/pin', { id: 'a', digest: 'd', ttlMs: LONG_MS, prompt: promptOf(24, 'drain') });
       await until(() => drained.core.pins?.view().pins[0]?.state === 'Held', 'it is held');
       await drained.core.drain();
       expect(drained.core.load().kv.host).toMatchObject({ usedBytes: 0, pinnedBytes: 0 });

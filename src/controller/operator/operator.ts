@@ -146,7 +146,7 @@ export class Operator {
     });
     const contexts = this.#pinned.store;
     this.#contexts = new ContextsOf(contexts);
-    const pinnedRounds = new PinnedRounds({ client, contexts, deployments, fleet: this.#fleet, clock, leads: options.leads });
+    const pinnedRounds = new PinnedRounds({ client, contexts, deployments, fleet: this.#fleet, clock, log, leads: options.leads });
     this.#pinnedQueue = new WorkQueue({
       run: (key) => pinnedRounds.round(key),
       onFailure: (key, error, retryMs) =>

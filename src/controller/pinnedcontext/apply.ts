@@ -8,8 +8,8 @@ import { type PinCall, type PinningInstance, readPins, tellPins } from '../../pl
 import { type PinStep, planPins, TTL_MS } from './plan.ts';
 import type { PinSeen, PinTold, PinWish } from './status.ts';
 
-/** Between two rounds while something changes, and while nothing does. */
-const ROUND_MS = { active: 500, settled: 10_000 } as const;
+/** Between two rounds: while it is computed, while something is waited for that a watch may not show, and while nothing changes. */
+const ROUND_MS = { computing: 500, waiting: 2_000, settled: 10_000 } as const;
 /** An instance makes tokens of a long text before it answers. */
 const TELL_MS = 12_000;
 const READ_MS = 4_000;
@@ -22,7 +22,9 @@ export interface PinRound {
 
 /** Milliseconds to the next round. */
 export function pauseMs({ conditions }: Pick<PinTold, 'conditions'>): number {
-  return conditions.some(({ type, status }) => type === 'Reconciling' && status) ? ROUND_MS.active : ROUND_MS.settled;
+  const reconciling = conditions.find(({ type }) => type === 'Reconciling');
+  if (reconciling?.status !== true) return ROUND_MS.settled;
+  return reconciling.reason === 'Computing' ? ROUND_MS.computing : ROUND_MS.waiting;
 }
 
 export function wishOf(context: PinnedContext): PinWish {

@@ -2,6 +2,7 @@
 import { readPinned, readResource } from '../../api/index.ts';
 import type { FleetOwner, KubernetesClient, RunOutcome, StoreView } from '../../platform/kubernetes/index.ts';
 import type { Clock } from '../../shared/index.ts';
+import type { Logger } from '../../telemetry/index.ts';
 import { isEqual } from '../operator/change.ts';
 import { Latest } from '../operator/latest.ts';
 import { type DeploymentObject, ownerReference, PINNED_CONTEXTS, type PinnedObject } from '../operator/resources.ts';
@@ -15,6 +16,7 @@ export interface PinnedRoundsOptions {
   readonly deployments: StoreView<DeploymentObject>;
   readonly fleet: { routerAdmins(owner: FleetOwner): string[] };
   readonly clock: Clock;
+  readonly log: Pick<Logger, 'info'>;
   /** Whether this process still leads: what the API server would refuse, instances would not. */
   readonly leads: () => boolean;
 }
@@ -58,7 +60,10 @@ export class PinnedRounds {
     if (engine !== null && !PINNING_ENGINES.has(engine)) return { kind: 'foreignEngine', wish, engine };
     if (!this.#options.leads()) return { kind: 'noRouter', wish };
     this.#places.set(key, place);
-    return (await keepPinned(context, this.#admins(deployment))).seen;
+    const { seen, done } = await keepPinned(context, this.#admins(deployment));
+    for (const { verb, instance, reason } of done)
+      if (verb !== 'renew') this.#options.log.info({ object: key, deployment: place, step: verb, name: instance, reason }, 'step');
+    return seen;
   }
 
   async #letGo(key: string): Promise<void> {

@@ -24,7 +24,7 @@ export function storeLoad(tier: StoreTier | null): { readonly store?: StoreLoad 
   if (tier === null) return {};
   const { kind, condition, usage } = tier.stats();
   const { usedBytes, pinnedBytes, capacityBytes } = usage;
-  return { store: { kind, ...condition, usedBytes: pinnedBytes, cachedBytes: usedBytes - pinnedBytes, capacityBytes } };
+  return { store: { kind, ...condition, usedBytes: pinnedBytes, cachedBytes: usedBytes - pinnedBytes, capacityBytes, pinnedBytes } };
 }
 
 export function storeCounts(tier: StoreTier | null): { readonly store?: StoreCounts } {

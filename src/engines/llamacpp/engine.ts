@@ -14,6 +14,7 @@ import {
   TransferServer,
 } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
+import { ContextPins } from '../pins.ts';
 import type {
   EngineCore,
   EngineCounters,
@@ -79,6 +80,7 @@ interface Parts {
 
 class LlamaCppEngine implements EngineCore {
   readonly tokenizer: GgufTokenizer;
+  readonly pins: ContextPins;
   readonly #options: LlamaCppOptions;
   readonly #parts: Parts;
   readonly #identity: KvIdentity;
@@ -168,6 +170,8 @@ class LlamaCppEngine implements EngineCore {
       releaseLease: (lease) => this.releaseLease(lease),
       pull: (sequence, ticket, bounds) => this.#pull(sequence, ticket, bounds),
     });
+    const tiers = { host: this.#hostTier, store: this.#storeTier };
+    this.pins = new ContextPins({ ...shape, ...tiers, clock: options.clock, seeds: this.#seeds, engine: this });
     this.#transfers = new TransferPool({ clock: options.clock, bytesPerSecondPerPeer: null });
     this.#server = new TransferServer({
       source: { block: (key) => this.#hostTier.peek(key) },
@@ -364,6 +368,7 @@ class LlamaCppEngine implements EngineCore {
 
   async drain(): Promise<void> {
     this.#draining = true;
+    this.pins.clear();
     while (this.#scheduler.running.length + this.#scheduler.waiting.length + this.#pulling.size + this.#hostTier.leases > 0) {
       await new Promise<void>((resolve) => this.#options.clock.after(20, resolve));
     }
@@ -381,6 +386,7 @@ class LlamaCppEngine implements EngineCore {
 
   async #end(): Promise<void> {
     this.#draining = true;
+    this.pins.clear();
     for (const sequence of this.#pulling) sequence.abort.abort();
     await this.#scheduler.close();
     this.#transfers.close();

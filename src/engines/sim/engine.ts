@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { TransferServer } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
+import { ContextPins } from '../pins.ts';
 import type {
   EngineCore,
   EngineCounters,
@@ -66,6 +67,8 @@ interface Active extends Session {
 class SimEngine implements SimCore {
   readonly info: EngineInfo;
   readonly tokenizer = bytes4Tokenizer;
+  /** Engines of others keep their host memory themselves. */
+  readonly pins?: ContextPins;
   readonly #settings: Settings;
   readonly #kv: SimKv;
   readonly #server: TransferServer;
@@ -105,6 +108,8 @@ class SimEngine implements SimCore {
     };
     this.#seeds = new ChainSeeds(this.info.identity);
     this.#scheduler = new Scheduler({ ...settings, kv, kept: () => this.#kept.size, onOver: (sequence) => this.#over(sequence) });
+    if (dialect === 'sluice')
+      this.pins = new ContextPins({ ...settings, host: kv.host, store: kv.store, seeds: this.#seeds, engine: this });
     kv.pins.onFreed = () => this.#scheduler.wake();
     const nixl = {
       onDeadly: () => (dialect === 'nixl' ? this.die() : undefined),
@@ -247,6 +252,7 @@ class SimEngine implements SimCore {
 
   drain(): Promise<void> {
     this.#draining = true;
+    this.pins?.clear();
     return new Promise((resolve) => {
       this.#drained.push(resolve);
       this.#lookDrained();
@@ -255,6 +261,7 @@ class SimEngine implements SimCore {
 
   async close(): Promise<void> {
     this.#draining = true;
+    this.pins?.clear();
     for (const running of this.#active.values()) running.cancel();
     this.#scheduler.stop();
     this.#kv.host.clear();

@@ -7,7 +7,7 @@
  *   with the same tokens.
  * - KV that is missing, late or corrupt is recomputed: never a wrong token, never a hang.
  */
-import type { KvEventEnvelope, KvIdentity, KvSnapshot, StoreVerdict, Tier } from '../kv/index.ts';
+import type { KvEventEnvelope, KvIdentity, KvSnapshot, LinkPrice, StoreVerdict, Tier } from '../kv/index.ts';
 import type { SluiceError } from '../shared/index.ts';
 import type { ContextPins } from './pins.ts';
 
@@ -39,6 +39,8 @@ export interface EngineInfo {
   readonly transfer: { readonly host: string; readonly port: number };
   /** How long finished blocks wait for a peer, milliseconds; null = none are kept. */
   readonly leaseMs: number | null;
+  /** The store below its host memory: instances that name the same one find each other's blocks there. Absent = it has none. */
+  readonly store?: string;
 }
 
 /** How another process of this machine gets the same tokenizer. */
@@ -228,6 +230,8 @@ export interface StoreLoad extends TierLoad {
   /** `Ready`, or what is wrong. */
   readonly reason: string;
   readonly message: string;
+  /** Of reading from it, as measured of late. Absent of an older engine. */
+  readonly price?: LinkPrice;
 }
 
 export interface EngineLoad {

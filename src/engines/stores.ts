@@ -22,9 +22,15 @@ export function openStoreTier(store: BlockStore, { clock, shape, costs, emit }: 
 
 export function storeLoad(tier: StoreTier | null): { readonly store?: StoreLoad } {
   if (tier === null) return {};
-  const { kind, condition, usage } = tier.stats();
+  const { kind, condition, usage, price } = tier.stats();
   const { usedBytes, pinnedBytes, capacityBytes } = usage;
-  return { store: { kind, ...condition, usedBytes: pinnedBytes, cachedBytes: usedBytes - pinnedBytes, capacityBytes, pinnedBytes } };
+  const cachedBytes = usedBytes - pinnedBytes;
+  return { store: { kind, ...condition, usedBytes: pinnedBytes, cachedBytes, capacityBytes, pinnedBytes, price } };
+}
+
+/** For `EngineInfo`. */
+export function storeName(tier: StoreTier | null): { readonly store?: string } {
+  return tier === null ? {} : { store: tier.store.id };
 }
 
 export function storeCounts(tier: StoreTier | null): { readonly store?: StoreCounts } {

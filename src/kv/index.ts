@@ -6,6 +6,7 @@ export type {
   Directory,
   DirectoryMatch,
   DirectoryStats,
+  StoreReach,
 } from './directory/port.ts';
 export { DirectoryFault, type DirectoryFaultCode } from './directory/shared/fault.ts';
 export { type MemorySharedDirectoryOptions, memorySharedDirectory } from './directory/shared/memory.ts';
@@ -50,7 +51,7 @@ export { hexNumber, isKeyHex, keyHex, keyHexes, keyNumbers } from './identity/na
 export { MigrationExecutor, type MigrationLimits } from './migration/executor.ts';
 export { type HolderCommand, type Holding, learn, NOTHING, obey } from './migration/holder.ts';
 export type { AbortReason, MigrationCommand, MigrationMessage, MigrationState, Transition } from './migration/machine.ts';
-export { type Offer, planOnboard } from './policy/choice.ts';
+export { peerOffer, planOnboard, planReading, storeOffer } from './policy/choice.ts';
 export { LinkMeter, type LinkPrice, moveMs } from './policy/link.ts';
 export { openFolderStore } from './store/folder/store.ts';
 export type { BlockStore, StoreChange, StoreCondition, StoreVerdict } from './store/port.ts';

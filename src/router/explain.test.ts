@@ -5,7 +5,7 @@ import { type Candidate, type Decision, type Terms, totalOf, ttftOf } from './pl
 import type { AttemptRecord, RequestRecord } from './record/index.ts';
 import { attemptRecord, requestRecord } from './record/record.fixture.ts';
 
-const NO_TERMS: Terms = { queueMs: 0, prefillMs: 0, transferMs: 0, admitMs: 0, tailMs: 0, stallMs: 0, decodeMs: 0 };
+const NO_TERMS: Terms = { queueMs: 0, onboardMs: 0, prefillMs: 0, transferMs: 0, admitMs: 0, tailMs: 0, stallMs: 0, decodeMs: 0 };
 
 function candidate(prefill: string | null, decode: string, terms: Partial<Terms>): Candidate {
   const all = { ...NO_TERMS, ...terms };
@@ -16,6 +16,7 @@ function candidate(prefill: string | null, decode: string, terms: Partial<Terms>
     ttftMs: ttftOf(all),
     totalMs: totalOf(all),
     cachedBlocks: 1,
+    storedBlocks: 0,
     pulledBlocks: prefill === null ? 0 : 6,
   };
 }
@@ -79,6 +80,21 @@ describe('explainRecord', () => {
     const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
     expect(explainRecord(record({ traceId }))).toMatch(/^request {2}r-1\ntrace {4}4bf92f3577b34da6a3ce929d0e0e4736\nwhat/);
     expect(explainRecord(record())).not.toContain('trace');
+  });
+
+  it('shows what was to come from the store beside what came', () => {
+    const reading = { ...candidate(null, 'decode-0', { onboardMs: 3, prefillMs: 2, decodeMs: 64 }), storedBlocks: 40 };
+    const decision = { ...DECISION, chosen: reading, candidates: [reading, ALONE] };
+    const onboard = { blocks: 40, bytes: 655_360, copies: 2, ms: 3.5, failed: null };
+    const read = explainRecord(
+      record({ attempts: [attempt({ decision, prefill: null, decode: { ms: 6, report: { ...REPORT, onboard } } })] }),
+    );
+    expect(read).toMatch(/way +store +prefill .*TTFT +cached +to read +to pull$/m);
+    expect(read).toMatch(/decode-0 alone +3\.00 +2\.00 .* 40 blocks +0 blocks$/m);
+    expect(read).toContain('store (decode): predicted 3.00 ms, measured 3.50 ms; 40 blocks, 655360 bytes in 2 copies');
+    const computed = explainRecord(record({ attempts: [attempt({ decision, prefill: null, decode: { ms: 6, report: REPORT } })] }));
+    expect(computed).toContain('store (decode): predicted 3.00 ms, nothing was read');
+    expect(explainRecord(record())).not.toContain('store');
   });
 
   it('leaves out terms that nobody has', () => {

@@ -3,7 +3,7 @@ import type { AbortReason } from '../kv/index.ts';
 import { type Candidate, type Decision, largestGap, nameOf, type Terms, termName } from './placement/index.ts';
 import { type AttemptRecord, type LegReport, type MoveRecord, type RequestRecord, type SpanOrigin, summaryOf } from './record/index.ts';
 
-const TERMS: readonly (keyof Terms)[] = ['queueMs', 'prefillMs', 'transferMs', 'admitMs', 'tailMs', 'stallMs', 'decodeMs'];
+const TERMS: readonly (keyof Terms)[] = ['queueMs', 'onboardMs', 'prefillMs', 'transferMs', 'admitMs', 'tailMs', 'stallMs', 'decodeMs'];
 const GIVEN_UP: Readonly<Record<AbortReason, string>> = {
   full: 'the target had no place',
   refused: 'an instance refused it',
@@ -11,6 +11,11 @@ const GIVEN_UP: Readonly<Record<AbortReason, string>> = {
   lost: 'an instance was lost',
   ended: 'the request was over before',
 };
+const COUNTS = [
+  ['cached', 'cachedBlocks'],
+  ['to read', 'storedBlocks'],
+  ['to pull', 'pulledBlocks'],
+] as const;
 /** Less than this is shown as no difference. */
 const EVEN_MS = 0.005;
 
@@ -60,9 +65,15 @@ function attemptLines(record: RequestRecord, attempt: AttemptRecord, index: numb
 /** Terms that are zero for all candidates have no column; what is left adds up to the total all the same. */
 function table({ candidates }: Decision): string[] {
   const shown = TERMS.filter((term) => candidates.some((candidate) => candidate.terms[term] > 0));
+  const counts = COUNTS.filter(([name, count]) => name !== 'to read' || candidates.some((candidate) => candidate[count] > 0));
   const rows = [
-    ['', 'way', ...shown.map(termName), 'total', 'TTFT', 'cached', 'to pull'],
-    ...candidates.map((candidate, index) => [index === 0 ? '→' : '', nameOf(candidate), ...cells(candidate, shown)]),
+    ['', 'way', ...shown.map(termName), 'total', 'TTFT', ...counts.map(([name]) => name)],
+    ...candidates.map((candidate, index) => [
+      index === 0 ? '→' : '',
+      nameOf(candidate),
+      ...cells(candidate, shown),
+      ...counts.map(([, count]) => blocksText(candidate[count])),
+    ]),
   ];
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows.map((row) => `  ${row.map((cell, column) => pad(cell, widths[column] ?? 0, column < 2)).join('  ')}`.trimEnd());
@@ -70,8 +81,7 @@ function table({ candidates }: Decision): string[] {
 
 function cells(candidate: Candidate, shown: readonly (keyof Terms)[]): string[] {
   const terms = shown.map((term) => candidate.terms[term].toFixed(2));
-  const { totalMs, ttftMs, cachedBlocks, pulledBlocks } = candidate;
-  return [...terms, totalMs.toFixed(2), ttftMs.toFixed(2), blocksText(cachedBlocks), blocksText(pulledBlocks)];
+  return [...terms, candidate.totalMs.toFixed(2), candidate.ttftMs.toFixed(2)];
 }
 
 function blocksText(count: number): string {
@@ -98,7 +108,8 @@ function asideLines(decision: Decision): string[] {
 
 /** What then happened, beside what was predicted. */
 function measured({ decision, prefill, decode }: AttemptRecord): string[] {
-  const { terms, ttftMs } = decision.chosen;
+  const { chosen } = decision;
+  const { terms, ttftMs } = chosen;
   const lines: string[] = [];
   if (prefill) {
     const { reused, computed, prefillMs } = prefill.report;
@@ -106,9 +117,14 @@ function measured({ decision, prefill, decode }: AttemptRecord): string[] {
     const tokens =
       cached === null ? 'the engine does not say what it reused' : `${cached} tokens reused${tiersText(reused)}, ${computed} computed`;
     const engine = prefillMs === null ? '' : ` (engine ${ms(prefillMs)})`;
-    lines.push(`prefill: predicted ${ms(terms.queueMs + terms.prefillMs)}, measured ${ms(prefill.ms)}${engine}; ${tokens}`);
+    lines.push(
+      `prefill: predicted ${ms(terms.queueMs + terms.onboardMs + terms.prefillMs)}, measured ${ms(prefill.ms)}${engine}; ${tokens}`,
+    );
   }
-  lines.push(...storeLines('prefill', prefill?.report ?? null), ...storeLines('decode', decode?.report ?? null));
+  const { onboardMs } = terms;
+  const isAlone = chosen.prefill === null;
+  lines.push(...storeLines('prefill', prefill?.report ?? null, onboardMs));
+  lines.push(...storeLines('decode', decode?.report ?? null, isAlone ? onboardMs : null));
   const handOff = decode?.report?.handOff ?? null;
   if (handOff !== null) {
     const rest = handOff.failed === null ? '' : `; the rest was recomputed: ${handOff.failed}`;
@@ -136,12 +152,15 @@ function tiersText(reused: LegReport['reused']): string {
   return ` (${parts.flatMap(([count, where]) => (count > 0 ? [`${count} ${where}`] : [])).join(', ')})`;
 }
 
-function storeLines(leg: string, report: LegReport | null): string[] {
+/** @param predictedMs beyond the queue; null = it is in the prediction of the hand-off */
+function storeLines(leg: string, report: LegReport | null, predictedMs: number | null): string[] {
   const onboard = report?.onboard ?? null;
-  if (onboard === null) return [];
+  if (report === null || (onboard === null && !predictedMs)) return [];
+  const predicted = predictedMs === null ? '' : `predicted ${ms(predictedMs)}, `;
+  if (onboard === null) return [`store (${leg}): ${predicted}nothing was read`];
   const { blocks, bytes, copies, failed } = onboard;
   const rest = failed === null ? '' : `; the rest was computed: ${failed}`;
-  return [`store (${leg}): ${blocksText(blocks)}, ${bytes} bytes in ${copies} copies, measured ${ms(onboard.ms)}${rest}`];
+  return [`store (${leg}): ${predicted}measured ${ms(onboard.ms)}; ${blocksText(blocks)}, ${bytes} bytes in ${copies} copies${rest}`];
 }
 
 function moveLines(move: MoveRecord): string[] {

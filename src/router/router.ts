@@ -159,7 +159,7 @@ function assemble(options: RouterOptions, stopping: () => boolean): { parts: Rou
     directory,
     hints,
     admission,
-    chooser: new Chooser(registry, directory),
+    chooser: new Chooser(registry, directory, config.deadlines.pullMs),
     watchman: new Watchman(clock),
     deadlines: config.deadlines,
     moves: {

@@ -279,6 +279,23 @@ export function storeContract(name: string, open: (setup?: StoreSetup) => Promis
       expect(turns).toBeGreaterThan(16);
     });
 
+    it('is known by one name to all that opened it, which no other has', async () => {
+      const [{ store, other }, elsewhere] = [await open(), await open()];
+      expect(store.id).toBe(other.id);
+      expect(store.id).toContain(store.kind);
+      expect(elsewhere.store.id).not.toBe(store.id);
+    });
+
+    it('tells of the first block that it does not find, whoever may have told that it is there', async () => {
+      const { store } = await open();
+      const chain = chainOf(92, 8);
+      await store.write(chain.blocks.slice(0, 4));
+      const changes: StoreChange[] = [];
+      store.onChange((change) => changes.push(change));
+      expect(await store.match(chain.keys)).toBe(4);
+      expect(changes).toEqual([{ removed: chain.keys.slice(4, 5), stored: [] }]);
+    });
+
     it('tells what came and went, each key once', async () => {
       const { store } = await open();
       const changes: StoreChange[] = [];

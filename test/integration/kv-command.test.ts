@@ -78,7 +78,7 @@ describe('sluice kv', () => {
     const record = await json<RequestRecord>('explain', again.id);
     expect(record.attempts[0]?.decode?.report?.reused?.store).toBeGreaterThan(500);
     const explained = (await command('explain', again.id)).stdout;
-    expect(explained).toMatch(/store \(decode\): \d+ blocks, \d+ bytes in \d copies, measured/);
+    expect(explained).toMatch(/store \(decode\): predicted [\d.]+ ms, measured [\d.]+ ms; \d+ blocks, \d+ bytes in \d copies/);
     const back = await json<KvWhere>('kv', 'where', again.id);
     expect(back.places[0]).toMatchObject({ hbm: back.blocks, held: back.blocks });
   });

@@ -27,7 +27,7 @@ const stage = (what: string, value: string) =>
     .describe(`${what}, as a duration, 10ms to 24h.`);
 const deadlines = block({
   prefill: stage('Longest prefill leg', '30s'),
-  pull: stage('Longest pull of KV by a decode instance; what is missing then is recomputed', '5s'),
+  pull: stage('Longest wait of an instance for KV of a peer or its store; what is missing then is recomputed', '5s'),
   firstToken: stage('Longest time from the start of the decode leg to its first token', '60s'),
   idle: stage('Longest pause between two tokens', '30s'),
   total: stage('Longest life of a request', '10m'),

@@ -31,7 +31,7 @@ import type {
   Session,
 } from '../port.ts';
 import { ChainSeeds } from '../seeds.ts';
-import { openStoreTier, storeCounts, storedKeys, storeLoad, verifyKv } from '../stores.ts';
+import { openStoreTier, storeCounts, storedKeys, storeLoad, storeName, verifyKv } from '../stores.ts';
 import { KvCache } from './cache.ts';
 import { LlamaContext } from './context.ts';
 import { CostMeter } from './costs.ts';
@@ -203,6 +203,7 @@ class LlamaCppEngine implements EngineCore {
       tokenizer: { kind: 'gguf', path: modelPath },
       transfer: this.#transfer,
       leaseMs: this.#options.leaseMs,
+      ...storeName(this.#storeTier),
     };
   }
 

@@ -1,5 +1,5 @@
 /** Reading a prompt's KV from the store before the prompt waits for a slot, when that is faster than computing it. */
-import type { Offer, StoreTier } from '../../kv/index.ts';
+import { peerOffer, type StoreTier } from '../../kv/index.ts';
 import type { EngineCosts, HandOffTicket } from '../port.ts';
 import type { Sequence } from './sequence.ts';
 
@@ -25,16 +25,11 @@ export class Onboarding {
       keys: sequence.keys.slice(0, sequence.reusableBlocks),
       tokens: sequence.tokens,
       resident: from,
-      peer: ticket && peerOffer(ticket, costs()),
+      peer: ticket && peerOffer(ticket.blocks, costs()),
       deadlineMs,
       signal: sequence.abort.signal,
     });
     for (const [index, block] of blocks.entries()) sequence.onboarded.set(read.from + index, block);
     if (blocks.length > 0 || failed !== null) sequence.onboardResult = { blocks: blocks.length, bytes, copies, ms, failed };
   }
-}
-
-/** One pull brings all, whatever the count of blocks. */
-function peerOffer({ blocks }: HandOffTicket, { pullFixed, pullPerMiB }: EngineCosts): Offer {
-  return { blocks, price: { fixedMs: pullFixed, msPerMiB: pullPerMiB, copyMs: 0 }, blocksPerCopy: Number.MAX_SAFE_INTEGER };
 }

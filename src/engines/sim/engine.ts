@@ -18,7 +18,7 @@ import type {
   Session,
 } from '../port.ts';
 import { ChainSeeds } from '../seeds.ts';
-import { storeCounts, storeLoad, verifyKv } from '../stores.ts';
+import { storeCounts, storeLoad, storeName, verifyKv } from '../stores.ts';
 import { Rooms } from './bootstrap/rooms.ts';
 import { DEFAULT_SIM_COSTS } from './costs.ts';
 import { simIdentity } from './identity.ts';
@@ -105,6 +105,7 @@ class SimEngine implements SimCore {
       tokenizer: { kind: 'bytes4' },
       transfer: { host: transfer.host, port: transfer.port },
       leaseMs: settings.leaseMs,
+      ...storeName(kv.store),
     };
     this.#seeds = new ChainSeeds(this.info.identity);
     this.#scheduler = new Scheduler({ ...settings, kv, kept: () => this.#kept.size, onOver: (sequence) => this.#over(sequence) });

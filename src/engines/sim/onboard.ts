@@ -1,5 +1,5 @@
 /** Reading a prompt's KV from the store, when that is faster than computing it or pulling it. The bytes really come, and are verified. */
-import type { StoreTier } from '../../kv/index.ts';
+import { peerOffer, type StoreTier } from '../../kv/index.ts';
 import type { EngineCosts } from '../port.ts';
 import type { Sequence } from './sequence.ts';
 
@@ -18,12 +18,11 @@ export async function onboard(
   { sequence, local, costs, deadlineMs, signal }: OnboardOptions,
 ): Promise<Sequence['onboarded']> {
   const { ticket } = sequence.request;
-  const price = { fixedMs: costs.pullFixed, msPerMiB: costs.pullPerMiB, copyMs: 0 };
   const { from, blocks, ...report } = await tier.onboard({
     keys: sequence.keys,
     tokens: sequence.tokens,
     resident: local,
-    peer: ticket && ticket.blocks > 0 ? { blocks: ticket.blocks, price, blocksPerCopy: Number.MAX_SAFE_INTEGER } : null,
+    peer: ticket && ticket.blocks > 0 ? peerOffer(ticket.blocks, costs) : null,
     deadlineMs,
     signal,
   });

@@ -1,11 +1,18 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { FakeClock } from '../../shared/index.ts';
-import { act, directoryContract, enact, hexes, Model, numbers } from './directory.contract.ts';
+import { act, directoryContract, enact, hexes, type MakeDirectory, Model, numbers } from './directory.contract.ts';
 import { memoryDirectory } from './memory.ts';
+import { storedContract } from './stored.contract.ts';
 
-directoryContract('memory', (clock, setup) => memoryDirectory({ clock, maxBlocks: 10_000, ...setup }));
-directoryContract('memory, in TypeScript', (clock, setup) => memoryDirectory({ clock, maxBlocks: 10_000, ...setup, kernel: 'typescript' }));
+const ADAPTERS: Readonly<Record<string, MakeDirectory>> = {
+  memory: (clock, setup) => memoryDirectory({ clock, maxBlocks: 10_000, ...setup }),
+  'memory, in TypeScript': (clock, setup) => memoryDirectory({ clock, maxBlocks: 10_000, ...setup, kernel: 'typescript' }),
+};
+for (const [name, make] of Object.entries(ADAPTERS)) {
+  directoryContract(name, make);
+  storedContract(name, make);
+}
 
 it('is the same over WebAssembly and over TypeScript, also with too little room', () => {
   fc.assert(
@@ -65,7 +72,7 @@ it('lets expectations go with blocks that are forgotten', () => {
   directory.apply('a', { incarnation: '1', seq: 1, tiers: {} });
   directory.expect('a', numbers(1, 4), 50);
   directory.apply('a', { incarnation: '1', seq: 2, event: { type: 'stored', tier: 'hbm', keys: hexes(2, 4) } });
-  expect(directory.stats()).toEqual({ instances: 1, blocks: 4, expectations: 0, evicted: 4 });
+  expect(directory.stats()).toEqual({ instances: 1, blocks: 4, stored: 0, expectations: 0, evicted: 4 });
   clock.advance(100);
   expect(directory.lookup(numbers(2, 4))[0]?.hbm).toBe(4);
 });

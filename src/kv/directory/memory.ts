@@ -9,10 +9,11 @@ import { BlockIndex, isKeyNumber } from './blockindex.ts';
 import { Expectations } from './expectations.ts';
 import { ChainWalk } from './match.ts';
 import { KIND, type Kind } from './owners.ts';
-import type { ApplyOutcome, Directory, DirectoryMatch, DirectoryStats } from './port.ts';
+import type { ApplyOutcome, Directory, DirectoryMatch, DirectoryStats, StoreReach } from './port.ts';
 import { ScriptCells } from './scriptcells.ts';
 import { checkInteger } from './shared/bounds.ts';
 import { Slots } from './slots.ts';
+import { StoreIndex } from './stores.ts';
 import { WasmCells } from './wasmcells.ts';
 
 export interface MemoryDirectoryOptions {
@@ -49,8 +50,10 @@ const MAX_PAST = 8;
 const SWEEP_SETS = 64;
 /** Bytes for sets of owners, per block: one set of 256 instances for every 28 blocks. */
 const SET_BYTES_PER_BLOCK = 5;
-/** Tiers that are held by the instance itself; the others are shared and not of this directory. */
+/** Tiers that are held by the instance itself. */
 const KIND_OF_TIER: Partial<Record<Tier, Kind>> = { hbm: KIND.hbm, host: KIND.host };
+const TOLD_TIERS = [...(Object.keys(KIND_OF_TIER) as Tier[]), 'store'] as const;
+const NO_REACH: StoreReach = new Map();
 
 export function memoryDirectory(options: MemoryDirectoryOptions): Directory {
   return new MemoryDirectory(options);
@@ -65,6 +68,9 @@ class MemoryDirectory implements Directory {
   readonly #walk: ChainWalk;
   readonly #index: BlockIndex;
   readonly #expectations: Expectations;
+  readonly #makeStores: () => StoreIndex;
+  /** Made for the first instance that has one. */
+  #stores: StoreIndex | null = null;
 
   constructor(options: MemoryDirectoryOptions) {
     const { clock, maxBlocks = 1_000_000, maxInstances = 1024, maxExpectations = 262_144, kernel = 'wasm' } = options;
@@ -76,11 +82,14 @@ class MemoryDirectory implements Directory {
     const slotWords = slotWordsFor(maxInstances);
     this.#slots = new Slots(slotWords);
     this.#walk = new ChainWalk(slotWords);
+    const maxSetBytes = maxBlocks * SET_BYTES_PER_BLOCK;
+    const cells = () => (kernel === 'wasm' ? new WasmCells(maxBlocks) : new ScriptCells(maxBlocks));
+    this.#makeStores = () => new StoreIndex({ cells: cells(), slotWords, maxSetBytes, maxStores: maxInstances });
     this.#index = new BlockIndex({
-      cells: kernel === 'wasm' ? new WasmCells(maxBlocks) : new ScriptCells(maxBlocks),
+      cells: cells(),
       slots: this.#slots,
       slotWords,
-      maxSetBytes: maxBlocks * SET_BYTES_PER_BLOCK,
+      maxSetBytes,
       onAnswered: (key, slot) => this.#expectations.forget(key, slot),
     });
     this.#expectations = new Expectations(maxExpectations, (keys, slot, holds) =>
@@ -136,11 +145,21 @@ class MemoryDirectory implements Directory {
     state.fenced = true;
   }
 
+  joinStore(instance: string, store: string | null): void {
+    if (store !== null) this.#stores ??= this.#makeStores();
+    this.#stores?.join(instance, store);
+  }
+
+  stored(keys: Float64Array): StoreReach {
+    return this.#stores?.reach(keys) ?? NO_REACH;
+  }
+
   stats(): DirectoryStats {
     this.#expectations.expire(this.#clock.now());
     return {
       instances: this.#instances.size,
       blocks: this.#index.size,
+      stored: this.#stores?.size ?? 0,
       expectations: this.#expectations.size,
       evicted: this.#index.evicted,
     };
@@ -151,7 +170,7 @@ class MemoryDirectory implements Directory {
     if (seq !== state.seq + 1 || state.fenced) return 'gap';
     if (state.slot < 0 || event.type === 'cleared') this.#giveSlot(state);
     state.seq = seq;
-    this.#change(state.slot, event);
+    this.#change(state, event);
     return 'applied';
   }
 
@@ -160,23 +179,16 @@ class MemoryDirectory implements Directory {
     this.#giveSlot(state);
     state.fenced = false;
     state.seq = snapshot.seq;
-    for (const tier of Object.keys(KIND_OF_TIER) as Tier[]) {
-      this.#change(state.slot, { type: 'stored', tier, keys: snapshot.tiers[tier] ?? [] });
-    }
+    for (const tier of TOLD_TIERS) this.#change(state, { type: 'stored', tier, keys: snapshot.tiers[tier] ?? [] });
     return 'applied';
   }
 
-  #change(slot: number, event: KvEvent): void {
+  #change({ name, slot }: InstanceState, event: KvEvent): void {
     if (event.type === 'cleared') return;
+    const holds = event.type === 'stored';
     const kind = KIND_OF_TIER[event.tier];
-    if (kind === undefined) return;
-    const keys = new Float64Array(event.keys.length);
-    let count = 0;
-    for (const hex of event.keys) {
-      const key = hexNumber(hex);
-      if (isKeyNumber(key)) keys[count++] = key;
-    }
-    this.#index.change(keys.subarray(0, count), { slot, kind, holds: event.type === 'stored' });
+    if (kind !== undefined) this.#index.change(numbersOf(event.keys), { slot, kind, holds });
+    else if (event.tier === 'store') this.#stores?.change(name, numbersOf(event.keys), holds);
   }
 
   #join(name: string, incarnation: string): InstanceState | null {
@@ -223,6 +235,17 @@ class MemoryDirectory implements Directory {
 /** Words of 32 slots: more slots than instances by a fourth, so that dead ones can wait for a sweep. */
 function slotWordsFor(maxInstances: number): number {
   return Math.ceil((maxInstances + Math.max(32, maxInstances / 4)) / 32);
+}
+
+/** Those that are keys. */
+function numbersOf(hexes: readonly string[]): Float64Array {
+  const keys = new Float64Array(hexes.length);
+  let count = 0;
+  for (const hex of hexes) {
+    const key = hexNumber(hex);
+    if (isKeyNumber(key)) keys[count++] = key;
+  }
+  return keys.subarray(0, count);
 }
 
 /** The first `most` of `keys`, up to a number that is no key. */

@@ -30,10 +30,14 @@ export interface DirectoryMatch {
   readonly expected: number;
 }
 
+export type StoreReach = ReadonlyMap<string, number>;
+
 export interface DirectoryStats {
   readonly instances: number;
   /** Blocks known of; at most `maxBlocks`. */
   readonly blocks: number;
+  /** Blocks known to be in stores; at most `maxBlocks` as well. */
+  readonly stored: number;
   readonly expectations: number;
   /** Blocks forgotten because of `maxBlocks`, since the start. */
   readonly evicted: number;
@@ -49,7 +53,11 @@ export interface Directory {
    * event speaks of the block, or with the incarnation. Ignored for instances that the directory does not know.
    */
   expect(instance: string, keys: ArrayLike<number>, ttlMs: number): void;
-  /** Forgets all that `instance` holds. It counts again with a snapshot, or as a new incarnation. */
+  /** Forgets all that `instance` holds. It counts again with a snapshot, or as a new incarnation. What its store holds stays known. */
   fence(instance: string): void;
+  /** What `instance` tells of tier `store` is of the store of this name from now on, which others may have too; null = of none. */
+  joinStore(instance: string, store: string | null): void;
+  /** Leading blocks of `keys` that each store has, by its name; those that have none are left out. */
+  stored(keys: Float64Array): StoreReach;
   stats(): DirectoryStats;
 }

@@ -3,6 +3,7 @@
  * store, or is computed, so that the expected milliseconds until the last of them is there are the fewest (Fu, arXiv 2405.08944: the four
  * metrics of long contexts are all bytes of KV over some bandwidth; papers.md 1.6.3). Pure.
  */
+import { GROUP_BYTES } from '../store/runs.ts';
 import { type LinkPrice, moveMs } from './link.ts';
 
 export type Source = 'host' | 'peer' | 'store';
@@ -49,17 +50,47 @@ export interface OnboardPlan {
 const SOURCES: readonly Source[] = ['host', 'peer', 'store'];
 
 export function planOnboard(question: OnboardQuestion): OnboardPlan {
-  const recompute = computeStep(question, question.resident);
-  const recomputeMs = recompute?.ms ?? 0;
-  const plans = subsets(question)
-    .flatMap((used) => ends(question, used).map((end) => planOf(question, used, end)))
-    .filter((plan) => plan !== null);
-  // The first of equals: fewer sources, fewer blocks moved.
-  const best = plans.reduce((least, plan) => (plan.totalMs < least.totalMs ? plan : least), {
-    steps: recompute ? [recompute] : [],
-    totalMs: recomputeMs,
-  });
+  const best = leastOf(question);
+  const recomputeMs = computeStep(question, question.resident)?.ms ?? 0;
   return { ...best, recomputeMs, reason: reasonOf(best.steps, best.totalMs, recomputeMs) };
+}
+
+/**
+ * What of the plan is read from the store before anything else moves; null = nothing. An engine reads that, pulls what a peer has behind it, and computes the
+ * rest. Without the words of a plan: a router asks it of every instance for every request.
+ */
+export function planReading(question: OnboardQuestion): OnboardStep | null {
+  return storeStep(leastOf(question));
+}
+
+export function storeStep({ steps }: Pick<OnboardPlan, 'steps'>): OnboardStep | null {
+  const [first] = steps;
+  return first?.from === 'store' ? first : null;
+}
+
+type Way = Pick<OnboardPlan, 'steps' | 'totalMs'>;
+
+function leastOf(question: OnboardQuestion): Way {
+  const recompute = computeStep(question, question.resident);
+  let least: Way = recompute ? { steps: [recompute], totalMs: recompute.ms } : { steps: [], totalMs: 0 };
+  // The first of equals: fewer sources, fewer blocks moved.
+  for (const used of subsets(question)) {
+    for (const end of ends(question, used)) {
+      const way = planOf(question, used, end);
+      if (way !== null && way.totalMs < least.totalMs) least = way;
+    }
+  }
+  return least;
+}
+
+/** @param blocks leading ones of the prompt, the resident ones included */
+export function storeOffer(blocks: number, price: LinkPrice, bytesPerBlock: number): Offer {
+  return { blocks, price, blocksPerCopy: Math.max(1, Math.floor(GROUP_BYTES.wanted / bytesPerBlock)) };
+}
+
+/** One pull brings all, whatever the count of blocks. */
+export function peerOffer(blocks: number, { pullFixed, pullPerMiB }: { readonly pullFixed: number; readonly pullPerMiB: number }): Offer {
+  return { blocks, price: { fixedMs: pullFixed, msPerMiB: pullPerMiB, copyMs: 0 }, blocksPerCopy: Number.MAX_SAFE_INTEGER };
 }
 
 /** Whether blocks are worth their room below: reading them back must be faster than computing them, at the least that can cost. */
@@ -72,16 +103,19 @@ export function isWorthKeeping(
 
 function subsets({ resident, offers }: OnboardQuestion): Source[][] {
   const there = SOURCES.filter((source) => (offers[source]?.blocks ?? 0) > resident);
+  if (there.length < 2) return there.length === 0 ? [] : [there];
   return Array.from({ length: 2 ** there.length - 1 }, (_, mask) => there.filter((_source, bit) => ((mask + 1) >> bit) & 1));
 }
 
 /** Where moving may end and computing begin: where one of the sources has no more. */
 function ends({ blocks, offers }: OnboardQuestion, used: readonly Source[]): number[] {
+  const [only] = used;
+  if (only !== undefined && used.length === 1) return [Math.min(blocks, offers[only]?.blocks ?? 0)];
   return [...new Set(used.map((source) => Math.min(blocks, offers[source]?.blocks ?? 0)))];
 }
 
 /** Every block up to `end` from the cheapest of `used` that has it; null when one of them is not needed. */
-function planOf(question: OnboardQuestion, used: readonly Source[], end: number): { steps: OnboardStep[]; totalMs: number } | null {
+function planOf(question: OnboardQuestion, used: readonly Source[], end: number): Way | null {
   const { resident, offers, bytesPerBlock, deadlineMs = Number.POSITIVE_INFINITY } = question;
   const byPrice = used.toSorted((a, b) => perBlockMs(offers[a] as Offer, bytesPerBlock) - perBlockMs(offers[b] as Offer, bytesPerBlock));
   const steps: OnboardStep[] = [];

@@ -53,6 +53,7 @@ interface Missed {
 export class GroupedStore implements BlockStore {
   readonly kind: BlockStore['kind'];
   readonly place: string;
+  readonly id: string;
   readonly #shelf: Shelf;
   readonly #clock: Clock;
   readonly #groupBytes: number;
@@ -74,6 +75,7 @@ export class GroupedStore implements BlockStore {
     this.#shelf = shelf;
     this.kind = shelf.kind;
     this.place = shelf.place;
+    this.id = shelf.id;
     this.#clock = options.clock;
     this.#groupBytes = options.groupBytes ?? GROUP_BYTES.wanted;
     this.#maxPendingBytes = options.maxPendingBytes ?? 64 << 20;
@@ -247,7 +249,7 @@ export class GroupedStore implements BlockStore {
       const ids = await this.#shelf.find(keys);
       const end = ids.indexOf(null);
       const leading = (end < 0 ? ids : ids.slice(0, end)) as string[];
-      const gone = keys.filter((key, index) => ids[index] === null && this.#known.has(key));
+      const gone = keys.filter((key, index) => ids[index] === null && (index === end || this.#known.has(key)));
       this.#tell(gone, keys.slice(0, leading.length));
       return leading;
     } catch (thrown) {
@@ -360,12 +362,12 @@ export class GroupedStore implements BlockStore {
     };
   }
 
-  /** Learns and tells on, each key once. */
+  /** Learns and tells on: what is stored once, what is gone always, since another process may have told that it is there. */
   #tell(removed: readonly string[], stored: readonly string[]): void {
-    const lost = removed.filter((key) => this.#known.remove(key));
+    for (const key of removed) this.#known.remove(key);
     const gained = stored.filter((key) => this.#known.add(key));
-    if (lost.length + gained.length === 0) return;
-    for (const listener of this.#listeners) listener({ removed: lost, stored: gained });
+    if (removed.length + gained.length === 0) return;
+    for (const listener of this.#listeners) listener({ removed, stored: gained });
   }
 
   #lateText({ deadlineMs, signal }: StoreReadRequest): string {

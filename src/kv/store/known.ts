@@ -34,12 +34,14 @@ export class KnownKeys {
     return this.#young.delete(key) || this.#old.delete(key);
   }
 
+  /** The last that became known, at most `limit`, oldest first. */
   keys(limit: number): string[] {
     const keys: string[] = [];
+    let left = Math.max(0, this.#old.size + this.#young.size - limit);
     for (const generation of [this.#old, this.#young]) {
       for (const key of generation) {
-        if (keys.length >= limit) return keys;
-        keys.push(key);
+        if (left > 0) left -= 1;
+        else keys.push(key);
       }
     }
     return keys;

@@ -103,6 +103,8 @@ export interface BlockStore {
   readonly kind: 'folder' | 'redis';
   /** For people: where it is, without secrets. */
   readonly place: string;
+  /** Stores of one id hold the same blocks, whoever opened them. Without secrets. */
+  readonly id: string;
   /** Leading keys that are stored. 0 when it cannot be asked. */
   match(keys: readonly string[]): Promise<number>;
   /** Blocks of one shape, in any order; those that follow each other are moved together. */

@@ -24,6 +24,8 @@ export interface ShelfSave {
 export interface Shelf {
   readonly kind: 'folder' | 'redis';
   readonly place: string;
+  /** Shelves of one id hold the same values. */
+  readonly id: string;
   /** The id of the value that holds each key; null = none. As long as `keys`. */
   find(keys: readonly string[]): Promise<readonly (string | null)[]>;
   /** Null = it is gone. */

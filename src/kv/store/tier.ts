@@ -8,11 +8,18 @@
  */
 import type { Clock } from '../../shared/index.ts';
 import type { KvBlock } from '../host/block.ts';
-import { isWorthKeeping, type Offer, type OnboardPlan, type OnboardQuestion, planOnboard } from '../policy/choice.ts';
+import {
+  isWorthKeeping,
+  type Offer,
+  type OnboardPlan,
+  type OnboardQuestion,
+  planOnboard,
+  storeOffer,
+  storeStep,
+} from '../policy/choice.ts';
 import { LinkMeter, type LinkPrice, moveMs } from '../policy/link.ts';
 import type { BlockShape } from '../transfer/frames.ts';
 import type { BlockStore, StoreChange, StoreCondition, StoreCounters, StoreRead, StoreUsage, StoreVerdict } from './port.ts';
-import { GROUP_BYTES } from './runs.ts';
 
 export interface StoreTierOptions extends BlockShape {
   readonly store: BlockStore;
@@ -113,9 +120,9 @@ export class StoreTier {
     const nothing: Onboarded = { from: resident, blocks: [], bytes: 0, copies: 0, ms: 0, failed: null };
     if (resident >= keys.length || deadlineMs <= 0 || this.#cannotBeat(request)) return nothing;
     const { plan, stored } = await this.#plan(request);
-    const [first] = plan.steps;
-    if (first?.from !== 'store') {
-      if (stored > 0 && first?.from === 'recompute') this.#recomputed += 1;
+    const first = storeStep(plan);
+    if (first === null) {
+      if (stored > 0 && plan.steps[0]?.from === 'recompute') this.#recomputed += 1;
       return nothing;
     }
     const { store, clock, blockTokens, bytesPerBlock } = this.#options;
@@ -212,6 +219,6 @@ export class StoreTier {
 
   #offer(blocks: number): Offer {
     const { clock, bytesPerBlock } = this.#options;
-    return { blocks, price: this.#meter.price(clock.now()), blocksPerCopy: Math.max(1, Math.floor(GROUP_BYTES.wanted / bytesPerBlock)) };
+    return storeOffer(blocks, this.#meter.price(clock.now()), bytesPerBlock);
   }
 }

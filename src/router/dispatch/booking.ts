@@ -102,7 +102,8 @@ export class Booking {
     const chosen = this.choice?.decision.chosen;
     if (chosen === undefined) return 0;
     // Where the decode instance waits itself, the prefill instance answers when all is handed over.
-    return this.speech?.concurrent ? chosen.ttftMs : chosen.terms.queueMs + chosen.terms.prefillMs;
+    const { queueMs, onboardMs, prefillMs } = chosen.terms;
+    return this.speech?.concurrent ? chosen.ttftMs : queueMs + onboardMs + prefillMs;
   }
 
   /** Nobody is there to take the request. */
@@ -129,8 +130,8 @@ export class Booking {
   }
 
   #hold({ prefill, decode, prompt, decision, group }: Choice, speech: Speech): void {
-    const cached = decision.chosen.cachedBlocks * group.info.identity.blockTokens;
-    const uncached = Math.max(0, prompt.tokens - cached);
+    const { cachedBlocks, storedBlocks } = decision.chosen;
+    const uncached = Math.max(0, prompt.tokens - (cachedBlocks + storedBlocks) * group.info.identity.blockTokens);
     if (prefill) this.holdings.hold(prefill, { prefillTokens: uncached, contextTokens: 0 });
     this.holdings.hold(decode, { prefillTokens: prefill ? 0 : uncached, contextTokens: prompt.tokens + speech.spared });
   }

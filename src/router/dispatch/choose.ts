@@ -1,5 +1,5 @@
 /** Gathers what placement needs to know of this moment, and asks it. */
-import type { Directory } from '../../kv/index.ts';
+import type { Directory, StoreReach } from '../../kv/index.ts';
 import type { ParsedRequest } from '../edge/index.ts';
 import { guessedNames, type PromptNames } from '../identity/index.ts';
 import type { Group } from '../instances/group.ts';
@@ -41,11 +41,14 @@ const COMPLETION_TOKENS = 16;
 export class Chooser {
   readonly #registry: Registry;
   readonly #directory: Directory;
+  readonly #pullMs: number;
   #turn = 0;
 
-  constructor(registry: Registry, directory: Directory) {
+  /** @param pullMs how long engines may take to get KV from elsewhere */
+  constructor(registry: Registry, directory: Directory, pullMs: number) {
     this.#registry = registry;
     this.#directory = directory;
+    this.#pullMs = pullMs;
   }
 
   /** The cheapest choice over all groups; null when no instance can decode. */
@@ -87,13 +90,16 @@ export class Chooser {
     const { identity, bytesPerBlock } = group.info;
     const prompt = group.family?.namesOf(request.prompt, request.body, salt) ?? guessedNames(request.body);
     const maxTokens = request.maxTokens ?? (request.kind === 'chat' ? UNLIMITED_TOKENS : COMPLETION_TOKENS);
+    const held = this.#held(instances, prompt, question.hints);
     const ranking = place({
       promptTokens: prompt.tokens + spared,
       maxTokens: Math.max(1, maxTokens - spared),
       blockTokens: identity.blockTokens,
       bytesPerBlock,
       instances,
-      held: this.#held(instances, prompt, question.hints),
+      held,
+      stored: this.#stored(instances, prompt, held),
+      pullMs: this.#pullMs,
       spread: this.#turn % instances.length,
       pairOnly: question.probe,
       decodesAlone: alone,
@@ -153,6 +159,20 @@ export class Chooser {
       if (at >= 0) held[at] = Math.max(held[at] ?? 0, match.expected);
     }
     return held;
+  }
+
+  /** Of each instance's store, behind what the instance has. Instances that have as much of the prompt are asked about at once. */
+  #stored(instances: readonly Instance[], { keys }: PromptNames, held: Uint32Array): Uint32Array {
+    const stored = new Uint32Array(instances.length);
+    const reaches = new Map<number, StoreReach>();
+    for (const [at, { info, storePrice }] of instances.entries()) {
+      const from = held[at] ?? 0;
+      if (info?.store === undefined || storePrice === null || from >= keys.length) continue;
+      const reach = reaches.get(from) ?? this.#directory.stored(keys.subarray(from));
+      reaches.set(from, reach);
+      stored[at] = reach.get(info.store) ?? 0;
+    }
+    return stored;
   }
 }
 

@@ -17,6 +17,7 @@ export interface HeadFields extends PlainFields {
   /** Null: the body has one, or none is needed. */
   readonly seed: number | null;
   readonly deadlineMs: number;
+  readonly pullMs: number;
 }
 
 /** What any OpenAI server understands, without the empty line at the end. */
@@ -30,10 +31,11 @@ export function plainHead(fields: PlainFields): string {
 }
 
 function common(fields: HeadFields): string {
-  const { created, salt, seed, deadlineMs } = fields;
+  const { created, salt, seed, deadlineMs, pullMs } = fields;
   return (
     openAi(fields) +
     `x-sluice-created: ${created}\r\nx-sluice-deadline-ms: ${Math.max(1, Math.ceil(deadlineMs))}\r\n` +
+    `x-sluice-pull-ms: ${Math.ceil(pullMs)}\r\n` +
     (salt === '' ? '' : `x-sluice-salt: ${salt}\r\n`) +
     (seed === null ? '' : `x-sluice-seed: ${seed}\r\n`)
   );
@@ -54,20 +56,19 @@ export interface DecodeFields extends HeadFields {
   readonly hold: boolean;
   readonly stream: boolean;
   readonly ticket: HandOffTicket | null;
-  readonly pullMs: number;
   readonly resumed: readonly number[];
   /** Prompt tokens that the prefill instance had; what the client's usage calls cached. Null: the decode instance knows. */
   readonly cachedTokens: number | null;
 }
 
 export function decodeHead(fields: DecodeFields): string {
-  const { stream, ticket, pullMs, resumed, cachedTokens, session, hold } = fields;
+  const { stream, ticket, resumed, cachedTokens, session, hold } = fields;
   return (
     common(fields) +
     (stream ? 'x-sluice-tokens: 1\r\n' : '') +
     (session === null ? '' : `x-sluice-session: ${session}\r\n`) +
     (hold ? 'x-sluice-leg: hold\r\n' : '') +
-    (ticket === null ? '' : `x-sluice-ticket: ${JSON.stringify(ticket)}\r\nx-sluice-pull-ms: ${Math.ceil(pullMs)}\r\n`) +
+    (ticket === null ? '' : `x-sluice-ticket: ${JSON.stringify(ticket)}\r\n`) +
     (cachedTokens === null ? '' : `x-sluice-cached-tokens: ${cachedTokens}\r\n`) +
     resume(resumed) +
     '\r\n'

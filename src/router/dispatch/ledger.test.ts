@@ -20,9 +20,19 @@ function begun() {
     running: 0,
     pendingPrefillTokens: 0,
     contextTokens: 0,
+    storePrice: null,
   } as const;
   const sizes = { promptTokens: 1, maxTokens: 1, blockTokens: 16, bytesPerBlock: 1 };
-  const ranking = place({ ...sizes, instances: [instance], held: [0], spread: 0, pairOnly: false, decodesAlone: true });
+  const ranking = place({
+    ...sizes,
+    instances: [instance],
+    held: [0],
+    stored: [0],
+    pullMs: 1,
+    spread: 0,
+    pairOnly: false,
+    decodesAlone: true,
+  });
   if (!ranking) throw new Error('nothing was chosen');
   ledger.placed({ ...ranking, aside: [] }, 1, { concurrent: true, events: { tokens: 0 } });
   ledger.legBegan();

@@ -1,6 +1,7 @@
 /** One instance as the router knows it: published by the controller, described and measured by its feed, loaded by our own requests. */
 import { FREE_COSTS } from '../../api/facts/index.ts';
 import type { EngineCosts, EngineInfo, EngineLoad, Role } from '../../engines/index.ts';
+import type { LinkPrice } from '../../kv/index.ts';
 import type { InstanceView } from '../placement/index.ts';
 import { Breaker } from './breaker.ts';
 import { Burden } from './burden.ts';
@@ -14,6 +15,9 @@ export interface Reservation {
   readonly prefillTokens: number;
   readonly contextTokens: number;
 }
+
+/** Of a store's condition: nobody looks for anything there. */
+const UNASKED: readonly string[] = ['Unavailable', 'Denied'];
 
 export class Instance implements InstanceView {
   readonly id: string;
@@ -95,6 +99,11 @@ export class Instance implements InstanceView {
 
   get costs(): EngineCosts {
     return this.load?.costs ?? FREE_COSTS;
+  }
+
+  get storePrice(): LinkPrice | null {
+    const store = this.load?.kv.store;
+    return store === undefined || UNASKED.includes(store.reason) ? null : (store.price ?? null);
   }
 
   get maxSequences(): number {

@@ -186,13 +186,17 @@ export class Registry {
       instance.servedBy(origin === instance.published.url ? null : openEndpoint(origin, this.#options.clock));
     instance.info = info;
     instance.lostBecause = null;
+    this.#options.directory.joinStore(instance.id, info.store ?? null);
     this.#options.sources?.connected(instance);
     this.#groupOf(info).instances.add(instance);
     return true;
   }
 
   #lost(instance: Instance, reason: string): void {
-    if (instance.info) this.#options.directory.fence(instance.id);
+    if (instance.info) {
+      this.#options.directory.fence(instance.id);
+      this.#options.directory.joinStore(instance.id, null);
+    }
     this.#options.sources?.left(instance);
     instance.lost(reason);
     for (const [key, group] of this.#groups) {

@@ -86,6 +86,7 @@ export async function kvWhere(parts: RouterParts, id: string): Promise<KvWhere> 
   const keys = isKeyHex(id) ? [hexNumber(id)] : keysOfRequest(parts, id);
   const { registry, context } = parts;
   const known = new Map(context.directory.lookup(keys).map((match) => [match.instance, match]));
+  const stored = context.directory.stored(Float64Array.from(keys));
   const places = registry.instances.map(async (instance): Promise<KvPlace> => {
     const { role } = instance;
     const told = await askInstance<Omit<KvPlace, 'id' | 'role' | 'by'>>(instance, parts.context.clock, {
@@ -94,7 +95,8 @@ export async function kvWhere(parts: RouterParts, id: string): Promise<KvWhere> 
     });
     if (told.ok) return { id: instance.id, role, ...told.json, by: 'engine' };
     const { hbm = 0, host = 0, held = 0 } = known.get(instance.id) ?? {};
-    return { id: instance.id, role, hbm, host, store: 0, held, by: 'directory' };
+    const store = stored.get(instance.info?.store ?? '') ?? 0;
+    return { id: instance.id, role, hbm, host, store, held, by: 'directory' };
   });
   return { kind: isKeyHex(id) ? 'key' : 'request', id, blocks: keys.length, places: await Promise.all(places) };
 }

@@ -1,5 +1,6 @@
 /** The words of placement: what it is given and what it answers. Types only. */
 import type { EngineCosts, Role } from '../../engines/index.ts';
+import type { LinkPrice } from '../../kv/index.ts';
 
 /** One instance as placement sees it. */
 export interface InstanceView {
@@ -13,6 +14,8 @@ export interface InstanceView {
   readonly pendingPrefillTokens: number;
   /** Context tokens of the streams that it decodes. */
   readonly contextTokens: number;
+  /** Of reading from its store, as it measures it; null = it has none, or nothing can be read there now. */
+  readonly storePrice: LinkPrice | null;
 }
 
 export interface PlacementRequest {
@@ -25,6 +28,10 @@ export interface PlacementRequest {
   readonly instances: readonly InstanceView[];
   /** Leading blocks that each instance has, by the position of the instance. */
   readonly held: ArrayLike<number>;
+  /** Blocks right behind these that are in each instance's store. */
+  readonly stored: ArrayLike<number>;
+  /** How long an engine may take to get KV from elsewhere, milliseconds: what cannot come by then is computed. */
+  readonly pullMs: number;
   /** Where to begin among equals: a number that changes from request to request spreads them. */
   readonly spread: number;
   /** True: decode alone is no choice while there is a pair (readiness probes want the whole way). */
@@ -37,9 +44,14 @@ export interface PlacementRequest {
 export interface Terms {
   /** Prompts that come first on the instance that prefills. */
   readonly queueMs: number;
-  /** Prefill of the tokens that the prefilling instance does not have. */
+  /**
+   * Reading blocks from the store of the prefilling instance, where that is faster than computing them: what it takes beyond the queue, since
+   * the engine reads while the prompts before are prefilled.
+   */
+  readonly onboardMs: number;
+  /** Prefill of the tokens that the prefilling instance neither has nor reads. */
   readonly prefillMs: number;
-  /** Pull of the blocks that the decode instance lacks. */
+  /** Pull of the blocks that the decode instance lacks; of those that are faster read from its store, reading. */
   readonly transferMs: number;
   /** Wait for one of the decode instance's sequences. */
   readonly admitMs: number;
@@ -59,9 +71,11 @@ export interface Candidate {
   readonly ttftMs: number;
   /** Sum of all terms; the least one wins. */
   readonly totalMs: number;
-  /** Leading blocks that need not be computed on the instance that prefills. */
+  /** Leading blocks that the instance that prefills has. */
   readonly cachedBlocks: number;
-  /** Blocks that would be handed over. */
+  /** Blocks behind them that it would read from its store. */
+  readonly storedBlocks: number;
+  /** Blocks that the decode instance of a pair would get. */
   readonly pulledBlocks: number;
 }
 
@@ -90,7 +104,7 @@ export const MAX_ASIDE = 8;
 export const MAX_CANDIDATES = 6;
 
 export function ttftOf(terms: Terms): number {
-  return terms.queueMs + terms.prefillMs + terms.transferMs + terms.admitMs + terms.tailMs;
+  return terms.queueMs + terms.onboardMs + terms.prefillMs + terms.transferMs + terms.admitMs + terms.tailMs;
 }
 
 export function totalOf(terms: Terms): number {

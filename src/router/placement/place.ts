@@ -19,7 +19,7 @@ const KEPT = 3;
 
 /** Null when there is no instance that can decode. */
 export function place(request: PlacementRequest): Ranking | null {
-  const { instances, held } = request;
+  const { instances, held, stored } = request;
   const order = startingAt(instances.length, request.spread);
   const prefills: Ranked<PrefillPrice>[] = [];
   const decodes: Ranked<DecodePrice>[] = [];
@@ -28,10 +28,10 @@ export function place(request: PlacementRequest): Ranking | null {
   for (const index of order) {
     const instance = instances[index];
     if (!instance) continue;
-    const blocks = held[index] ?? 0;
+    const blocks = { held: held[index] ?? 0, stored: stored[index] ?? 0 };
     if (instance.role === 'prefill') {
       const price = pricePrefill(instance, blocks, request);
-      keep(prefills, { index, price, ms: price.queueMs + price.prefillMs }, request);
+      keep(prefills, { index, price, ms: price.queueMs + price.onboardMs + price.prefillMs }, request);
       continue;
     }
     if (instance.role === 'decode' && anyPrefill) {
@@ -70,19 +70,25 @@ function pairCount({ instances }: PlacementRequest): number {
 }
 
 function pairOf({ instances }: PlacementRequest, prefill: Ranked<PrefillPrice>, decode: Ranked<DecodePrice>): Candidate {
-  const terms = { ...decode.price.terms, queueMs: prefill.price.queueMs, prefillMs: prefill.price.prefillMs };
+  const { queueMs, onboardMs, prefillMs, cachedBlocks, storedBlocks } = prefill.price;
+  const terms = { ...decode.price.terms, queueMs, onboardMs, prefillMs };
   return {
     prefill: instances[prefill.index]?.id ?? null,
     decode: instances[decode.index]?.id ?? '',
     terms,
     ttftMs: ttftOf(terms),
     totalMs: totalOf(terms),
-    cachedBlocks: prefill.price.cachedBlocks,
+    cachedBlocks,
+    storedBlocks,
     pulledBlocks: decode.price.pulledBlocks,
   };
 }
 
-function aloneOf({ instances }: PlacementRequest, index: number, { terms, cachedBlocks }: ReturnType<typeof priceAlone>): Candidate {
+function aloneOf(
+  { instances }: PlacementRequest,
+  index: number,
+  { terms, cachedBlocks, storedBlocks }: ReturnType<typeof priceAlone>,
+): Candidate {
   return {
     prefill: null,
     decode: instances[index]?.id ?? '',
@@ -90,6 +96,7 @@ function aloneOf({ instances }: PlacementRequest, index: number, { terms, cached
     ttftMs: ttftOf(terms),
     totalMs: totalOf(terms),
     cachedBlocks,
+    storedBlocks,
     pulledBlocks: 0,
   };
 }
@@ -104,6 +111,7 @@ function decide(candidates: readonly Candidate[], considered: number): Ranking |
 
 const TERM_NAMES: Readonly<Record<keyof Candidate['terms'], string>> = {
   queueMs: 'queue',
+  onboardMs: 'store',
   prefillMs: 'prefill',
   transferMs: 'transfer',
   admitMs: 'wait for a sequence',

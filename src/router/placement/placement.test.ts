@@ -18,13 +18,23 @@ const COSTS: EngineCosts = {
 };
 
 function instance(id: string, role: InstanceView['role'], change: Partial<InstanceView> = {}): InstanceView {
-  return { id, role, costs: COSTS, maxSequences: 16, running: 0, pendingPrefillTokens: 0, contextTokens: 0, ...change };
+  return { id, role, costs: COSTS, maxSequences: 16, running: 0, pendingPrefillTokens: 0, contextTokens: 0, storePrice: null, ...change };
 }
 
 function ask(instances: readonly InstanceView[], change: Partial<PlacementRequest> = {}): PlacementRequest {
   const held = instances.map(() => 0);
   const sizes = { promptTokens: 1000, maxTokens: 100, blockTokens: 16, bytesPerBlock: 16_384 };
-  return { ...sizes, instances, held, spread: 0, pairOnly: false, decodesAlone: true, ...change };
+  return {
+    ...sizes,
+    instances,
+    held,
+    stored: instances.map(() => 0),
+    pullMs: 5_000,
+    spread: 0,
+    pairOnly: false,
+    decodesAlone: true,
+    ...change,
+  };
 }
 
 function chosen(request: PlacementRequest): Candidate {
@@ -106,6 +116,70 @@ describe('place', () => {
   });
 });
 
+describe('what the store has', () => {
+  // 62 blocks of 16 KiB: about a MiB, read in a few milliseconds where computing takes a hundred.
+  const DISK = { fixedMs: 1, msPerMiB: 2, copyMs: 0.2 };
+  const SLOW_DISK = { fixedMs: 1, msPerMiB: 500, copyMs: 0.2 };
+  const of = (id: string, role: InstanceView['role'], change: Partial<InstanceView> = {}) =>
+    instance(id, role, { storePrice: DISK, ...change });
+
+  it('is read where that is faster than computing it, and counts as what it costs', () => {
+    const read = chosen(ask([of('m0', 'mixed')], { stored: [60] }));
+    expect(read).toMatchObject({ cachedBlocks: 0, storedBlocks: 60 });
+    // Two copies of 512 KiB at most.
+    expect(read.terms.onboardMs).toBeCloseTo(1 + 2 * (60 / 64) + 0.2, 6);
+    expect(read.terms.prefillMs).toBeCloseTo(prefillMs(COSTS, 40, 960), 6);
+    const computed = chosen(ask([of('m0', 'mixed', { storePrice: SLOW_DISK })], { stored: [60] }));
+    expect(computed).toMatchObject({ storedBlocks: 0, terms: { onboardMs: 0 } });
+    expect(computed.terms.prefillMs).toBeCloseTo(prefillMs(COSTS, 1000, 0), 6);
+  });
+
+  it.each([
+    ['nobody can be asked', { storePrice: null }, {}],
+    ['it would not be there in time', {}, { pullMs: 2 }],
+    ['it is here already', {}, { held: [62], stored: [1] }],
+  ])('is not counted on when %s', (_, change, request) => {
+    expect(chosen(ask([of('m0', 'mixed', change)], { stored: [60], ...request })).storedBlocks).toBe(0);
+  });
+
+  it('counts behind what the instance has', () => {
+    const read = chosen(ask([of('m0', 'mixed')], { held: [30], stored: [30] }));
+    expect(read).toMatchObject({ cachedBlocks: 30, storedBlocks: 30 });
+    expect(read.terms.onboardMs).toBeCloseTo(1 + 2 * (30 / 64), 6);
+  });
+
+  it('sends a prompt to the instance whose store has it', () => {
+    const four = ['m0', 'm1', 'm2', 'm3'].map((id) => of(id, 'mixed'));
+    for (const spread of [0, 1, 2, 3]) expect(chosen(ask(four, { stored: [0, 0, 60, 0], spread })).decode).toBe('m2');
+    // Not past a queue that costs more than computing.
+    const busy = four.map((each) => (each.id === 'm2' ? { ...each, pendingPrefillTokens: 3000 } : each));
+    expect(chosen(ask(busy, { stored: [0, 0, 60, 0] })).decode).not.toBe('m2');
+  });
+
+  it('makes a decode instance do alone what would be handed over', () => {
+    const pools = [of('p0', 'prefill'), of('d0', 'decode')];
+    expect(nameOf(chosen(ask(pools)))).toBe('p0 → d0');
+    expect(nameOf(chosen(ask(pools, { stored: [60, 60] })))).toBe('d0 alone');
+    expect(nameOf(chosen(ask(pools, { stored: [60, 60], decodesAlone: false })))).toBe('p0 → d0');
+  });
+
+  it('costs no more than the queue that it is read in', () => {
+    const slow = { fixedMs: 20, msPerMiB: 2, copyMs: 0 };
+    const idle = chosen(ask([of('m0', 'mixed', { storePrice: slow })], { stored: [60] }));
+    const queued = chosen(ask([of('m0', 'mixed', { storePrice: slow, pendingPrefillTokens: 400 })], { stored: [60] }));
+    expect(idle.terms.onboardMs).toBeCloseTo(20 + 2 * (60 / 64), 6);
+    expect(queued).toMatchObject({ storedBlocks: 60, terms: { onboardMs: 0 } });
+  });
+
+  it('is left to the peer where pulling is faster, and read instead of pulled where it is not', () => {
+    const pair = (pullPerMiB: number) =>
+      chosen(ask([of('p0', 'prefill'), of('d0', 'decode', { costs: { ...COSTS, pullPerMiB } })], { stored: [0, 62], pairOnly: true }));
+    expect(pair(0.5).terms.transferMs).toBeCloseTo(1 + pullMs({ ...COSTS, pullPerMiB: 0.5 }, 62 * 16_384), 6);
+    expect(pair(100).terms.transferMs).toBeCloseTo(1 + 1 + 2 * (62 / 64) + 0.2, 6);
+    expect(pair(100).pulledBlocks).toBe(62);
+  });
+});
+
 const cost = fc.double({ min: 0, max: 50, noNaN: true });
 const costs = fc.record({
   prefillFixed: cost,
@@ -124,12 +198,15 @@ const view = fc.record({
   running: fc.nat(100),
   pendingPrefillTokens: fc.nat(20_000),
   contextTokens: fc.nat(100_000),
+  storePrice: fc.option(fc.record({ fixedMs: cost, msPerMiB: cost, copyMs: fc.double({ min: 0, max: 5, noNaN: true }) })),
 });
 const pool = fc.array(view, { minLength: 1, maxLength: 12 }).map((views) => views.map((each, index) => ({ ...each, id: `i${index}` })));
 const request = fc
   .record({
     instances: pool,
     held: fc.array(fc.nat(300), { minLength: 12, maxLength: 12 }),
+    stored: fc.array(fc.nat(300), { minLength: 12, maxLength: 12 }),
+    pullMs: fc.integer({ min: 1, max: 10_000 }),
     promptTokens: fc.nat(5000),
     maxTokens: fc.integer({ min: 1, max: 100_000 }),
     blockTokens: fc.constantFrom(8, 16, 32, 64),
@@ -146,7 +223,8 @@ function naiveBest(asked: PlacementRequest): number {
   const prefills = asked.instances.filter((each) => each.role === 'prefill');
   const only = (kept: readonly InstanceView[], pairOnly: boolean) => {
     const held = kept.map((each) => asked.held[asked.instances.indexOf(each)] ?? 0);
-    return place({ ...asked, instances: kept, held, spread: 0, pairOnly })?.chosen.totalMs ?? Number.POSITIVE_INFINITY;
+    const stored = kept.map((each) => asked.stored[asked.instances.indexOf(each)] ?? 0);
+    return place({ ...asked, instances: kept, held, stored, spread: 0, pairOnly })?.chosen.totalMs ?? Number.POSITIVE_INFINITY;
   };
   const alone = decoders.map((decode) => only([decode], false));
   const pairs = prefills.flatMap((prefill) =>
@@ -209,6 +287,16 @@ describe('place, of anything', () => {
     );
   });
 
+  it('is never dearer with a store than without', () => {
+    fc.assert(
+      fc.property(request, (asked) => {
+        const none = asked.instances.map(() => 0);
+        const without = place({ ...asked, stored: none })?.chosen.totalMs ?? 0;
+        expect(place(asked)?.chosen.totalMs ?? 0).toBeLessThanOrEqual(without * (1 + 1e-9) + 1e-9);
+      }),
+    );
+  });
+
   it('is never dearer with less work waiting', () => {
     fc.assert(
       fc.property(request, fc.nat(11), (asked, where) => {
@@ -221,12 +309,12 @@ describe('place, of anything', () => {
   });
 });
 
-const NO_TERMS: Terms = { queueMs: 0, prefillMs: 0, transferMs: 0, admitMs: 0, tailMs: 0, stallMs: 0, decodeMs: 0 };
+const NO_TERMS: Terms = { queueMs: 0, onboardMs: 0, prefillMs: 0, transferMs: 0, admitMs: 0, tailMs: 0, stallMs: 0, decodeMs: 0 };
 
 describe('totals', () => {
   it('are the sum of the terms', () => {
-    const terms = { ...NO_TERMS, queueMs: 1, prefillMs: 2, transferMs: 3, admitMs: 4, tailMs: 5, stallMs: 6, decodeMs: 7 };
-    expect(ttftOf(terms)).toBe(15);
-    expect(totalOf(terms)).toBe(28);
+    const terms = { ...NO_TERMS, queueMs: 1, onboardMs: 8, prefillMs: 2, transferMs: 3, admitMs: 4, tailMs: 5, stallMs: 6, decodeMs: 7 };
+    expect(ttftOf(terms)).toBe(23);
+    expect(totalOf(terms)).toBe(36);
   });
 });

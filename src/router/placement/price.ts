@@ -1,5 +1,6 @@
 /** Prices in milliseconds, from an instance's measured costs (formulas: `EngineCosts` of the engine port). Pure. */
 import type { EngineCosts } from '../../engines/index.ts';
+import { peerOffer, planReading, storeOffer } from '../../kv/index.ts';
 import type { InstanceView, PlacementRequest, Terms } from './decision.ts';
 
 /** Output that is priced when the client allows more: a stream's real length is not known, and long ones must not drown TTFT. */
@@ -27,42 +28,98 @@ export function pullMs(costs: EngineCosts, bytes: number): number {
   return bytes <= 0 ? 0 : costs.pullFixed + (costs.pullPerMiB * bytes) / MIB;
 }
 
+/** Leading blocks of a prompt that an instance has, and those right behind them that are in its store. */
+export interface Blocks {
+  readonly held: number;
+  readonly stored: number;
+}
+
+interface Reading {
+  readonly blocks: number;
+  readonly ms: number;
+}
+
+const NO_READING: Reading = { blocks: 0, ms: 0 };
+
+/** What the engine will read from its store, by the rule that it goes by itself. @param handedOver a peer offers all `blocks` too */
+function readingOf(
+  instance: InstanceView,
+  { held, stored }: Blocks,
+  wanted: { blocks: number; handedOver: boolean },
+  request: PlacementRequest,
+): Reading {
+  const { storePrice, costs } = instance;
+  const { blocks, handedOver } = wanted;
+  if (storePrice === null || stored === 0 || held >= blocks) return NO_READING;
+  const { blockTokens, bytesPerBlock, pullMs: deadlineMs } = request;
+  const store = storeOffer(held + stored, storePrice, bytesPerBlock);
+  const step = planReading({
+    blocks,
+    resident: held,
+    offers: handedOver ? { store, peer: peerOffer(blocks, costs) } : { store },
+    blockTokens,
+    bytesPerBlock,
+    prefillMs: (tokens, context) => prefillMs(costs, tokens, context),
+    deadlineMs,
+  });
+  return step === null ? NO_READING : { blocks: step.end - step.start, ms: step.ms };
+}
+
 /** The share of a pair that the prefill instance decides. */
 export interface PrefillPrice {
   readonly queueMs: number;
+  readonly onboardMs: number;
   readonly prefillMs: number;
   readonly cachedBlocks: number;
+  readonly storedBlocks: number;
 }
 
-export function pricePrefill(instance: InstanceView, held: number, request: PlacementRequest): PrefillPrice {
+export function pricePrefill(instance: InstanceView, known: Blocks, request: PlacementRequest): PrefillPrice {
   const blocks = Math.floor(request.promptTokens / request.blockTokens);
-  const cachedBlocks = Math.min(held, blocks);
-  const cached = cachedBlocks * request.blockTokens;
+  return priceCompute(instance, known, { blocks, tokens: blocks * request.blockTokens }, request);
+}
+
+/** What getting the KV of `tokens` costs, of which the first `blocks` blocks need not be computed. */
+function priceCompute(
+  instance: InstanceView,
+  known: Blocks,
+  { blocks, tokens }: { blocks: number; tokens: number },
+  request: PlacementRequest,
+): PrefillPrice {
+  const { costs, pendingPrefillTokens } = instance;
+  const cachedBlocks = Math.min(known.held, blocks);
+  const reading = readingOf(instance, known, { blocks, handedOver: false }, request);
+  const there = (cachedBlocks + reading.blocks) * request.blockTokens;
+  const queueMs = prefillMs(costs, pendingPrefillTokens, 0);
   return {
-    queueMs: prefillMs(instance.costs, instance.pendingPrefillTokens, 0),
-    prefillMs: prefillMs(instance.costs, blocks * request.blockTokens - cached, cached),
+    queueMs,
+    onboardMs: Math.max(0, reading.ms - queueMs),
+    prefillMs: prefillMs(costs, tokens - there, there),
     cachedBlocks,
+    storedBlocks: reading.blocks,
   };
 }
 
-/** The share of a pair that the decode instance decides. `queueMs` and `prefillMs` are zero here. */
+/** The share of a pair that the decode instance decides. What the prefill instance decides is zero here. */
 export interface DecodePrice {
   readonly terms: Terms;
   readonly pulledBlocks: number;
 }
 
-export function priceDecode(instance: InstanceView, held: number, request: PlacementRequest): DecodePrice {
+export function priceDecode(instance: InstanceView, known: Blocks, request: PlacementRequest): DecodePrice {
   const { costs } = instance;
   const reusable = Math.floor(Math.max(0, request.promptTokens - 1) / request.blockTokens);
-  const pulledBlocks = Math.max(0, reusable - held);
+  const pulledBlocks = Math.max(0, reusable - known.held);
+  const reading = readingOf(instance, known, { blocks: reusable, handedOver: true }, request);
   const tail = request.promptTokens - reusable * request.blockTokens;
   const tailOnly = prefillMs(costs, tail, reusable * request.blockTokens);
   return {
     pulledBlocks,
     terms: {
       queueMs: 0,
+      onboardMs: 0,
       prefillMs: 0,
-      transferMs: HAND_OFF_MS + pullMs(costs, pulledBlocks * request.bytesPerBlock),
+      transferMs: HAND_OFF_MS + reading.ms + pullMs(costs, (pulledBlocks - reading.blocks) * request.bytesPerBlock),
       admitMs: admitMs(instance),
       tailMs: tailOnly + prefillMs(costs, instance.pendingPrefillTokens, 0),
       stallMs: tailOnly * (instance.running + EXPECTED_STREAMS),
@@ -71,21 +128,26 @@ export function priceDecode(instance: InstanceView, held: number, request: Place
   };
 }
 
+export interface Alone {
+  readonly terms: Terms;
+  readonly cachedBlocks: number;
+  readonly storedBlocks: number;
+}
+
 /** The decode (or mixed) instance prefills the prompt itself. */
-export function priceAlone(instance: InstanceView, held: number, request: PlacementRequest): { terms: Terms; cachedBlocks: number } {
-  const reusable = Math.floor(Math.max(0, request.promptTokens - 1) / request.blockTokens);
-  const cachedBlocks = Math.min(held, reusable);
-  const cached = cachedBlocks * request.blockTokens;
-  const own = prefillMs(instance.costs, request.promptTokens - cached, cached);
+export function priceAlone(instance: InstanceView, known: Blocks, request: PlacementRequest): Alone {
+  const { promptTokens: tokens } = request;
+  const blocks = Math.floor(Math.max(0, tokens - 1) / request.blockTokens);
+  const { cachedBlocks, storedBlocks, ...own } = priceCompute(instance, known, { blocks, tokens }, request);
   return {
     cachedBlocks,
+    storedBlocks,
     terms: {
-      queueMs: prefillMs(instance.costs, instance.pendingPrefillTokens, 0),
-      prefillMs: own,
+      ...own,
       transferMs: 0,
       admitMs: admitMs(instance),
       tailMs: 0,
-      stallMs: own * (instance.running + EXPECTED_STREAMS),
+      stallMs: own.prefillMs * (instance.running + EXPECTED_STREAMS),
       decodeMs: decodeMs(instance, request),
     },
   };

@@ -58,10 +58,12 @@ function placementPart({ decision }: AttemptRecord, { lookedFromMs, placedMs }: 
     'sluice.reason': why,
     'sluice.considered': considered,
     'sluice.cached_blocks': chosen.cachedBlocks,
+    'sluice.stored_blocks': chosen.storedBlocks,
     'sluice.pulled_blocks': chosen.pulledBlocks,
     'sluice.predicted.ttft_ms': double(chosen.ttftMs),
     'sluice.predicted.total_ms': double(chosen.totalMs),
     'sluice.predicted.queue_ms': double(terms.queueMs),
+    'sluice.predicted.onboard_ms': double(terms.onboardMs),
     'sluice.predicted.prefill_ms': double(terms.prefillMs),
     'sluice.predicted.transfer_ms': double(terms.transferMs),
     'sluice.predicted.admit_ms': double(terms.admitMs),
@@ -76,7 +78,7 @@ function prefillPart({ decision, prefill }: AttemptRecord, { placedMs, endMs }: 
   const { prefill: instance, terms } = decision.chosen;
   const attributes = {
     'sluice.instance': instance,
-    'sluice.predicted_ms': double(terms.queueMs + terms.prefillMs),
+    'sluice.predicted_ms': double(terms.queueMs + terms.onboardMs + terms.prefillMs),
     ...reportAttributes(prefill?.report ?? null),
   };
   return { kind: 'prefill', fromMs: placedMs, toMs: prefill === null ? endMs : placedMs + prefill.ms, attributes, error };

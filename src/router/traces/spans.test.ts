@@ -10,8 +10,8 @@ const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const ORIGIN = { id: '0123456789abcd00', parentId: '00f067aa0ba902b7' };
 
 function candidate(prefill: string | null): Candidate {
-  const terms = { queueMs: 1, prefillMs: 20, transferMs: 2, admitMs: 0, tailMs: 1.5, stallMs: 0, decodeMs: 64 };
-  return { prefill, decode: 'decode-1', terms, ttftMs: 24.5, totalMs: 88.5, cachedBlocks: 1, pulledBlocks: 6 };
+  const terms = { queueMs: 1, onboardMs: 0, prefillMs: 20, transferMs: 2, admitMs: 0, tailMs: 1.5, stallMs: 0, decodeMs: 64 };
+  return { prefill, decode: 'decode-1', terms, ttftMs: 24.5, totalMs: 88.5, cachedBlocks: 1, storedBlocks: 0, pulledBlocks: 6 };
 }
 
 function decision(prefill: string | null): Decision {

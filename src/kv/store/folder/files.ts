@@ -1,12 +1,15 @@
 /** The few things that are done with files, and what it means when they fail. */
 import { constants } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import type { StoreCondition } from '../port.ts';
 
 /** All asynchronous; reject with the system's error. */
 export interface Files {
   mkdir(path: string): Promise<void>;
   list(path: string): Promise<readonly string[]>;
+  /** The same for one folder, by whatever path and from whatever process of this machine; of another machine's it is another. */
+  identity(path: string): Promise<string>;
   /** Changes when names in the folder do. */
   time(path: string): Promise<number>;
   /** The first `count` bytes (fewer when it is shorter), its size and time; null = it is not there. */
@@ -29,6 +32,10 @@ export const systemFiles: Files = {
     await rm(probe, { force: true });
   },
   list: (path) => readdir(path),
+  identity: async (path) => {
+    const { dev, ino } = await stat(path, { bigint: true });
+    return `${hostname()} ${dev}-${ino}`;
+  },
   time: async (path) => (await stat(path)).mtimeMs,
   start: (path, count) =>
     orNull(async () => {

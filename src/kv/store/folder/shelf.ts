@@ -46,6 +46,8 @@ const UNDER_WAY = /^\.[0-9a-f-]+\.[\w-]+\.tmp$/;
 export class FolderShelf implements Shelf {
   readonly kind = 'folder';
   readonly place: string;
+  /** Known when it is open. */
+  id = '';
   readonly #options: FolderShelfOptions;
   readonly #catalog = new FolderCatalog();
   #lookAgainAt = Number.NEGATIVE_INFINITY;
@@ -64,6 +66,7 @@ export class FolderShelf implements Shelf {
   /** Makes the folder, and learns what is in it. @throws StoreTrouble */
   async open(): Promise<void> {
     await this.#guarded(() => this.#options.files.mkdir(this.place));
+    this.id = `folder ${await this.#guarded(() => this.#options.files.identity(this.place))}`;
     await this.#look();
     await this.#guarded(() => this.#makeRoom(0));
   }

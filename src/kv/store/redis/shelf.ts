@@ -52,6 +52,7 @@ const REASONS: Readonly<Record<DirectoryFaultCode, StoreReason>> = {
 export class RedisShelf implements Shelf {
   readonly kind = 'redis';
   readonly place: string;
+  readonly id: string;
   readonly #link: Link;
   readonly #options: RedisShelfOptions;
   readonly #scripts: Readonly<Record<Command, Script>>;
@@ -61,6 +62,7 @@ export class RedisShelf implements Shelf {
     this.#link = link;
     this.#options = options;
     this.place = options.place;
+    this.id = `redis ${options.place} ${options.prefix}`;
     this.#tables = ['order', 'pins', 'counts'].map((name) => options.prefix + name);
     const folder = new URL('lua/', import.meta.url);
     const scripts = COMMANDS.map((name) => [name, { ...readScript(folder, name), binary: name === 'load' }]);

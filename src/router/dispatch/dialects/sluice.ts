@@ -74,13 +74,12 @@ export class SluiceSpeech implements Speech, MoveSpeech {
   }
 
   decode({ decode }: Choice, deadlineMs: number): Message {
-    const { request, deadlines } = this.#subject;
+    const { request } = this.#subject;
     const report = this.#prefillReport;
     const fields = {
       ...this.#fields(decode, deadlineMs, 'decode'),
       stream: request.stream,
       ticket: this.#ticketInHand,
-      pullMs: deadlines.pullMs,
       resumed: this.events.tokenIds,
       cachedTokens: report ? reusedTokens(report) : null,
       session: request.stream ? `${this.session}/${this.nextGeneration()}` : null,
@@ -90,12 +89,11 @@ export class SluiceSpeech implements Speech, MoveSpeech {
   }
 
   hold(target: Instance, generation: number, deadlineMs: number): Message {
-    const { request, deadlines } = this.#subject;
+    const { request } = this.#subject;
     const fields = {
       ...this.#fields(target, deadlineMs, 'decode'),
       stream: true,
       ticket: null,
-      pullMs: deadlines.pullMs,
       resumed: this.events.tokenIds,
       cachedTokens: this.#cachedTokens,
       session: `${this.session}/${generation}`,
@@ -162,9 +160,10 @@ export class SluiceSpeech implements Speech, MoveSpeech {
   }
 
   #fields(instance: Instance, deadlineMs: number, leg: Leg) {
-    const { request, id, trace, salt, created, seed } = this.#subject;
+    const { request, id, trace, salt, created, seed, deadlines } = this.#subject;
     const { host } = instance.requests;
-    return { host, kind: request.kind, id, trace: trace(leg), bytes: request.body.length, created, salt, seed, deadlineMs };
+    const { pullMs } = deadlines;
+    return { host, kind: request.kind, id, trace: trace(leg), bytes: request.body.length, created, salt, seed, deadlineMs, pullMs };
   }
 }
 

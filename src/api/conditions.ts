@@ -5,7 +5,7 @@ export const CONDITIONS = {
   Ready: {
     settled: true,
     meaning:
-      'Every pool has its instances, the router runs, and a request went through them. Of a KVTier: every deployment that names it says KVTierReady.',
+      'Every pool has its instances, the router runs, and a request went through them. Of a KVTier: every deployment that names it says KVTierReady. Of a PinnedContext: as many instances hold it as are to.',
   },
   PrefillReady: { settled: true, meaning: 'The prefill pool has all its instances ready. Absent without a prefill pool.' },
   DecodeReady: { settled: true, meaning: 'The pool that decodes (decode, or mixed without a prefill pool) has all its instances ready.' },
@@ -58,6 +58,17 @@ export const REASONS = {
   Unused: ['Ready'],
   UserNotReady: ['Ready'],
   UsersRolling: ['Ready', 'Reconciling'],
+  Resident: ['Ready'],
+  Computing: ['Ready', 'Reconciling'],
+  PinRefused: ['Ready', 'Reconciling'],
+  TooFewInstances: ['Ready', 'Reconciling'],
+  RouterSilent: ['Ready', 'Reconciling'],
+  DeploymentMissing: ['Ready', 'Reconciling'],
+  EngineCannotPin: ['Ready', 'Stalled'],
+  DoesNotFit: ['Ready', 'Stalled'],
+  NoStore: ['Ready', 'Stalled'],
+  TooShort: ['Ready', 'Stalled'],
+  ContextExceeded: ['Ready', 'Stalled'],
 } as const satisfies Readonly<Record<string, readonly ConditionType[]>>;
 
 export type ConditionReason = keyof typeof REASONS;

@@ -11,7 +11,8 @@ export {
   type ReadTier,
 } from './manifest.ts';
 export { formatManifestErrors, type ManifestError } from './manifest-error.ts';
-export { type ResourceResult, readResource, readTier } from './resource.ts';
+export { PINNED_KIND, type PinnedContext, type PinnedContextStatus, pinnedContextStatus } from './pinnedcontext.ts';
+export { type ResourceResult, readPinned, readResource, readTier } from './resource.ts';
 export { GROUP, KIND, type ServingDeploymentManifest, VERSION } from './schema.ts';
 export type {
   Credentials,

@@ -1,5 +1,5 @@
 /**
- * YAML in, ServingDeployments and KVTiers or exact errors out. One file may hold several documents. All or nothing: with one error in any of
+ * YAML in; ServingDeployments, KVTiers and PinnedContexts or exact errors out. One file may hold several documents. All or nothing: with one error in any of
  * them, none is returned, so that a half-understood file is never applied. Sizes are bounded before anything is expanded.
  */
 import { LineCounter, parseAllDocuments } from 'yaml';
@@ -8,6 +8,7 @@ import { type IssueFinding, issueFindings } from './issue.ts';
 import { type KvTierManifest, kvTierSchema, TIER_KIND } from './kvtier.ts';
 import { formatPath, type ManifestError } from './manifest-error.ts';
 import { normalise } from './normalise.ts';
+import { PINNED_KIND, type PinnedContext, pinnedContext, pinnedContextSchema } from './pinnedcontext.ts';
 import { API_VERSION, KIND, type ServingDeploymentManifest, servingDeploymentSchema } from './schema.ts';
 import type { ServingDeployment } from './servingdeployment.ts';
 import { ManifestSource, type Place } from './source.ts';
@@ -43,7 +44,7 @@ export interface ReadTier {
 }
 
 export interface ManifestOptions {
-  /** Deployments may name a KVTier that is in none of the files, and the files may hold no deployment: a cluster has them. */
+  /** What is named, a KVTier or a deployment, may be in none of the files, and the files may hold no deployment: a cluster has them. */
   readonly restElsewhere?: boolean;
 }
 
@@ -53,18 +54,22 @@ export type ManifestResult =
       readonly deployments: ServingDeployment[];
       readonly manifests: readonly ReadManifest[];
       readonly tiers: readonly ReadTier[];
+      readonly contexts: readonly PinnedContext[];
     }
   | { readonly ok: false; readonly errors: ManifestError[] };
 
-type Checked = ({ readonly kind: typeof KIND } & Omit<ReadManifest, 'tier'>) | ({ readonly kind: typeof TIER_KIND } & ReadTier);
+type Checked =
+  | ({ readonly kind: typeof KIND } & Omit<ReadManifest, 'tier'>)
+  | ({ readonly kind: typeof TIER_KIND } & ReadTier)
+  | { readonly kind: typeof PINNED_KIND; readonly context: PinnedContext };
 
 interface Located {
   readonly document: Checked;
   readonly file: string;
   /** Of its name. */
   readonly place: Place;
-  /** Of the name of the tier that it names. */
-  readonly tierPlace: Place;
+  /** Of the name of the tier or the deployment that it names. */
+  readonly namedPlace: Place;
 }
 
 type Parsed = { readonly located: Located[]; readonly errors: ManifestError[] };
@@ -82,7 +87,11 @@ export function parseManifestFiles(files: readonly ManifestFile[], { restElsewhe
   const found = parsed.flatMap((file) => file.errors);
   // A document with a mistake is not among those that were read: it is not missing for that.
   const isWhole = found.length === 0 && !restElsewhere;
-  const errors = [...found, ...duplicates(located), ...(isWhole ? [...missingTiers(located), ...noneToRun(located)] : [])];
+  const errors = [
+    ...found,
+    ...duplicates(located),
+    ...(isWhole ? [...missingTiers(located), ...missingDeployments(located), ...noneToRun(located)] : []),
+  ];
   if (errors.length > 0) return { ok: false, errors: errors.slice(0, MAX_ERRORS) };
   const manifests = located.flatMap(({ document }) => (document.kind === KIND ? [resolved(document, tiers)] : []));
   return {
@@ -90,6 +99,7 @@ export function parseManifestFiles(files: readonly ManifestFile[], { restElsewhe
     deployments: manifests.map(({ deployment }) => deployment),
     manifests,
     tiers: tiers.map(({ tier, spec }) => ({ tier, spec })),
+    contexts: located.flatMap(({ document }) => (document.kind === PINNED_KIND ? [document.context] : [])),
   };
 }
 
@@ -104,21 +114,35 @@ function isNamed({ name, namespace }: KvTier, { metadata, spec: { kv } }: Servin
 
 function missingTiers(located: readonly Located[]): ManifestError[] {
   const tiers = located.flatMap(({ document }) => (document.kind === TIER_KIND ? [document.tier] : []));
-  return located.flatMap(({ document, file, tierPlace }) => {
+  return located.flatMap(({ document, file, namedPlace }) => {
     if (document.kind !== KIND || document.deployment.spec.kv.tier === null) return [];
     if (tiers.some((tier) => isNamed(tier, document.deployment))) return [];
     const { namespace } = document.deployment.metadata;
     const there = tiers.filter((tier) => tier.namespace === namespace).map(({ name }) => name);
     const expected = `the name of a KVTier of namespace ${namespace} in these files${there.length === 0 ? ', which hold none' : `: ${there.join(', ')}`}`;
-    const message = `spec.kv.tierRef.name is ${tierPlace.value}: expected ${expected}; add it to the file, or give its file with another -f`;
-    return [{ file, ...tierPlace, path: 'spec.kv.tierRef.name', expected, message }];
+    const message = `spec.kv.tierRef.name is ${namedPlace.value}: expected ${expected}; add it to the file, or give its file with another -f`;
+    return [{ file, ...namedPlace, path: 'spec.kv.tierRef.name', expected, message }];
   });
 }
 
-/** Tiers alone start nothing. */
+function missingDeployments(located: readonly Located[]): ManifestError[] {
+  const deployments = located.flatMap(({ document }) => (document.kind === KIND ? [document.deployment.metadata] : []));
+  return located.flatMap(({ document, file, namedPlace }) => {
+    if (document.kind !== PINNED_KIND) return [];
+    const { namespace, deployment } = document.context;
+    const there = deployments.filter((one) => one.namespace === namespace).map(({ name }) => name);
+    if (there.includes(deployment)) return [];
+    const expected = `the name of a ${KIND} of namespace ${namespace} in these files${there.length === 0 ? ', which hold none' : `: ${there.join(', ')}`}`;
+    const message = `spec.deploymentRef.name is ${namedPlace.value}: expected ${expected}; add it to the file, or give its file with another -f`;
+    return [{ file, ...namedPlace, path: 'spec.deploymentRef.name', expected, message }];
+  });
+}
+
+/** Tiers and contexts alone start nothing. */
 function noneToRun(located: readonly Located[]): ManifestError[] {
   const [first] = located;
-  if (first === undefined || located.some(({ document }) => document.kind === KIND)) return [];
+  // A context that names no deployment of these files is told so already.
+  if (first === undefined || located.some(({ document }) => document.kind !== TIER_KIND)) return [];
   const expected = `at least one ${KIND}`;
   const message = `there are only KVTiers, which run nothing by themselves: expected ${expected} that names one in spec.kv.tierRef`;
   return [{ file: first.file, ...first.place, path: '', value: TIER_KIND, expected, message }];
@@ -172,8 +196,11 @@ function parseDocuments(fileName: string, text: string): Parsed | null {
       filled += 1;
       const result = check(document.toJS({ maxAliasCount: MAX_ALIASES }));
       if ('kind' in result) {
-        const [place, tierPlace] = [source.place(['metadata', 'name']), source.place(['spec', 'kv', 'tierRef', 'name'])];
-        located.push({ document: result, file: fileName, place, tierPlace });
+        const place = source.place(['metadata', 'name']);
+        const namedPlace = source.place(
+          result.kind === PINNED_KIND ? ['spec', 'deploymentRef', 'name'] : ['spec', 'kv', 'tierRef', 'name'],
+        );
+        located.push({ document: result, file: fileName, place, namedPlace });
       } else errors.push(...result.findings.map((finding) => locate(finding, fileName, source)));
     }
   }
@@ -182,7 +209,12 @@ function parseDocuments(fileName: string, text: string): Parsed | null {
 }
 
 function check(value: unknown): Checked | { findings: IssueFinding[] } {
-  if (isTier(value)) {
+  if (isKind(value, PINNED_KIND)) {
+    const result = pinnedContextSchema.safeParse(value);
+    if (result.success) return { kind: PINNED_KIND, context: pinnedContext(result.data) };
+    return { findings: findingsOf(result.error, value, pinnedContextSchema) };
+  }
+  if (isKind(value, TIER_KIND)) {
     const result = kvTierSchema.safeParse(value);
     if (result.success) return { kind: TIER_KIND, tier: kvTier(result.data), spec: result.data.spec };
     return { findings: findingsOf(result.error, value, kvTierSchema) };
@@ -205,14 +237,17 @@ function findingsOf({ issues }: z.ZodError, value: unknown, schema: z.ZodType): 
   });
 }
 
-function isTier(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === TIER_KIND;
+function isKind(value: unknown, kind: string): boolean {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === kind;
 }
 
 function isHeaderWrong(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return true;
   const { apiVersion, kind } = value as { apiVersion?: unknown; kind?: unknown };
-  return (kind !== undefined && kind !== KIND && kind !== TIER_KIND) || (apiVersion !== undefined && apiVersion !== API_VERSION);
+  return (
+    (kind !== undefined && kind !== KIND && kind !== TIER_KIND && kind !== PINNED_KIND) ||
+    (apiVersion !== undefined && apiVersion !== API_VERSION)
+  );
 }
 
 function locate({ path, expected, sentence }: IssueFinding, file: string, source: ManifestSource): ManifestError {
@@ -224,7 +259,7 @@ function duplicates(located: readonly Located[]): ManifestError[] {
   const first = new Map<string, Located>();
   return located.flatMap((entry) => {
     const { document, file, place } = entry;
-    const { name, namespace } = document.kind === KIND ? document.deployment.metadata : document.tier;
+    const { name, namespace } = namesOf(document);
     const key = `${document.kind} ${namespace}/${name}`;
     const earlier = first.get(key);
     if (!earlier) {
@@ -233,8 +268,19 @@ function duplicates(located: readonly Located[]): ManifestError[] {
     }
     const { line, column } = place;
     const expected = `a name that is used once in namespace ${namespace}`;
-    const what = document.kind === KIND ? 'deployments' : 'KVTiers';
+    const what = document.kind === KIND ? 'deployments' : `${document.kind}s`;
     const message = `metadata.name: two ${what} are named "${name}": here (line ${line}) and at ${earlier.file}:${earlier.place.line}; rename one`;
     return [{ file, line, column, path: 'metadata.name', value: JSON.stringify(name), expected, message }];
   });
+}
+
+function namesOf(document: Checked): { readonly name: string; readonly namespace: string } {
+  switch (document.kind) {
+    case KIND:
+      return document.deployment.metadata;
+    case TIER_KIND:
+      return document.tier;
+    case PINNED_KIND:
+      return document.context;
+  }
 }

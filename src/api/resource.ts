@@ -1,5 +1,5 @@
 /**
- * Reads a ServingDeployment or a KVTier as a kube-apiserver hands it out: metadata of the cluster's own beside ours, defaults filled in, a
+ * Reads a ServingDeployment, a KVTier or a PinnedContext as a kube-apiserver hands it out: metadata of the cluster's own beside ours, defaults filled in, a
  * status. Never throws. An object that the cluster admitted can still be refused here, when its CRD and this program are of different
  * releases.
  */
@@ -8,6 +8,7 @@ import { issueFindings } from './issue.ts';
 import { type KvTierManifest, kvTierSchema } from './kvtier.ts';
 import { formatPath } from './manifest-error.ts';
 import { normalise } from './normalise.ts';
+import { type PinnedContext, pinnedContext, pinnedContextSchema } from './pinnedcontext.ts';
 import { type ServingDeploymentManifest, servingDeploymentSchema } from './schema.ts';
 import type { ServingDeployment } from './servingdeployment.ts';
 import { type KvTier, kvTier } from './tier.ts';
@@ -24,6 +25,8 @@ export type ResourceResult =
 
 type TierResult = { readonly ok: true; readonly tier: KvTier; readonly spec: KvTierManifest['spec'] } | Refused;
 
+type PinnedResult = { readonly ok: true; readonly context: PinnedContext } | Refused;
+
 const MAX_ERRORS = 20;
 
 const texts = z.record(z.string(), z.string()).default({});
@@ -34,6 +37,8 @@ const { shape: deploymentShape } = servingDeploymentSchema;
 const deploymentObject = z.object({ ...deploymentShape, metadata });
 const { shape: tierShape } = kvTierSchema;
 const tierObject = z.object({ ...tierShape, metadata });
+const { shape: pinnedShape } = pinnedContextSchema;
+const pinnedObject = z.object({ ...pinnedShape, metadata });
 
 export function readResource(object: unknown): ResourceResult {
   const result = deploymentObject.safeParse(object);
@@ -45,6 +50,12 @@ export function readTier(object: unknown): TierResult {
   const result = tierObject.safeParse(object);
   if (result.success) return { ok: true, tier: kvTier(result.data), spec: result.data.spec };
   return refused(result.error, kvTierSchema);
+}
+
+export function readPinned(object: unknown): PinnedResult {
+  const result = pinnedObject.safeParse(object);
+  if (result.success) return { ok: true, context: pinnedContext(result.data) };
+  return refused(result.error, pinnedContextSchema);
 }
 
 function refused({ issues }: z.ZodError, schema: z.ZodType): Refused {

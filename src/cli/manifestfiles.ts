@@ -5,6 +5,7 @@ import { basename, dirname } from 'node:path';
 import {
   formatManifestErrors,
   type ManifestOptions,
+  type PinnedContext,
   parseManifestFiles,
   type ReadManifest,
   type ReadTier,
@@ -21,6 +22,7 @@ export type Manifests = {
       readonly deployments: readonly ServingDeployment[];
       readonly manifests: readonly ReadManifest[];
       readonly tiers: readonly ReadTier[];
+      readonly contexts: readonly PinnedContext[];
     }
   | { readonly ok: false; readonly text: string }
 );
@@ -44,7 +46,8 @@ export function readManifests(files: readonly string[], options: ManifestOptions
   if (unreadable.length > 0) return { hash: digest, ok: false, text: unreadable.join('\n') };
   const result = parseManifestFiles(contents, options);
   if (!result.ok) return { hash: digest, ok: false, text: formatManifestErrors(result.errors) };
-  return { hash: digest, ok: true, deployments: result.deployments, manifests: result.manifests, tiers: result.tiers };
+  const { deployments, manifests, tiers, contexts } = result;
+  return { hash: digest, ok: true, deployments, manifests, tiers, contexts };
 }
 
 function readFailure(error: unknown): string {

@@ -7,8 +7,8 @@
  *   keeps failing before anything served).
  */
 
-import type { ServingDeployment } from '../api/index.ts';
-import { desiredOf, heldBack, type Loop, type Round, type Status, startLoop } from '../controller/index.ts';
+import type { PinnedContext, ServingDeployment } from '../api/index.ts';
+import { type Condition, desiredOf, heldBack, type Loop, type Round, type Status, startLoop, startPinLoop } from '../controller/index.ts';
 import { type Observed, ProcessPlatform } from '../platform/index.ts';
 import { systemClock } from '../shared/index.ts';
 import type { Context } from './context.ts';
@@ -27,6 +27,8 @@ export interface RunOptions {
   readonly context: Context;
   readonly onRound: (round: Round) => void;
   readonly onLine: (member: string, line: string) => void;
+  /** Called after every look at a context that is pinned, with its condition Ready. */
+  readonly onPinned?: (context: PinnedContext, ready: Condition) => void;
 }
 
 export interface Run {
@@ -37,6 +39,8 @@ export interface Run {
   ready(): Promise<Readiness>;
   /** Wants this from now on. */
   update(deployment: ServingDeployment): void;
+  /** Wants these contexts pinned from now on. */
+  pin(contexts: readonly PinnedContext[]): void;
   processes(): readonly { readonly name: string; readonly pid: number }[];
   /** Lets accepted requests finish, then ends everything. Idempotent. */
   close(): Promise<{ readonly files: number }>;
@@ -54,7 +58,7 @@ const CLOSE_LIMITS = { routerMs: 30_000, instanceMs: 10_000 };
 /** After the router's own deadline, or an instance's leases, something is wrong. */
 const GRACE_MS = 5_000;
 
-export function startRun({ deployment, context, onRound, onLine }: RunOptions): Run {
+export function startRun({ deployment, context, onRound, onLine, onPinned = () => undefined }: RunOptions): Run {
   const { promise: readiness, resolve: settle } = Promise.withResolvers<Readiness>();
   const { spec, metadata } = deployment;
   let loop: Loop | null = null;
@@ -71,10 +75,21 @@ export function startRun({ deployment, context, onRound, onLine }: RunOptions): 
     tempRoot: context.tempFolder,
     clock: systemClock,
     modelPath: (source, engine) => weightsPath(source, engine, context.cacheFolder),
-    onChange: () => loop?.wake(),
+    onChange: () => {
+      loop?.wake();
+      pins.wake();
+    },
     onLine,
     instanceStopMs: spec.kv.leaseMs + GRACE_MS,
     routerStopMs: spec.router.deadlines.totalMs + GRACE_MS,
+  });
+
+  const pins = startPinLoop({
+    clock: systemClock,
+    adminUrls: () =>
+      last?.observed.routers.flatMap(({ phase, adminUrl }) => (phase === 'ready' && adminUrl !== null ? adminUrl : [])) ?? [],
+    engine: () => taken.spec.engine.type,
+    onRound: onPinned,
   });
 
   function afterRound(round: Round): void {
@@ -95,7 +110,7 @@ export function startRun({ deployment, context, onRound, onLine }: RunOptions): 
 
   async function close(): Promise<{ files: number }> {
     settle({ ok: false, why: 'it was ended before it was ready' });
-    await loop?.stop();
+    await Promise.all([loop?.stop(), pins.stop()]);
     const { files } = await platform.close(CLOSE_LIMITS);
     if (stateFile) removeRunState(stateFile.path);
     return { files };
@@ -122,6 +137,7 @@ export function startRun({ deployment, context, onRound, onLine }: RunOptions): 
       if (!paused) taken = next;
       loop?.want(desiredOf(paused ? heldBack(taken, next) : next));
     },
+    pin: (contexts) => pins.want(contexts),
     processes: () => platform.processes(),
     close() {
       closing ??= close();

@@ -1,5 +1,6 @@
 /** `sluice up`: runs the ServingDeployments of files here, and follows their edits until it is told to end. */
-import type { ServingDeployment } from '../api/index.ts';
+import type { PinnedContext, ServingDeployment } from '../api/index.ts';
+import type { Condition } from '../controller/index.ts';
 import { systemClock } from '../shared/index.ts';
 import type { Context } from './context.ts';
 import { parseFlags } from './flags.ts';
@@ -13,7 +14,7 @@ const HELP = `Runs the ServingDeployments of a file on this machine: engines and
 
 Usage: sluice up -f FILE [-f FILE …] [--once-ready] [--verbose]
 
-  -f, --file FILE   manifest, YAML; may hold several ServingDeployments, and the KVTiers that they name
+  -f, --file FILE   manifest, YAML; may hold several ServingDeployments, the KVTiers that they name, and PinnedContexts
   --once-ready      end as soon as everything is ready: 0 if it became ready, else 1
   --verbose         show what engines and router write to stderr
 
@@ -69,7 +70,7 @@ interface Serving {
 }
 
 async function serve({ fleet, signals, terminal, context, manifests, flags }: Serving): Promise<number> {
-  fleet.want(manifests.deployments);
+  fleet.want(manifests);
   const stopWatching = watchManifests(flags.file, manifests.hash, systemClock, (changed) => applyEdit(changed, fleet, terminal));
   try {
     const ready = await Promise.race([fleet.ready(), signals.first.then(() => null)]);
@@ -92,7 +93,7 @@ async function serve({ fleet, signals, terminal, context, manifests, flags }: Se
 function applyEdit(changed: Manifests, fleet: Fleet, terminal: Terminal): void {
   if (changed.ok) {
     terminal.print(terminal.paint.dim('the file changed'));
-    fleet.want(changed.deployments);
+    fleet.want(changed);
   } else {
     terminal.print(terminal.paint.red(changed.text));
     terminal.print('the edit was not applied; what ran before goes on');
@@ -116,6 +117,8 @@ class Fleet {
   readonly #verbose: boolean;
   readonly #runs = new Map<string, Run>();
   readonly #leaving = new Set<Promise<unknown>>();
+  /** Last told reason of each PinnedContext. */
+  readonly #pinned = new Map<string, string>();
 
   constructor(context: Context, terminal: Terminal, verbose: boolean) {
     this.#context = context;
@@ -123,7 +126,7 @@ class Fleet {
     this.#verbose = verbose;
   }
 
-  want(deployments: readonly ServingDeployment[]): void {
+  want({ deployments, contexts }: Pick<Manifests & { readonly ok: true }, 'deployments' | 'contexts'>): void {
     const wanted = new Map(deployments.map((deployment) => [`${deployment.metadata.namespace}/${deployment.metadata.name}`, deployment]));
     for (const [key, run] of this.#runs) {
       if (!wanted.has(key)) this.#letGo(key, run);
@@ -133,6 +136,7 @@ class Fleet {
       if (run) run.update(deployment);
       else this.#runs.set(key, this.#start(deployment));
     }
+    for (const [key, run] of this.#runs) run.pin(contexts.filter((one) => `${one.namespace}/${one.deployment}` === key));
   }
 
   #start(deployment: ServingDeployment): Run {
@@ -144,9 +148,20 @@ class Fleet {
       onLine: (member, line) => {
         if (this.#verbose) this.#context.stderr.write(`${member}: ${line}\n`);
       },
+      onPinned: (pinned, ready) => this.#tellPinned(pinned, ready),
     });
     void run.ready().then((readiness) => this.#tellReadiness(run.name, readiness));
     return run;
+  }
+
+  /** Each news once: what is pinned, and why not. Not while a deployment comes up. */
+  #tellPinned({ namespace, name }: PinnedContext, { status, reason, message }: Condition): void {
+    const key = `${namespace}/${name}`;
+    if (this.#pinned.get(key) === reason || (reason === 'RouterSilent' && !this.#pinned.has(key))) return;
+    this.#pinned.set(key, reason);
+    const { paint } = this.#terminal;
+    const word = status ? paint.green('is pinned') : paint.yellow('is not pinned yet');
+    this.#terminal.print(`${paint.bold(name)} ${word}: ${message}`);
   }
 
   #tellReadiness(name: string, readiness: Readiness): void {

@@ -1,3 +1,4 @@
+export { type PinLoop, startPinLoop } from './pinnedcontext/loop.ts';
 export { type Changes, changesOf, type Part, type PartChange } from './servingdeployment/changes.ts';
 export { type Desired, type DesiredPool, desiredOf } from './servingdeployment/desired.ts';
 export { heldBack } from './servingdeployment/held.ts';

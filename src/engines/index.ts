@@ -7,6 +7,7 @@ export {
   type EngineServerOptions,
   type HttpDialect,
 } from './openai/index.ts';
+export type { Pin, PinsView, PinTier, PinTrouble } from './pins.ts';
 export type {
   ChatMessage,
   Dialect,

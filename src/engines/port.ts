@@ -9,6 +9,7 @@
  */
 import type { KvEventEnvelope, KvIdentity, KvSnapshot, LinkPrice, StoreVerdict, Tier } from '../kv/index.ts';
 import type { SluiceError } from '../shared/index.ts';
+import type { ContextPins } from './pins.ts';
 
 export type Role = 'prefill' | 'decode' | 'mixed';
 export type EngineType = 'llamacpp' | 'sim' | 'vllm' | 'sglang';
@@ -214,11 +215,13 @@ export interface EngineCosts {
 }
 
 export interface TierLoad {
-  /** What running requests (in `hbm`) or leases (in `host`) need: it cannot give way. vLLM's `kv_cache_usage_perc` is this by capacity. */
+  /** What running requests (in `hbm`) or leases and pins (in `host`) need: it cannot give way. vLLM's `kv_cache_usage_perc` is this by capacity. */
   readonly usedBytes: number;
   /** What is kept besides in case it is wanted again; it gives way. */
   readonly cachedBytes: number;
   readonly capacityBytes: number;
+  /** Of `usedBytes`, what pinned contexts need. Absent where nothing can be pinned. */
+  readonly pinnedBytes?: number;
 }
 
 /** The store below host memory, as this instance sees it. With a shared store all see the same bytes. */
@@ -307,6 +310,8 @@ export interface EngineCore {
   drain(): Promise<void>;
   /** Compares the checksums of all KV held in host memory and in the store. Absent where the engine cannot. */
   verify?(): Promise<KvVerdict>;
+  /** Contexts whose KV stays in host memory. Absent where the engine cannot. */
+  readonly pins?: ContextPins;
   /** Ends what runs, and all that it holds. Idempotent. */
   close(): Promise<void>;
 }

@@ -25,7 +25,8 @@ export function storeLoad(tier: StoreTier | null): { readonly store?: StoreLoad 
   if (tier === null) return {};
   const { kind, condition, usage, price, aheadMs } = tier.stats();
   const { usedBytes, pinnedBytes, capacityBytes } = usage;
-  return { store: { kind, ...condition, usedBytes: pinnedBytes, cachedBytes: usedBytes - pinnedBytes, capacityBytes, price, aheadMs } };
+  const cachedBytes = usedBytes - pinnedBytes;
+  return { store: { kind, ...condition, usedBytes: pinnedBytes, cachedBytes, capacityBytes, pinnedBytes, price, aheadMs } };
 }
 
 /** For `EngineInfo`. */

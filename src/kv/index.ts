@@ -44,7 +44,7 @@ export type {
 } from './events/port.ts';
 export type { TellerLimits } from './events/teller.ts';
 export { checksum, holdsTokens, type KvBlock, kvBlock } from './host/block.ts';
-export { type HostChange, HostTier, type HostTierOptions, type Lease } from './host/tier.ts';
+export { type HostChange, HostTier, type HostTierOptions, type Kept, type Lease } from './host/tier.ts';
 export type { KvIdentity } from './identity/identity.ts';
 export { blockKeys, chainSeed } from './identity/keys.ts';
 export { hexNumber, isKeyHex, keyHex, keyHexes, keyNumbers } from './identity/names.ts';

@@ -1,3 +1,12 @@
+export {
+  type InstanceMemory,
+  type InstancePin,
+  type PinCall,
+  type PinningInstance,
+  type PinRequest,
+  readPins,
+  tellPins,
+} from './pins.ts';
 export type {
   Address,
   InstanceSpec,

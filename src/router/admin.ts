@@ -4,6 +4,7 @@ import { errorBody, SluiceError, toSluiceError } from '../shared/index.ts';
 import type { DrainOutcome } from './dispatch/moves/index.ts';
 import { tellEmptied } from './instances/ask.ts';
 import { readPublishedList } from './instances/published.ts';
+import { type PinVerb, pinnedView, tellPin } from './kv/pins.ts';
 import { kvBlocks, kvVerify, kvView, kvWhere } from './kv/view.ts';
 import type { RouterParts } from './parts.ts';
 import { topView } from './top.ts';
@@ -51,6 +52,12 @@ export function createAdminApp(parts: RouterParts): Express {
     const { instance } = request.query;
     response.json(await kvVerify(parts, typeof instance === 'string' ? instance : null));
   });
+  app.get('/admin/pins', async (_, response) => void response.json(await pinnedView(parts)));
+  for (const verb of ['pin', 'renew', 'unpin'] satisfies PinVerb[]) {
+    app.post(`/admin/pins/:instance/${verb}`, async (request, response) => {
+      response.json(await tellPin(parts, request.params['instance'] ?? '', verb, Object(request.body)));
+    });
+  }
   app.get('/admin/leftovers', (_, response) => {
     const { reservations, legs } = context.held;
     response.json({ reservations, openLegs: legs, inFlight: admission.inFlight, queued: admission.queued });

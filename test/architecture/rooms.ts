@@ -81,6 +81,7 @@ export const DECIDING: readonly RegExp[] = [
   /^engines\/agent\/(events\/(decode|frames|msgpack|naming)|metrics\/parse|reason)\.ts$/,
   /^engines\/vllm\/metrics\/(costs|fit|scrape|view)\.ts$/,
   /^engines\/(?:vllm|sglang)\/(command|checks)\.ts$/,
+  /^engines\/openai\/beginning\.ts$/,
   /^engines\/agent\/overrides\.ts$/,
   /^engines\/sglang\/metrics\/(page|scrape|view)\.ts$/,
   /^platform\/(command|lastwords)\.ts$/,

@@ -52,15 +52,19 @@ export function scan({ path, text }: Source): Scan {
   const lineOf = lineFinder(text);
   const add = (list: Use[], node: TreeNode, what: string) => list.push({ line: lineOf(node.start), what });
   const tree = parseTree(path, text);
-  const own = declaredNames(tree);
+  const suspects: Use[] = [];
   walk(tree, (node, isName) => {
     const imported = importedModule(node);
     if (imported !== null) add(found.imports, node, imported);
     for (const name of surroundings(node)) add(found.surroundings, node, name);
     const impure = isName ? null : impureConstruct(node);
-    if (impure !== null && !own.has(impure)) add(found.impure, node, impure);
+    if (impure !== null) add(suspects, node, impure);
     if (isDoubleAssertion(node)) add(found.escapes, node, 'as unknown as');
   });
+  if (suspects.length > 0) {
+    const own = declaredNames(tree);
+    found.impure.push(...suspects.filter(({ what }) => !own.has(what)));
+  }
   text.split('\n').forEach((line, index) => {
     const silencer = /\/[/*].*/.exec(line)?.[0].match(SILENCERS)?.[0];
     if (silencer) found.escapes.push({ line: index + 1, what: silencer });
@@ -81,7 +85,8 @@ function isTreeNode(value: unknown): value is TreeNode {
 /** Visits every node; `isName` marks names of properties, which refer to nothing. */
 function walk(node: TreeNode, visit: (node: TreeNode, isName: boolean) => void, isName = false): void {
   visit(node, isName);
-  for (const [field, child] of Object.entries(node)) {
+  for (const field in node) {
+    const child = node[field];
     const named = (field === 'property' || field === 'key') && node['computed'] === false;
     for (const item of Array.isArray(child) ? child : [child]) if (isTreeNode(item)) walk(item, visit, named);
   }

@@ -125,6 +125,23 @@ describe.runIf(kubectl !== null)('the documents', { timeout: 400_000 }, () => {
     expect(await ok('kubectl get sd -o wide')).toMatch(/REASON +REVISION/);
   });
 
+  it('pin a system prompt', async () => {
+    expect(await ok('kubectl apply -f manifests/samples/pinned-context.yaml')).toMatch(/support created[\s\S]*support-prompt created/);
+    await bed.settled('support', 2 * SLOW_MS);
+    await until(
+      async () => / 1\/1 /.test(await ok('kubectl get pctx')),
+      () => bed.log(),
+      SLOW_MS,
+    );
+    expect(await ok('kubectl get pctx')).toMatch(
+      /NAME +DEPLOYMENT +RESIDENT +TOKENS +BYTES +SHARE +READY +AGE\nsupport-prompt +support +1\/1 +\d+ +\d+ +\d+\.\d% +True/,
+    );
+    expect(await ok('kubectl describe pctx NAME', { NAME: 'support-prompt' })).toMatch(
+      /Instance: +prefill-0[\s\S]*Reason: +Resident|Reason: +Resident[\s\S]*Instance: +prefill-0/,
+    );
+    await bed.remove('support');
+  });
+
   it('share servers', async () => {
     expect(await ok('kubectl apply -f manifests/samples/kvtier.yaml')).toMatch(
       /shared created[\s\S]*assistant created[\s\S]*batch created/,

@@ -130,10 +130,15 @@ describe('manifests/operator/rbac.yaml', () => {
       );
       // Nobody names it; it is told so.
       await bed.putTier('rights', { store: { directory: { path: '/kv' } } });
+      await bed.putPinned('rights', { deploymentRef: { name: 'rights' }, text: 'The same beginning. '.repeat(20) });
       // Another revision than are kept, of which nothing is replaced.
       await bed.put('rights', { ...sim, decode: { replicas: 1 }, network: { policies: 'None' }, slo: { ttft: { p99: '1s' } } });
       await bed.settled('rights', PATIENCE_MS);
-      const told = ['create events.events.k8s.io', 'patch kvtiers.serving.sluice.dev/status'];
+      const told = [
+        'create events.events.k8s.io',
+        'patch kvtiers.serving.sluice.dev/status',
+        'patch pinnedcontexts.serving.sluice.dev/status',
+      ];
       await until(
         () => told.every((right) => used.has(right)) || denied.size > 0,
         () => [...used].join('\n'),
@@ -159,6 +164,7 @@ const samples = ['samples/', 'samples/kubernetes/'].flatMap((folder) =>
 const SAMPLED: Readonly<Record<string, string>> = {
   ServingDeployment: 'servingdeployments',
   KVTier: 'kvtiers',
+  PinnedContext: 'pinnedcontexts',
   HorizontalPodAutoscaler: 'horizontalpodautoscalers',
 };
 
@@ -169,6 +175,7 @@ describe('manifests/samples', () => {
       'quickstart',
       'simulated',
       'kvtier',
+      'pinned-context',
       'vllm-cpu',
       'vllm-gpu',
       'vllm-h200',

@@ -22,7 +22,7 @@ export const OPERATORS = [{ ipBlock: { cidr: '127.0.0.0/8' } }];
 /** Until processes that were started run: seconds, but this machine may have a lot to do. */
 export const SLOW_MS = 200_000;
 
-const PLURALS = { ServingDeployment: 'servingdeployments', KVTier: 'kvtiers' } as const;
+const PLURALS = { ServingDeployment: 'servingdeployments', KVTier: 'kvtiers', PinnedContext: 'pinnedcontexts' } as const;
 
 export interface Condition {
   readonly type: string;
@@ -134,6 +134,10 @@ export class OperatorBed {
     return this.#apply('KVTier', name, spec);
   }
 
+  putPinned(name: string, spec: object): Promise<Stored> {
+    return this.#apply('PinnedContext', name, spec);
+  }
+
   #apply(kind: keyof typeof PLURALS, name: string, spec: object): Promise<Stored> {
     const body = JSON.stringify({ apiVersion: 'serving.sluice.dev/v1alpha1', kind, metadata: { name }, spec });
     const path = `${this.path(PLURALS[kind], name)}?fieldManager=user&force=true`;
@@ -144,7 +148,7 @@ export class OperatorBed {
     await this.admin.demand('DELETE', this.path('servingdeployments', name));
   }
 
-  path(plural: 'servingdeployments' | 'servingpools' | 'kvtiers', name: string): string {
+  path(plural: 'servingdeployments' | 'servingpools' | 'kvtiers' | 'pinnedcontexts', name: string): string {
     return `${GROUP}/namespaces/${this.namespace}/${plural}/${name}`;
   }
 
@@ -234,7 +238,7 @@ export async function installCrds(admin: Admin): Promise<void> {
     const made = await admin.request('POST', CRDS, { body: definition });
     if (made.status !== 201 && made.status !== 409) throw new Error(made.body);
   }
-  for (const plural of ['servingdeployments', 'servingpools', 'kvtiers']) {
+  for (const plural of ['servingdeployments', 'servingpools', 'kvtiers', 'pinnedcontexts']) {
     await until(
       async () => (await admin.request('GET', `${GROUP}/${plural}`)).status === 200,
       () => `${plural} are not served`,

@@ -141,19 +141,27 @@ spec:
   });
 
   it('hand KV over, with the right tokens', async () => {
-    let handedOver = 0;
-    for (let turn = 0; turn < 8 && handedOver < 3; turn += 1) {
+    // What decodes on both would be held up by a prompt: it is computed elsewhere, however slow that was on a busy machine.
+    const over = new AbortController();
+    const body = JSON.stringify({ model: MODEL, prompt: prompt(40), max_tokens: 3_500, ignore_eos: true, stream: true });
+    const headers = { 'content-type': 'application/json' };
+    const read = async () => (await fetch(`${url}/v1/completions`, { method: 'POST', headers, body, signal: over.signal })).text();
+    const others = Array.from({ length: 8 }, () => read().catch(() => ''));
+    const decoding = async () => (await said()).instances.flatMap(({ id, inFlight }) => (id.startsWith('decode') ? [inFlight] : []));
+    await untilWithin('both decode some', async () => (await decoding()).every((streams) => streams > 1), WITHIN_MS);
+    for (let turn = 0; turn < 3; turn += 1) {
       const body = { ...(turn % 2 === 0 ? GREEDY : SEEDED), max_tokens: 40, prompt: prompt(600) };
       const expected = await ask(alone.url, body);
       expect(difference(await ask(url, body, { id: `turn-${turn}` }), expected)).toBeNull();
       const { outcome, resumes, attempts } = await record(`turn-${turn}`);
       expect({ outcome, resumes, attempts: attempts.length }).toEqual({ outcome: 'ok', resumes: 0, attempts: 1 });
-      // On a busy machine the router may have a prompt computed where it is decoded.
       const report = attempts[0]?.decode?.report;
-      expect(report?.handOff?.failed ?? null).toBeNull();
-      if ((report?.reused?.peer ?? 0) > 500) handedOver += 1;
+      expect(report?.handOff?.failed, JSON.stringify(attempts[0]?.decision)).toBeNull();
+      expect(report?.reused?.peer).toBeGreaterThan(500);
     }
-    expect(handedOver).toBe(3);
+    over.abort();
+    await Promise.all(others);
+    await untilWithin('nobody decodes', async () => (await decoding()).every((streams) => streams === 0), WITHIN_MS);
   });
 
   it('move streams when they are told to, and none is lost', { timeout: 600_000 }, async () => {

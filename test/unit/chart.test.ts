@@ -99,7 +99,7 @@ describe('what is generated', () => {
   it('installs CRDs first, then the namespace, then the rest', () => {
     const kinds = parseAllDocuments(read('manifests/install.yaml')).map((one) => one.get('kind'));
     const crd = 'CustomResourceDefinition';
-    expect(kinds.slice(0, 5)).toEqual([crd, crd, crd, 'Namespace', 'ServiceAccount']);
+    expect(kinds.slice(0, 6)).toEqual([crd, crd, crd, crd, 'Namespace', 'ServiceAccount']);
     expect(kinds).toContain('Deployment');
   });
 });

@@ -2,10 +2,10 @@
 {{- define "sluice-operator.rules" -}}
 # Reads what users want, and says what is.
 - apiGroups: [serving.sluice.dev]
-  resources: [servingdeployments, kvtiers]
+  resources: [servingdeployments, kvtiers, pinnedcontexts]
   verbs: [list, watch]
 - apiGroups: [serving.sluice.dev]
-  resources: [servingdeployments/status, servingpools/status, kvtiers/status]
+  resources: [servingdeployments/status, servingpools/status, kvtiers/status, pinnedcontexts/status]
   verbs: [patch]
 # Owning an object means that it keeps its owner from vanishing first (blockOwnerDeletion).
 - apiGroups: [serving.sluice.dev]
@@ -49,13 +49,22 @@
 
 {{- define "sluice-view.rules" -}}
 - apiGroups: [serving.sluice.dev]
-  resources: [servingdeployments, servingdeployments/status, servingpools, servingpools/status, servingpools/scale, kvtiers, kvtiers/status]
+  resources:
+    - servingdeployments
+    - servingdeployments/status
+    - servingpools
+    - servingpools/status
+    - servingpools/scale
+    - kvtiers
+    - kvtiers/status
+    - pinnedcontexts
+    - pinnedcontexts/status
   verbs: [get, list, watch]
 {{- end }}
 
 {{- define "sluice-edit.rules" -}}
 - apiGroups: [serving.sluice.dev]
-  resources: [servingdeployments, kvtiers]
+  resources: [servingdeployments, kvtiers, pinnedcontexts]
   verbs: [create, update, patch, delete, deletecollection]
 # kubectl scale; pools themselves are the operator's.
 - apiGroups: [serving.sluice.dev]

@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import { kvTierSchema, kvTierStatus, TIER_KIND } from '../kvtier.ts';
 import { type Refusal, refusals } from '../ownarguments.ts';
+import { PINNED_KIND, pinnedContextSchema, pinnedContextStatus } from '../pinnedcontext.ts';
 import { KIND, servingDeploymentSchema } from '../schema.ts';
 import { POOL_KIND, servingPoolSchema } from '../servingpool.ts';
 import { servingDeploymentStatus } from '../status.ts';
@@ -162,4 +163,48 @@ const kvTier: Kind = {
   example: TIER_EXAMPLE,
 };
 
-export const KINDS: readonly Kind[] = [servingDeployment, servingPool, kvTier];
+const PINNED_EXAMPLE = `apiVersion: serving.sluice.dev/v1alpha1
+kind: ServingDeployment
+metadata: { name: chat }
+spec:
+  model: { name: qwen, source: /models/qwen.gguf }
+  engine: { type: llamacpp }
+  decode: { replicas: 4 }
+---
+apiVersion: serving.sluice.dev/v1alpha1
+kind: PinnedContext
+metadata: { name: handbook }
+spec:
+  deploymentRef: { name: chat }
+  replicas: 2
+  messages:
+    - role: system
+      content: You answer questions about the handbook of the company, which follows.
+`;
+
+const pinned: Kind = {
+  kind: PINNED_KIND,
+  plural: 'pinnedcontexts',
+  singular: 'pinnedcontext',
+  // Not pc: that is a PriorityClass to kubectl.
+  shortName: 'pctx',
+  description:
+    'A beginning that many requests have, a document or a system prompt, whose KV stays with instances of a ServingDeployment, in host memory or in the store, whatever else wants the room.',
+  metadata: pinnedContextSchema.shape.metadata,
+  spec: pinnedContextSchema.shape.spec,
+  status: pinnedContextStatus,
+  columns: [
+    { name: 'Deployment', type: 'string', description: 'ServingDeployment that holds it.', jsonPath: '.spec.deploymentRef.name' },
+    { name: 'Tier', type: 'string', description: 'Where it stays.', jsonPath: '.spec.tier', priority: 1 },
+    { name: 'Resident', type: 'string', description: 'Instances that hold it, and that are to.', jsonPath: '.status.resident' },
+    { name: 'Tokens', type: 'integer', description: 'Its tokens.', jsonPath: '.status.tokens' },
+    { name: 'Bytes', type: 'integer', description: 'What it takes on all holders together.', jsonPath: '.status.bytes' },
+    { name: 'Share', type: 'string', description: 'Largest share of the tier on one instance.', jsonPath: '.status.share' },
+    READY,
+    REASON,
+    AGE,
+  ],
+  example: PINNED_EXAMPLE,
+};
+
+export const KINDS: readonly Kind[] = [servingDeployment, servingPool, kvTier, pinned];

@@ -36,7 +36,8 @@ describe('the reference', () => {
 
   it('shows a manifest that is sound', () => {
     const examples = [...text.matchAll(/```yaml\n(.*?)```/gs)].map(([, yaml]) => parseManifests(yaml ?? '', 'docs/api.md'));
-    expect(examples.map((result) => (result.ok ? result.deployments.length : formatManifestErrors(result.errors)))).toEqual([1, 1]);
+    expect(examples.map((result) => (result.ok ? result.deployments.length : formatManifestErrors(result.errors)))).toEqual([1, 1, 1]);
     expect(examples[1]).toMatchObject({ tiers: [{ tier: { name: 'shared' } }] });
+    expect(examples[2]).toMatchObject({ contexts: [{ name: 'handbook', deployment: 'chat' }] });
   });
 });

@@ -24,7 +24,8 @@ How to read it
 - A field without a default is optional unless it says **required**.
 - A *duration* is text with units: \`250ms\`, \`2s\`, \`1m30s\`. A *quantity* is bytes, as text with a suffix (\`64Mi\`, \`1G\`) or a plain number.
 - Lengths are in characters. Unknown fields are refused: by \`sluice up\` always, by \`kubectl\` unless it runs with \`--validate=false\`.
-- Every field of a ServingDeployment may be changed while it runs, from one mixed pool to two and back too; a ServingPool keeps its role.
+- Every field of a ServingDeployment may be changed while it runs, from one mixed pool to two and back too; a ServingPool keeps its role,
+  and a PinnedContext its deployment.
 - An edit of a KVTier is an edit of every ServingDeployment that names it: [kv-tier.md](kv-tier.md).
 - Rules look at several fields. \`{path}\` stands for what is written there, \`{…}\` for the argument or variable in question. \`sluice up\` and the
   kube-apiserver say the same sentence.`;

@@ -24,7 +24,7 @@ describe('sluice kv stat', () => {
           bytesPerBlock: 16_384,
           tiers: {
             hbm: { usedBytes: MIB, cachedBytes: MIB, capacityBytes: 4 * MIB },
-            host: { usedBytes: 0, cachedBytes: 3 * MIB, capacityBytes: 4 * MIB },
+            host: { usedBytes: MIB, cachedBytes: 2 * MIB, capacityBytes: 4 * MIB, pinnedBytes: MIB },
             store: { kind: 'folder', reason: 'DiskFull', message: 'free some', usedBytes: 0, cachedBytes: MIB, capacityBytes: 8 * MIB },
           },
           leases: 0,
@@ -35,12 +35,12 @@ describe('sluice kv stat', () => {
     expect(statLines('d', view, PAINT)).toEqual([
       'd  m  the router knows of 1,200 blocks, and forgot 3 for want of room',
       '',
-      'instance  tier                held        of  full    in use  prompt tokens',
-      'decode-0  hbm             2.00 MiB  4.00 MiB  50 %  1.00 MiB            100',
-      '          host            3.00 MiB  4.00 MiB  75 %       0 B             20',
-      '          store (folder)  1.00 MiB  8.00 MiB  13 %       0 B            480',
-      '          peer                   –         –     –         –              0',
-      '          computed               –         –     –         –          1,000',
+      'instance  tier                held        of  full    in use    pinned  prompt tokens',
+      'decode-0  hbm             2.00 MiB  4.00 MiB  50 %  1.00 MiB         –            100',
+      '          host            3.00 MiB  4.00 MiB  75 %  1.00 MiB  1.00 MiB             20',
+      '          store (folder)  1.00 MiB  8.00 MiB  13 %       0 B         –            480',
+      '          peer                   –         –     –         –         –              0',
+      '          computed               –         –     –         –         –          1,000',
       'decode-0: store DiskFull: free some',
     ]);
   });

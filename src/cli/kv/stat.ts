@@ -11,7 +11,7 @@ Usage: sluice kv stat [--name NAME | --router URL] [--json]
 
 ${FLAGS_HELP}
 
-"in use" is what running requests (HBM), hand-offs (host) or pins (store) need and cannot give way. Prompt tokens are those of requests
+"in use" is what running requests (HBM), hand-offs and pinned contexts (host) need and cannot give way; "pinned" is the part of PinnedContexts. Prompt tokens are those of requests
 that went through this router: found in HBM, in host memory, at a peer (a hand-off) or in the store; the rest was computed.`;
 
 const COLUMNS: readonly Column[] = [
@@ -21,6 +21,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'of', right: true },
   { title: 'full', right: true },
   { title: 'in use', right: true },
+  { title: 'pinned', right: true },
   { title: 'prompt tokens', right: true },
 ];
 
@@ -63,9 +64,10 @@ function rows(instance: KvInstance): string[][] {
     bytes(load.capacityBytes),
     load.capacityBytes === 0 ? '–' : percent((load.usedBytes + load.cachedBytes) / load.capacityBytes),
     bytes(load.usedBytes),
+    load.pinnedBytes === undefined ? '–' : bytes(load.pinnedBytes),
     count(tokens),
   ];
-  const without = (name: string, tokens: number) => ['', name, '–', '–', '–', '–', count(tokens)];
+  const without = (name: string, tokens: number) => ['', name, '–', '–', '–', '–', '–', count(tokens)];
   return [
     row('hbm', tiers.hbm, promptTokens.hbm, true),
     row('host', tiers.host, promptTokens.host, false),

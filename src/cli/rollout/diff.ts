@@ -1,5 +1,13 @@
 /** `sluice rollout diff`: what a manifest would change, and what of it restarts. Nothing is written. */
-import { type Difference, differences, type ReadManifest, type ReadTier, readResource, readTier } from '../../api/index.ts';
+import {
+  type Difference,
+  differences,
+  type PinnedContext,
+  type ReadManifest,
+  type ReadTier,
+  readResource,
+  readTier,
+} from '../../api/index.ts';
 import { changesOf } from '../../controller/index.ts';
 import { KV_TIERS, SERVING_DEPLOYMENTS } from '../../controller/operator/index.ts';
 import { readManifests } from '../manifestfiles.ts';
@@ -13,6 +21,7 @@ export type Written = ReadManifest;
 export interface WrittenFiles {
   readonly manifests: readonly Written[];
   readonly tiers: readonly ReadTier[];
+  readonly contexts: readonly PinnedContext[];
 }
 
 /** Throws a Refusal with file and line of every mistake. */
@@ -25,10 +34,11 @@ export function readWritten(files: readonly string[]): WrittenFiles {
 type Print = (line: string) => void;
 
 /** Against what the cluster has. @returns whether anything differs */
-export async function diffAgainstCluster(cluster: Cluster, { manifests, tiers }: WrittenFiles, print: Print): Promise<boolean> {
+export async function diffAgainstCluster(cluster: Cluster, { manifests, tiers, contexts }: WrittenFiles, print: Print): Promise<boolean> {
   let differs = false;
   for (const one of manifests) differs = (await diffDeployment(cluster, one, { tiers, print })) || differs;
   for (const tier of tiers) differs = (await diffTier(cluster, tier, { manifests, print })) || differs;
+  for (const { name } of contexts) print(`PinnedContext ${name}: is not compared; whatever it says, it replaces no instance`);
   return differs;
 }
 

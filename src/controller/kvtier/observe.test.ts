@@ -1,46 +1,7 @@
 import { expect, it } from 'vitest';
-import type { StoreView } from '../../platform/kubernetes/index.ts';
 import type { DeploymentObject } from '../operator/resources.ts';
+import { Watched } from '../operator/watched.fixture.ts';
 import { TierUsers } from './observe.ts';
-
-/** What a watch knows. */
-class Watched implements StoreView<DeploymentObject> {
-  readonly #objects = new Map<string, DeploymentObject>();
-  readonly #listeners = new Set<(key: string) => void>();
-
-  get size(): number {
-    return this.#objects.size;
-  }
-
-  get(key: string): DeploymentObject | undefined {
-    return this.#objects.get(key);
-  }
-
-  values(): IterableIterator<DeploymentObject> {
-    return this.#objects.values();
-  }
-
-  keys(): IterableIterator<string> {
-    return this.#objects.keys();
-  }
-
-  subscribe(listener: (key: string) => void): () => void {
-    this.#listeners.add(listener);
-    for (const key of this.#objects.keys()) listener(key);
-    return () => this.#listeners.delete(listener);
-  }
-
-  put(object: DeploymentObject): void {
-    const key = `${object.metadata.namespace}/${object.metadata.name}`;
-    this.#objects.set(key, object);
-    for (const listener of this.#listeners) listener(key);
-  }
-
-  remove(key: string): void {
-    this.#objects.delete(key);
-    for (const listener of this.#listeners) listener(key);
-  }
-}
 
 let version = 0;
 function deployment(name: string, tier: string | null, namespace = 'team'): DeploymentObject {
@@ -54,7 +15,7 @@ function deployment(name: string, tier: string | null, namespace = 'team'): Depl
 }
 
 it('knows who names which tier, and tells every tier that it concerns', () => {
-  const store = new Watched();
+  const store = new Watched<DeploymentObject>();
   store.put(deployment('a', 'one'));
   store.put(deployment('z', 'one', 'rivals'));
   const users = new TierUsers(store);

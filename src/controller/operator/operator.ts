@@ -25,11 +25,22 @@ import type { Clock } from '../../shared/index.ts';
 import type { Logger } from '../../telemetry/index.ts';
 import { TierRounds } from '../kvtier/apply.ts';
 import { TierUsers } from '../kvtier/observe.ts';
+import { ContextsOf } from '../pinnedcontext/observe.ts';
+import { PinnedRounds } from '../pinnedcontext/rounds.ts';
 import { RevisionHistory } from './history.ts';
 import { Latest } from './latest.ts';
 import type { OperatorPeers } from './networkpolicies.ts';
 import { Reconciler } from './reconciler.ts';
-import { type DeploymentObject, KV_TIERS, type PoolObject, SERVING_DEPLOYMENTS, SERVING_POOLS, type TierObject } from './resources.ts';
+import {
+  type DeploymentObject,
+  KV_TIERS,
+  PINNED_CONTEXTS,
+  type PinnedObject,
+  type PoolObject,
+  SERVING_DEPLOYMENTS,
+  SERVING_POOLS,
+  type TierObject,
+} from './resources.ts';
 import { keepScaler } from './scale.ts';
 
 export interface OperatorOptions {
@@ -64,11 +75,15 @@ const PACE = { perSecond: 200, burst: 1_000 };
 /** A round over a KVTier looks at all its users, and each of them that changes asks for one. */
 const TIER_WORKERS = 2;
 const TIER_PACE = { perSecond: 20, burst: 100 };
+/** A round over a PinnedContext waits for its instances' answers. */
+const PINNED_WORKERS = 4;
+const PINNED_PACE = { perSecond: 50, burst: 100 };
 
 export class Operator {
   readonly #options: OperatorOptions;
   readonly #deployments: Reflector<DeploymentObject>;
   readonly #tiers: Reflector<TierObject>;
+  readonly #pinned: Reflector<PinnedObject>;
   readonly #pools: Reflector<PoolObject>;
   readonly #services: Reflector<Service>;
   readonly #budgets: Reflector<PodDisruptionBudget>;
@@ -79,6 +94,8 @@ export class Operator {
   readonly #users: TierUsers;
   readonly #queue: WorkQueue;
   readonly #tierQueue: WorkQueue;
+  readonly #contexts: ContextsOf;
+  readonly #pinnedQueue: WorkQueue;
   #synced = false;
 
   constructor(options: OperatorOptions) {
@@ -87,6 +104,7 @@ export class Operator {
     const scope = namespace === null ? {} : { namespace };
     this.#deployments = this.#reflector(SERVING_DEPLOYMENTS, null);
     this.#tiers = this.#reflector(KV_TIERS, null);
+    this.#pinned = this.#reflector(PINNED_CONTEXTS, null);
     this.#pools = this.#reflector(SERVING_POOLS, MANAGED);
     this.#services = this.#reflector(SERVICES, MANAGED);
     this.#budgets = this.#reflector(DISRUPTION_BUDGETS, MANAGED);
@@ -126,6 +144,17 @@ export class Operator {
       pace: TIER_PACE,
       clock,
     });
+    const contexts = this.#pinned.store;
+    this.#contexts = new ContextsOf(contexts);
+    const pinnedRounds = new PinnedRounds({ client, contexts, deployments, fleet: this.#fleet, clock, log, leads: options.leads });
+    this.#pinnedQueue = new WorkQueue({
+      run: (key) => pinnedRounds.round(key),
+      onFailure: (key, error, retryMs) =>
+        log.warn({ object: key, err: error, retryMs }, 'a round over a PinnedContext failed; it is tried again'),
+      workers: PINNED_WORKERS,
+      pace: PINNED_PACE,
+      clock,
+    });
   }
 
   /** Runs until `stop`. Resolves when all is known and rounds begin. */
@@ -138,6 +167,7 @@ export class Operator {
     const add = (key: string) => void this.#queue.add(key);
     this.#deployments.store.subscribe(add);
     this.#subscribeTiers(add);
+    this.#subscribePinned();
     this.#subscribeOwner(this.#pools);
     this.#subscribeOwner(this.#services);
     this.#subscribeOwner(this.#budgets);
@@ -148,7 +178,7 @@ export class Operator {
 
   /** Takes up nothing more, lets rounds that run end for `graceMs`, and closes the watches. */
   async stop(graceMs: number): Promise<void> {
-    await Promise.all([this.#queue.stop(graceMs), this.#tierQueue.stop(graceMs)]);
+    await Promise.all([this.#queue, this.#tierQueue, this.#pinnedQueue].map((queue) => queue.stop(graceMs)));
     await Promise.all([...this.#reflectors().map((one) => one.stop()), this.#fleet.stop(), this.#events.stop()]);
   }
 
@@ -156,6 +186,7 @@ export class Operator {
     const watches = {
       servingdeployments: this.#deployments.state(),
       kvtiers: this.#tiers.state(),
+      pinnedcontexts: this.#pinned.state(),
       servingpools: this.#pools.state(),
       services: this.#services.state(),
       poddisruptionbudgets: this.#budgets.state(),
@@ -179,7 +210,7 @@ export class Operator {
   }
 
   #reflectors() {
-    return [this.#deployments, this.#tiers, this.#pools, this.#services, this.#budgets, this.#policies, this.#revisions];
+    return [this.#deployments, this.#tiers, this.#pinned, this.#pools, this.#services, this.#budgets, this.#policies, this.#revisions];
   }
 
   #reflector<T extends KubeObject>(resource: Resource<T>, labelSelector: string | null): Reflector<T> {
@@ -205,6 +236,15 @@ export class Operator {
       for (const user of this.#users.keysOf(key)) add(user);
     });
     this.#users.onChange(addTier);
+  }
+
+  /** What its deployment does, and what becomes of its pods, is at once the concern of a PinnedContext. */
+  #subscribePinned(): void {
+    const add = (key: string) => void this.#pinnedQueue.add(key);
+    const addAll = (deployment: string) => this.#contexts.keys(deployment).forEach(add);
+    this.#pinned.store.subscribe(add);
+    this.#deployments.store.subscribe(addAll);
+    this.#fleet.subscribe(addAll);
   }
 
   /** An object of ours that changed or went is looked at by the deployment that it is labelled with. */

@@ -3,6 +3,8 @@ import {
   GROUP,
   KIND,
   type KvTierStatus,
+  PINNED_KIND,
+  type PinnedContextStatus,
   POOL_KIND,
   type ServingDeploymentStatus,
   type ServingPoolStatus,
@@ -29,6 +31,12 @@ export interface TierObject extends KubeObject {
   readonly status?: KvTierStatus;
 }
 
+export interface PinnedObject extends KubeObject {
+  /** Not trusted: it may be older than the rules. */
+  readonly spec?: unknown;
+  readonly status?: PinnedContextStatus;
+}
+
 /** Owner of the fields that the operator writes. */
 export const FIELD_MANAGER = 'sluice-operator';
 
@@ -37,6 +45,7 @@ const common = { group: GROUP, version: VERSION, namespaced: true } as const;
 export const SERVING_DEPLOYMENTS: Resource<DeploymentObject> = { ...common, plural: 'servingdeployments', kind: KIND };
 export const SERVING_POOLS: Resource<PoolObject> = { ...common, plural: 'servingpools', kind: POOL_KIND };
 export const KV_TIERS: Resource<TierObject> = { ...common, plural: 'kvtiers', kind: TIER_KIND };
+export const PINNED_CONTEXTS: Resource<PinnedObject> = { ...common, plural: 'pinnedcontexts', kind: PINNED_KIND };
 
 export function poolName(deployment: string, role: Role): string {
   return `${deployment}-${role}`;

@@ -14,7 +14,8 @@ import {
   TransferServer,
 } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
-import { type Burden, lineWaitMs } from '../line.ts';
+import { lineWaitMs } from '../line.ts';
+import { ContextPins } from '../pins.ts';
 import type {
   EngineCore,
   EngineCounters,
@@ -80,6 +81,7 @@ interface Parts {
 
 class LlamaCppEngine implements EngineCore {
   readonly tokenizer: GgufTokenizer;
+  readonly pins: ContextPins;
   readonly #options: LlamaCppOptions;
   readonly #parts: Parts;
   readonly #identity: KvIdentity;
@@ -169,6 +171,8 @@ class LlamaCppEngine implements EngineCore {
       releaseLease: (lease) => this.releaseLease(lease),
       pull: (sequence, ticket, bounds) => this.#pull(sequence, ticket, bounds),
     });
+    const tiers = { host: this.#hostTier, store: this.#storeTier };
+    this.pins = new ContextPins({ ...shape, ...tiers, clock: options.clock, seeds: this.#seeds, engine: this });
     this.#transfers = new TransferPool({ clock: options.clock, bytesPerSecondPerPeer: null });
     this.#server = new TransferServer({
       source: { block: (key) => this.#hostTier.peek(key) },
@@ -224,7 +228,7 @@ class LlamaCppEngine implements EngineCore {
     }
     const sequence = this.#sequence(request, leg);
     const ticket = leg.kind === 'generate' ? request.ticket : null;
-    const line = lineWaitMs(this.#burden(), this.#options.maxSequences);
+    const line = lineWaitMs(this.#scheduler.burden(), this.#options.maxSequences);
     sequence.fetching = ticket !== null || this.#onboarding !== null;
     this.#scheduler.enqueue(sequence);
     if (sequence.fetching) void this.#fetch(sequence, ticket, line);
@@ -328,22 +332,10 @@ class LlamaCppEngine implements EngineCore {
   load(): EngineLoad {
     const hbm = { ...this.#cache.load(), capacityBytes: this.#options.hbmBytes };
     return {
-      ...this.#burden(),
+      ...this.#scheduler.burden(),
       kv: { hbm, host: this.#hostTier.load(), ...storeLoad(this.#storeTier) },
       leases: this.#hostTier.leases,
       draining: this.#draining,
-    };
-  }
-
-  #burden(): Burden {
-    const { running, waiting } = this.#scheduler;
-    const pending = (sequence: Sequence) => Math.max(0, sequence.prefillTarget - sequence.computed);
-    return {
-      running: running.length,
-      waiting: waiting.length,
-      pendingPrefillTokens: [...running, ...waiting].reduce((sum, sequence) => sum + (sequence.fetching ? 0 : pending(sequence)), 0),
-      contextTokens: running.reduce((sum, sequence) => sum + (sequence.phase === 'decode' ? sequence.length : 0), 0),
-      costs: this.#parts.costs.costs(),
     };
   }
 
@@ -372,6 +364,7 @@ class LlamaCppEngine implements EngineCore {
 
   async drain(): Promise<void> {
     this.#draining = true;
+    this.pins.clear();
     while (this.#scheduler.running.length + this.#scheduler.waiting.length + this.#hostTier.leases > 0) {
       await new Promise<void>((resolve) => this.#options.clock.after(20, resolve));
     }
@@ -389,6 +382,7 @@ class LlamaCppEngine implements EngineCore {
 
   async #end(): Promise<void> {
     this.#draining = true;
+    this.pins.clear();
     for (const sequence of this.#fetching) sequence.abort.abort();
     await this.#scheduler.close();
     this.#transfers.close();

@@ -3,6 +3,7 @@
  * decoding sequences and one piece of the oldest unfinished prompt. Nothing else touches the context, so nothing needs a lock.
  */
 import { type Clock, SluiceError, toSluiceError } from '../../shared/index.ts';
+import type { Burden } from '../line.ts';
 import type { FinishReason, PromptReport } from '../port.ts';
 import type { KvCache } from './cache.ts';
 import { BATCH_TOKENS, type LlamaContext } from './context.ts';
@@ -47,6 +48,17 @@ export class Scheduler {
 
   get running(): readonly Sequence[] {
     return this.#running;
+  }
+
+  burden(): Burden {
+    const pending = ({ fetching, prefillTarget, computed }: Sequence) => (fetching ? 0 : Math.max(0, prefillTarget - computed));
+    return {
+      running: this.#running.length,
+      waiting: this.#waiting.length,
+      pendingPrefillTokens: [...this.#running, ...this.#waiting].reduce((sum, sequence) => sum + pending(sequence), 0),
+      contextTokens: this.#running.reduce((sum, sequence) => sum + (sequence.phase === 'decode' ? sequence.length : 0), 0),
+      costs: this.#options.costs.costs(),
+    };
   }
 
   enqueue(sequence: Sequence): void {

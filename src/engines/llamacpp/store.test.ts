@@ -105,6 +105,20 @@ describe('an engine with a store', { timeout: 60_000 }, () => {
     expect((await core.verify?.())?.store?.bad).toEqual([]);
   });
 
+  it('keeps what is pinned in a store that everything else has to leave, with the same tokens', async () => {
+    const core = await openWith(await storeIn('pinned', { capacityBytes: 2 * 2 ** 20 }), 'pinned');
+    const prompt = randomTokens(PROMPT_TOKENS, 6);
+    const expected = await generate(plain, request(prompt));
+    await expect.poll(() => core.pins?.view().store?.capacityBytes).toBe(2 * 2 ** 20);
+    core.pins?.pin({ id: 'a', digest: 'd', prompt, salt: '', tier: 'store', ttlMs: 600_000 });
+    await expect.poll(() => core.pins?.view().pins[0], { timeout: 10_000 }).toMatchObject({ state: 'Held', blocks: 31 });
+    await crowdOut(core, 600);
+    await crowdOut(core, 700);
+    const again = await generate(core, request(prompt));
+    expect(again.report.reused).toMatchObject({ hbm: 0, host: 0, store: REUSABLE });
+    expect(again.tokens).toEqual(expected.tokens);
+  });
+
   it('keeps tenants apart', async () => {
     const core = await openWith(await storeIn('tenants'), 'tenants');
     const prompt = randomTokens(PROMPT_TOKENS, 5);

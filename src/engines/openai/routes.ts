@@ -10,6 +10,7 @@ import { type Body, invalid } from './fields.ts';
 import { generate } from './generate.ts';
 import { KV_ROUTES } from './kvroutes.ts';
 import type { EngineMetrics } from './metrics.ts';
+import { PIN_ROUTES } from './pinroutes.ts';
 import { sendJson, sendText } from './replies.ts';
 import type { EngineLogger, EngineServerLimits } from './server.ts';
 import { readCommand, type Sessions, type SessionVerb } from './sessions.ts';
@@ -52,6 +53,7 @@ const ROUTES: Routes = {
   '/metrics': { method: 'GET', handle: metrics },
   '/sluice/release': { method: 'POST', handle: release },
   ...KV_ROUTES,
+  ...PIN_ROUTES,
   '/sluice/session/offer': { method: 'POST', handle: command('offer') },
   '/sluice/session/pull': { method: 'POST', handle: command('pull') },
   '/sluice/session/follow': { method: 'POST', handle: command('follow') },

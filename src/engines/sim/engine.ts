@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { TransferServer } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
 import { type Burden, lineWaitMs } from '../line.ts';
+import { ContextPins } from '../pins.ts';
 import type {
   EngineCore,
   EngineCounters,
@@ -67,6 +68,8 @@ interface Active extends Session {
 class SimEngine implements SimCore {
   readonly info: EngineInfo;
   readonly tokenizer = bytes4Tokenizer;
+  /** Engines of others keep their host memory themselves. */
+  readonly pins?: ContextPins;
   readonly #settings: Settings;
   readonly #kv: SimKv;
   readonly #server: TransferServer;
@@ -107,6 +110,8 @@ class SimEngine implements SimCore {
     };
     this.#seeds = new ChainSeeds(this.info.identity);
     this.#scheduler = new Scheduler({ ...settings, kv, kept: () => this.#kept.size, onOver: (sequence) => this.#over(sequence) });
+    if (dialect === 'sluice')
+      this.pins = new ContextPins({ ...settings, host: kv.host, store: kv.store, seeds: this.#seeds, engine: this });
     kv.pins.onFreed = () => this.#scheduler.wake();
     const nixl = {
       onDeadly: () => (dialect === 'nixl' ? this.die() : undefined),
@@ -200,12 +205,9 @@ class SimEngine implements SimCore {
   }
 
   load(): EngineLoad {
-    const { bytesPerBlock } = this.#settings;
-    const { inUse, cached, capacity } = this.#kv.hbm;
-    const hbm = { usedBytes: inUse * bytesPerBlock, cachedBytes: cached * bytesPerBlock, capacityBytes: capacity * bytesPerBlock };
     return {
       ...this.#burden(),
-      kv: { hbm, host: this.#kv.host.load(), ...storeLoad(this.#kv.store) },
+      kv: { ...this.#kv.load(), ...storeLoad(this.#kv.store) },
       leases: this.#leases,
       draining: this.#draining,
     };
@@ -248,6 +250,7 @@ class SimEngine implements SimCore {
 
   drain(): Promise<void> {
     this.#draining = true;
+    this.pins?.clear();
     return new Promise((resolve) => {
       this.#drained.push(resolve);
       this.#lookDrained();
@@ -256,6 +259,7 @@ class SimEngine implements SimCore {
 
   async close(): Promise<void> {
     this.#draining = true;
+    this.pins?.clear();
     for (const running of this.#active.values()) running.cancel();
     this.#scheduler.stop();
     this.#kv.host.clear();

@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { openFolderStore } from '../../kv/index.ts';
+import { blockKeys, chainSeed, keyHexes, openFolderStore } from '../../kv/index.ts';
 import { type Clock, systemClock } from '../../shared/index.ts';
 import type { EngineCore, EngineRequest, GenerateSink, HandOffTicket, PromptReport } from '../port.ts';
 import { silentPeer, slowTime } from '../slow.fixture.ts';
@@ -95,6 +95,67 @@ it('takes up from the store what it gave up, and says the same', async () => {
   expect(reused.hbm + reused.host + reused.peer + reused.store + computed).toBe(1024);
   expect(onboard?.blocks).toBe(Math.ceil(reused.store / 16));
   expect(engine.snapshot().tiers.store?.length).toBeGreaterThan(64);
+});
+
+it('keeps a pinned context in a store that everything else has to leave, until it is let go', async () => {
+  const store = await openFolderStore({ path: newFolder(), capacityBytes: 1 << 20, clock: systemClock });
+  const engine = await engineOf(newFolder(), { store });
+  const pins = engine.pins as NonNullable<EngineCore['pins']>;
+  let others = 100;
+  /** Three times what HBM, host memory and the store hold. */
+  const crowdOut = async () => {
+    for (let count = 0; count < 24; count += 1) await ask(engine, prompt(others++));
+    await store.settled();
+  };
+  const pin = { id: 'a', digest: 'd', prompt: prompt(1), salt: '', tier: 'store', ttlMs: 600_000 } as const;
+  await expect.poll(() => pins.view().store?.capacityBytes).toBe(1 << 20);
+  pins.pin(pin);
+  await expect.poll(() => pins.view().pins[0]?.state).toBe('Held');
+  await expect.poll(() => pins.view().store?.pinnedBytes).toBeGreaterThan(64 * 4096);
+  expect(pins.view()).toMatchObject({ pinnedBytes: 0, pins: [{ tier: 'store', blocks: 64, trouble: null }] });
+  const keys = keyHexes(blockKeys(chainSeed(engine.info.identity, ''), prompt(1), 16));
+  await crowdOut();
+  expect(await store.match(keys)).toBe(64);
+  expect(pins.renew('a', 'd', 600_000)).toBe(true);
+
+  expect(pins.unpin('a')).toBe(true);
+  await expect.poll(() => pins.view().store?.pinnedBytes).toBe(0);
+  await crowdOut();
+  expect(await store.match(keys)).toBe(0);
+});
+
+it('says what is in the way of a context in the store', async () => {
+  const store = await openFolderStore({ path: newFolder(), capacityBytes: 1 << 20, clock: systemClock });
+  const engine = await engineOf(newFolder(), { store, bytesPerBlock: 16_384, hbmBytes: 130 * 16_384 });
+  const pin = { id: 'a', digest: 'd', prompt: prompt(1), salt: '', tier: 'store', ttlMs: 600_000 } as const;
+  await expect.poll(() => engine.pins?.view().store?.capacityBytes).toBe(1 << 20);
+  engine.pins?.pin(pin);
+  expect(engine.pins?.view().pins[0]?.trouble).toEqual({
+    reason: 'DoesNotFit',
+    message: 'its KV needs 1048576 bytes of a store of 1048576, of which one may take 524288',
+  });
+  const without = await engineOf(newFolder(), { store: null });
+  without.pins?.pin(pin);
+  expect(without.pins?.view()).toMatchObject({ store: null, pins: [{ state: 'Failed', trouble: { reason: 'NoStore' } }] });
+});
+
+it('notices at a renewal that the store has lost what was pinned', async () => {
+  const folder = newFolder();
+  const store = await openFolderStore({ path: folder, capacityBytes: 1 << 20, clock: systemClock });
+  const engine = await engineOf(newFolder(), { store });
+  const pins = engine.pins as NonNullable<EngineCore['pins']>;
+  await expect.poll(() => pins.view().store?.capacityBytes).toBe(1 << 20);
+  pins.pin({ id: 'a', digest: 'd', prompt: prompt(1), salt: '', tier: 'store', ttlMs: 600_000 });
+  await expect.poll(() => pins.view().pins[0]?.state).toBe('Held');
+  for (const name of readdirSync(folder)) rmSync(join(folder, name));
+  // Whoever reads it finds out.
+  await store.verify(100);
+  await expect
+    .poll(() => {
+      pins.renew('a', 'd', 600_000);
+      return pins.view().pins[0]?.trouble?.reason;
+    })
+    .toBe('Refused');
 });
 
 it('does not ask the store for what a moved request has brought along', async () => {

@@ -5,6 +5,8 @@ export interface Held {
   readonly block: KvBlock;
   /** Leases (and running calls) that keep the block. */
   pins: number;
+  /** Keeps that hold the block; each is one of its pins. */
+  keeps: number;
   older: Held | null;
   newer: Held | null;
 }

@@ -4,7 +4,7 @@
  *
  * Invariants
  * - `usedBytes` is the sum of the held blocks' bytes and at most `capacityBytes`. Token ids and bookkeeping come on top.
- * - A leased block stays until its last lease ends; only `clear` is stronger.
+ * - A leased block stays until its last lease ends, a kept one until it is let go; only `clear` is stronger.
  * - The order of eviction holds the unleased blocks alone, oldest first. A chain is always touched from its end to its start, so
  *   that a block goes before the block that it continues.
  * - Every operation costs O(1) per block it names; leases end in O(log leases).
@@ -46,6 +46,14 @@ export interface Lease {
   readonly keys: readonly string[];
 }
 
+/** Blocks that stay until they are let go, whatever else wants their room. Whoever keeps has to bound for how long. */
+export interface Kept {
+  readonly keys: readonly string[];
+  readonly bytes: number;
+  /** Idempotent. */
+  release(): void;
+}
+
 export class HostTier {
   readonly capacityBytes: number;
   readonly #evictBytes: number;
@@ -55,6 +63,9 @@ export class HostTier {
   readonly #listeners = new Set<(change: HostChange) => void>();
   #usedBytes = 0;
   #pinnedBytes = 0;
+  #keptBytes = 0;
+  /** Counts clears: what was kept before one is gone. */
+  #life = 0;
 
   /** @throws RangeError when `capacityBytes` is not a number of 0 or more. */
   constructor(options: HostTierOptions) {
@@ -73,9 +84,14 @@ export class HostTier {
     return this.#usedBytes;
   }
 
-  /** Leased and merely kept bytes. */
-  load(): { readonly usedBytes: number; readonly cachedBytes: number; readonly capacityBytes: number } {
-    return { usedBytes: this.#pinnedBytes, cachedBytes: this.#usedBytes - this.#pinnedBytes, capacityBytes: this.capacityBytes };
+  /** Bytes that cannot give way (`pinnedBytes` of them kept), and those that can. */
+  load(): { readonly usedBytes: number; readonly cachedBytes: number; readonly capacityBytes: number; readonly pinnedBytes: number } {
+    return {
+      usedBytes: this.#pinnedBytes,
+      cachedBytes: this.#usedBytes - this.#pinnedBytes,
+      capacityBytes: this.capacityBytes,
+      pinnedBytes: this.#keptBytes,
+    };
   }
 
   /** Blocks held. */
@@ -113,7 +129,7 @@ export class HostTier {
       let held = this.#blocks.get(block.key);
       if (!held) {
         if (!this.#makeRoom(block.bytes.byteLength, evicted)) break;
-        held = { block, pins: 0, older: null, newer: null };
+        held = { block, pins: 0, keeps: 0, older: null, newer: null };
         this.#blocks.set(block.key, held);
         this.#usedBytes += block.bytes.byteLength;
         stored.push(block.key);
@@ -148,7 +164,7 @@ export class HostTier {
     return this.#blocks.get(key)?.block ?? null;
   }
 
-  /** Drops a block that turned out to be damaged. False when a lease keeps it, or it is not held. */
+  /** Drops a block that turned out to be damaged. False when it cannot give way, or it is not held. */
   discard(key: string): boolean {
     const held = this.#blocks.get(key);
     if (!held || held.pins > 0) return false;
@@ -207,19 +223,53 @@ export class HostTier {
     return this.#leases.release(id);
   }
 
+  /** Keeps the blocks of `keys` until they are let go. Null when one of them is not held. */
+  keep(keys: readonly string[]): Kept | null {
+    const chain: Held[] = [];
+    for (const key of keys) {
+      const held = this.#blocks.get(key);
+      if (!held) return null;
+      chain.push(held);
+    }
+    for (const held of chain) {
+      this.#pin(held);
+      if (held.keeps === 0) this.#keptBytes += held.block.bytes.byteLength;
+      held.keeps += 1;
+    }
+    const life = this.#life;
+    let over = false;
+    const release = () => {
+      if (over || life !== this.#life) return;
+      over = true;
+      for (const held of chain.toReversed()) {
+        held.keeps -= 1;
+        if (held.keeps === 0) this.#keptBytes -= held.block.bytes.byteLength;
+        this.#unpin(held);
+      }
+    };
+    return { keys, bytes: chain.reduce((sum, { block }) => sum + block.bytes.byteLength, 0), release };
+  }
+
+  /** Those of the keys that nothing keeps yet. */
+  notKept(keys: readonly string[]): number {
+    return keys.filter((key) => (this.#blocks.get(key)?.keeps ?? 0) === 0).length;
+  }
+
   /** Calls back at the end of every call that changed what is held; returns how to stop. */
   onChange(listener: (change: HostChange) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Forgets everything, leased or not, and ends all leases. */
+  /** Forgets everything, leased and kept or not, and ends all leases. */
   clear(): void {
+    this.#life += 1;
     this.#leases.clear();
     this.#blocks.clear();
     this.#order.clear();
     this.#usedBytes = 0;
     this.#pinnedBytes = 0;
+    this.#keptBytes = 0;
     for (const listener of this.#listeners) listener({ type: 'cleared' });
   }
 

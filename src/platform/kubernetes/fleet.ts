@@ -10,11 +10,14 @@ import type { Clock } from '../../shared/index.ts';
 import type { Platform, Role } from '../port.ts';
 import { PODS, type Pod } from './builtin.ts';
 import type { KubernetesClient, Scope } from './client.ts';
-import { ANNOTATIONS, LABELS, MANAGED } from './labels.ts';
+import { ANNOTATIONS, type Component, LABELS, MANAGED } from './labels.ts';
 import { type OwnerReference, objectKey } from './object.ts';
 import { KubernetesPlatform } from './platform.ts';
+import { PORTS } from './pods/container.ts';
 import { Hellos } from './pods/hellos.ts';
+import { isOwned } from './pods/ownership.ts';
 import { PendingWrites } from './pods/pending.ts';
+import { lifeOf, urlOf } from './pods/read.ts';
 import { Reflector, type ReflectorNotice, type ReflectorState } from './watch/reflector.ts';
 
 /** The ServingDeployment whose pods a platform starts and sees. */
@@ -115,6 +118,14 @@ export class PodFleet {
   podsOf(namespace: string, deployment: string): Pod[] {
     const keys = this.#byDeployment.get(`${namespace}/${deployment}`) ?? [];
     return [...keys].map((key) => this.pods.get(key)).filter((pod) => pod !== undefined);
+  }
+
+  /** Where its routers are looked after, of those that run. */
+  routerAdmins(owner: FleetOwner): string[] {
+    const routers = this.podsOf(owner.namespace, owner.name).filter(
+      (pod) => pod.metadata.labels?.[LABELS.component] === ('router' satisfies Component) && isOwned(pod, owner),
+    );
+    return routers.flatMap((pod) => (lifeOf(pod) === null ? [] : (urlOf(pod, PORTS.routerAdmin) ?? [])));
   }
 
   /** When this process first saw the mark that the pod drains, in monotonic ms; null = it has not. */

@@ -232,6 +232,8 @@ export interface StoreLoad extends TierLoad {
   readonly message: string;
   /** Of reading from it, as measured of late. Absent of an older engine. */
   readonly price?: LinkPrice;
+  /** What is read for others first takes that long. */
+  readonly aheadMs?: number;
 }
 
 export interface EngineLoad {

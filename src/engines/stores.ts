@@ -6,13 +6,14 @@ import type { EngineCosts, KvVerdict, StoreCounts, StoreLoad } from './port.ts';
 export interface TierOptions {
   readonly clock: Clock;
   readonly shape: BlockShape;
+  readonly hostBytes: number;
   readonly costs: () => EngineCosts;
   readonly emit: (event: KvEvent) => void;
 }
 
 /** The store as a tier of this engine, whose events tell of it. */
-export function openStoreTier(store: BlockStore, { clock, shape, costs, emit }: TierOptions): StoreTier {
-  const tier = new StoreTier({ store, clock, ...shape, prefillMs: (tokens, context) => prefillMs(costs(), tokens, context) });
+export function openStoreTier(store: BlockStore, { clock, shape, hostBytes, costs, emit }: TierOptions): StoreTier {
+  const tier = new StoreTier({ store, clock, ...shape, hostBytes, prefillMs: (tokens, context) => prefillMs(costs(), tokens, context) });
   tier.onChange(({ removed, stored }) => {
     if (removed.length > 0) emit({ type: 'removed', tier: 'store', keys: removed });
     if (stored.length > 0) emit({ type: 'stored', tier: 'store', keys: stored });
@@ -22,10 +23,10 @@ export function openStoreTier(store: BlockStore, { clock, shape, costs, emit }: 
 
 export function storeLoad(tier: StoreTier | null): { readonly store?: StoreLoad } {
   if (tier === null) return {};
-  const { kind, condition, usage, price } = tier.stats();
+  const { kind, condition, usage, price, aheadMs } = tier.stats();
   const { usedBytes, pinnedBytes, capacityBytes } = usage;
   const cachedBytes = usedBytes - pinnedBytes;
-  return { store: { kind, ...condition, usedBytes: pinnedBytes, cachedBytes, capacityBytes, pinnedBytes, price } };
+  return { store: { kind, ...condition, usedBytes: pinnedBytes, cachedBytes, capacityBytes, pinnedBytes, price, aheadMs } };
 }
 
 /** For `EngineInfo`. */
@@ -48,7 +49,7 @@ export function storedKeys(tier: StoreTier | null): { readonly store?: readonly 
 }
 
 /** The formula of `EngineCosts`. */
-function prefillMs({ prefillFixed, prefillPerToken, prefillPerTokenContext }: EngineCosts, tokens: number, context: number): number {
+export function prefillMs({ prefillFixed, prefillPerToken, prefillPerTokenContext }: EngineCosts, tokens: number, context: number): number {
   return tokens <= 0 ? 0 : prefillFixed + prefillPerToken * tokens + prefillPerTokenContext * tokens * (context + tokens / 2);
 }
 

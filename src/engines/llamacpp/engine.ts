@@ -14,6 +14,7 @@ import {
   TransferServer,
 } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
+import { lineWaitMs } from '../line.ts';
 import { ContextPins } from '../pins.ts';
 import type {
   EngineCore,
@@ -95,7 +96,7 @@ class LlamaCppEngine implements EngineCore {
   readonly #server: TransferServer;
   readonly #listeners = new Set<(envelope: KvEventEnvelope) => void>();
   readonly #seeds: ChainSeeds;
-  readonly #pulling = new Set<Sequence>();
+  readonly #fetching = new Set<Sequence>();
   readonly #slabs = new Slabs(SLABS_KEPT_BYTES);
   readonly #counters = {
     promptTokens: 0,
@@ -143,7 +144,7 @@ class LlamaCppEngine implements EngineCore {
     const costs = () => parts.costs.costs();
     const shape = { blockTokens: options.blockTokens, bytesPerBlock: this.#cache.bytesPerBlock };
     const emit = (event: KvEvent) => this.#emit(event);
-    this.#storeTier = options.store ? openStoreTier(options.store, { clock: options.clock, shape, costs, emit }) : null;
+    this.#storeTier = options.store ? openStoreTier(options.store, { ...options, shape, costs, emit }) : null;
     this.#onboarding =
       this.#storeTier && new Onboarding({ tier: this.#storeTier, costs, resident: (sequence) => this.#cache.residentBlocks(sequence) });
     const blocks = Math.ceil(options.contextTokens / options.blockTokens);
@@ -227,8 +228,10 @@ class LlamaCppEngine implements EngineCore {
     }
     const sequence = this.#sequence(request, leg);
     const ticket = leg.kind === 'generate' ? request.ticket : null;
-    if (ticket || this.#onboarding) void this.#fetchThenEnqueue(sequence, ticket);
-    else this.#scheduler.enqueue(sequence);
+    const line = lineWaitMs(this.#scheduler.burden(), this.#options.maxSequences);
+    sequence.fetching = ticket !== null || this.#onboarding !== null;
+    this.#scheduler.enqueue(sequence);
+    if (sequence.fetching) void this.#fetch(sequence, ticket, line);
     return this.#moves.session(sequence);
   }
 
@@ -248,26 +251,27 @@ class LlamaCppEngine implements EngineCore {
         { param: 'prompt' },
       );
     }
-    if (this.#scheduler.waiting.length + this.#pulling.size >= MAX_WAITING) {
+    if (this.#scheduler.waiting.length >= MAX_WAITING) {
       return new SluiceError('queue_full', `${MAX_WAITING} requests wait on this instance already`, { retryAfterSeconds: 1 });
     }
     return null;
   }
 
-  async #fetchThenEnqueue(sequence: Sequence, ticket: HandOffTicket | null): Promise<void> {
-    this.#pulling.add(sequence);
-    sequence.phase = 'pulling';
+  /** While it waits in the line. */
+  async #fetch(sequence: Sequence, ticket: HandOffTicket | null, lineMs: number): Promise<void> {
+    this.#fetching.add(sequence);
     const { clock } = this.#options;
     const endAt = clock.now() + sequence.request.pullDeadlineMs;
     const leftMs = () => Math.max(0, endAt - clock.now());
     try {
-      await this.#onboarding?.run(sequence, ticket, leftMs());
+      await this.#onboarding?.run(sequence, ticket, { deadlineMs: leftMs(), lineMs });
       const bounds = { from: this.#cache.residentBlocks(sequence), deadlineMs: leftMs() };
       if (ticket && ticket.blocks > 0) await this.#pull(sequence, ticket, bounds);
-      if (ticket && ticket.blocks < sequence.reusableBlocks) await this.#onboarding?.run(sequence, null, leftMs());
+      if (ticket && ticket.blocks < sequence.reusableBlocks)
+        await this.#onboarding?.run(sequence, null, { deadlineMs: leftMs(), lineMs: 0 });
     } finally {
-      this.#pulling.delete(sequence);
-      this.#scheduler.enqueue(sequence);
+      this.#fetching.delete(sequence);
+      this.#scheduler.fetched(sequence);
     }
   }
 
@@ -326,21 +330,12 @@ class LlamaCppEngine implements EngineCore {
   }
 
   load(): EngineLoad {
-    const { running, waiting } = this.#scheduler;
-    const pending = (sequence: Sequence) => Math.max(0, sequence.prefillTarget - sequence.computed);
+    const hbm = { ...this.#cache.load(), capacityBytes: this.#options.hbmBytes };
     return {
-      running: running.length,
-      waiting: waiting.length + this.#pulling.size,
-      pendingPrefillTokens: [...running, ...waiting].reduce((sum, sequence) => sum + pending(sequence), 0),
-      contextTokens: running.reduce((sum, sequence) => sum + (sequence.phase === 'decode' ? sequence.length : 0), 0),
-      kv: {
-        hbm: { ...this.#cache.load(), capacityBytes: this.#options.hbmBytes },
-        host: this.#hostTier.load(),
-        ...storeLoad(this.#storeTier),
-      },
+      ...this.#scheduler.burden(),
+      kv: { hbm, host: this.#hostTier.load(), ...storeLoad(this.#storeTier) },
       leases: this.#hostTier.leases,
       draining: this.#draining,
-      costs: this.#parts.costs.costs(),
     };
   }
 
@@ -370,7 +365,7 @@ class LlamaCppEngine implements EngineCore {
   async drain(): Promise<void> {
     this.#draining = true;
     this.pins.clear();
-    while (this.#scheduler.running.length + this.#scheduler.waiting.length + this.#pulling.size + this.#hostTier.leases > 0) {
+    while (this.#scheduler.running.length + this.#scheduler.waiting.length + this.#hostTier.leases > 0) {
       await new Promise<void>((resolve) => this.#options.clock.after(20, resolve));
     }
   }
@@ -388,7 +383,7 @@ class LlamaCppEngine implements EngineCore {
   async #end(): Promise<void> {
     this.#draining = true;
     this.pins.clear();
-    for (const sequence of this.#pulling) sequence.abort.abort();
+    for (const sequence of this.#fetching) sequence.abort.abort();
     await this.#scheduler.close();
     this.#transfers.close();
     await this.#storeTier?.close();

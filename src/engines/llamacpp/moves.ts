@@ -85,7 +85,7 @@ export class Moves {
   hold(enter: (sink: GenerateSink) => Sequence | SluiceError): HeldRequest {
     const { scheduler, now } = this.#options;
     const sink = new HeldSink();
-    const sequence = scheduler.waiting.some((one) => !one.held) ? crowded() : enter(sink);
+    const sequence = scheduler.waiting.some((one) => !one.held && !one.fetching) ? crowded() : enter(sink);
     if (sequence instanceof SluiceError) return refused(sequence);
     sequence.held = true;
     sequence.filling = true;

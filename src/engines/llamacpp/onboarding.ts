@@ -10,6 +10,12 @@ export interface OnboardingOptions {
   readonly resident: (sequence: Sequence) => number;
 }
 
+export interface OnboardingBounds {
+  readonly deadlineMs: number;
+  /** So long the request waits for its turn anyway. */
+  readonly lineMs: number;
+}
+
 export class Onboarding {
   readonly #options: OnboardingOptions;
 
@@ -18,17 +24,19 @@ export class Onboarding {
   }
 
   /** @param ticket what a peer offers; null = nobody does, or what it offered is here. Never rejects. */
-  async run(sequence: Sequence, ticket: HandOffTicket | null, deadlineMs: number): Promise<void> {
+  async run(sequence: Sequence, ticket: HandOffTicket | null, { deadlineMs, lineMs }: OnboardingBounds): Promise<void> {
     const { tier, costs, resident } = this.#options;
     const from = resident(sequence);
-    const { blocks, bytes, copies, ms, failed, ...read } = await tier.onboard({
+    const { blocks, bytes, copies, ms, failed, release, ...read } = await tier.onboard({
       keys: sequence.keys.slice(0, sequence.reusableBlocks),
       tokens: sequence.tokens,
       resident: from,
       peer: ticket && peerOffer(ticket.blocks, costs()),
       deadlineMs,
+      lineMs,
       signal: sequence.abort.signal,
     });
+    sequence.onOnboardedUsed(release);
     for (const [index, block] of blocks.entries()) sequence.onboarded.set(read.from + index, block);
     if (blocks.length > 0 || failed !== null) sequence.onboardResult = { blocks: blocks.length, bytes, copies, ms, failed };
   }

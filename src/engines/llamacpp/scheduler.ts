@@ -3,6 +3,7 @@
  * decoding sequences and one piece of the oldest unfinished prompt. Nothing else touches the context, so nothing needs a lock.
  */
 import { type Clock, SluiceError, toSluiceError } from '../../shared/index.ts';
+import type { Burden } from '../line.ts';
 import type { FinishReason, PromptReport } from '../port.ts';
 import type { KvCache } from './cache.ts';
 import { BATCH_TOKENS, type LlamaContext } from './context.ts';
@@ -49,11 +50,27 @@ export class Scheduler {
     return this.#running;
   }
 
+  burden(): Burden {
+    const pending = ({ fetching, prefillTarget, computed }: Sequence) => (fetching ? 0 : Math.max(0, prefillTarget - computed));
+    return {
+      running: this.#running.length,
+      waiting: this.#waiting.length,
+      pendingPrefillTokens: [...this.#running, ...this.#waiting].reduce((sum, sequence) => sum + pending(sequence), 0),
+      contextTokens: this.#running.reduce((sum, sequence) => sum + (sequence.phase === 'decode' ? sequence.length : 0), 0),
+      costs: this.#options.costs.costs(),
+    };
+  }
+
   enqueue(sequence: Sequence): void {
-    sequence.phase = 'waiting';
-    // Its KV was on its way until now.
     if (this.#closed) return this.#end(sequence, 'cancelled');
     this.#waiting.push(sequence);
+    this.#wake?.();
+  }
+
+  /** Its KV was on its way until now. */
+  fetched(sequence: Sequence): void {
+    sequence.fetching = false;
+    if (this.#closed) this.#end(sequence, 'cancelled');
     this.#wake?.();
   }
 
@@ -93,14 +110,14 @@ export class Scheduler {
       const prefilled = await this.#prefillStep();
       if (!stepped && !prefilled) await this.#sleep();
     }
-    for (const sequence of [...this.#running, ...this.#waiting]) this.#end(sequence, 'cancelled');
+    for (const sequence of [...this.#running, ...this.#ready]) this.#end(sequence, 'cancelled');
     for (const task of this.#tasks.splice(0)) task();
   }
 
   /** Until something is enqueued, asked for or cancelled, or the loop is closed. */
   async #sleep(): Promise<void> {
-    const cancelled = [...this.#running, ...this.#waiting].some((sequence) => sequence.abort.signal.aborted);
-    const busy = this.#running.some((sequence) => !sequence.parked) || (this.#running.length === 0 && this.#waiting.length > 0);
+    const cancelled = [...this.#running, ...this.#ready].some((sequence) => sequence.abort.signal.aborted);
+    const busy = this.#running.some((sequence) => !sequence.parked) || (this.#running.length === 0 && this.#ready.length > 0);
     if (this.#closed || cancelled || busy || this.#tasks.length > 0) return;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
@@ -108,17 +125,21 @@ export class Scheduler {
     this.#wake = null;
   }
 
+  /** Those that wait and lack nothing. Memory that blocks are on their way to is not given back before they came, or were given up. */
+  get #ready(): Sequence[] {
+    return this.#waiting.filter(({ fetching }) => !fetching);
+  }
+
   #dropCancelled(): void {
-    for (const sequence of [...this.#waiting, ...this.#running]) if (sequence.abort.signal.aborted) this.#end(sequence, 'cancelled');
+    for (const sequence of [...this.#ready, ...this.#running]) if (sequence.abort.signal.aborted) this.#end(sequence, 'cancelled');
   }
 
   #admit(): void {
     const { cache, clock } = this.#options;
-    while (this.#waiting.length > 0) {
-      const sequence = this.#waiting[0] as Sequence;
+    for (const sequence of this.#ready) {
       try {
         if (!cache.admit(sequence)) break;
-        this.#waiting.shift();
+        this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
         this.#running.push(sequence);
         sequence.startedAt = clock.now();
         sequence.phase = 'prefill';

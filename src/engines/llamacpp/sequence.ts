@@ -4,11 +4,11 @@ import type { EngineRequest, GenerateSink, OnboardReport, PrefillSink } from '..
 import type { Slot } from './slots.ts';
 
 /**
- * `pulling` blocks from the prefill instance or the store → `waiting` for a slot → `prefill` → `decode` → `ended`.
+ * `waiting` for a slot, while its blocks come from the prefill instance or the store → `prefill` → `decode` → `ended`.
  * A prefill leg ends after `prefill`. One that moves away is `paused` after its last token here, and one that comes from elsewhere is
  * `held` in `prefill` until it is started.
  */
-export type Phase = 'pulling' | 'waiting' | 'prefill' | 'decode' | 'paused' | 'ended';
+export type Phase = 'waiting' | 'prefill' | 'decode' | 'paused' | 'ended';
 
 export type Leg = { readonly kind: 'generate'; readonly sink: GenerateSink } | { readonly kind: 'prefill'; readonly sink: PrefillSink };
 
@@ -32,6 +32,8 @@ export class Sequence {
   /** Blocks that came from the store, by index; dropped once they are in the slot. */
   readonly onboarded = new Map<number, KvBlock>();
   onboardResult: OnboardReport | null = null;
+  /** Blocks are on their way: it keeps its place in the line meanwhile. */
+  fetching = false;
   /** Gives the memory of the pulled ones back. */
   onPulledUsed: () => void = () => undefined;
   pullResult: { blocks: number; bytes: number; ms: number; failed: string | null } | null = null;
@@ -49,6 +51,7 @@ export class Sequence {
   /** All that `prefillTarget` asks for is computed, while it is held. */
   onCaughtUp: () => void = () => undefined;
   readonly abort = new AbortController();
+  readonly #releases: (() => void)[] = [];
   readonly #seed: Uint32Array;
   #words: Uint32Array;
 
@@ -94,10 +97,17 @@ export class Sequence {
     this.givenTokens = this.length;
   }
 
+  /** Calls back when the blocks from the store are in place, or not needed any more: at once when it is over. */
+  onOnboardedUsed(release: () => void): void {
+    if (this.phase === 'ended') release();
+    else this.#releases.push(release);
+  }
+
   /** The blocks from elsewhere are in place, or not needed any more. Idempotent. */
   dropPulled(): void {
     this.pulled.clear();
     this.onboarded.clear();
+    for (const release of this.#releases.splice(0)) release();
     this.onPulledUsed();
     this.onPulledUsed = () => undefined;
   }

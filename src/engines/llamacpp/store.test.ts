@@ -158,6 +158,28 @@ describe('an engine with a store', { timeout: 60_000 }, () => {
     expect(report.reused).toEqual({ hbm: 0, host: 0, peer: 0, store: 0 });
   });
 
+  it('keeps the place in the line of a request whose blocks are on their way, and passes it when they are not there yet', async () => {
+    const writer = await openWith(await storeIn('line'), 'line-writer');
+    const prompt = randomTokens(PROMPT_TOKENS, 10);
+    const expected = await generate(plain, request(prompt));
+    await generate(writer, request(prompt));
+    await crowdOut(writer, 1_000);
+    /** What of it starts first when it comes behind a request of `tokens` tokens and before one that needs nothing. */
+    const race = async (bytesPerSecond: number, tokens: number) => {
+      const core = await openWith(await storeIn('line', { bytesPerSecond }), `line-${tokens}`, { maxSequences: 1 });
+      const started: string[] = [];
+      const ask = (name: string, of: EngineRequest) => generate(core, of, (said) => said.length === 1 && started.push(name));
+      const first = ask('first', request(randomTokens(16, 11), { sampling: { ...SEEDED, maxTokens: tokens } }));
+      const [back] = await Promise.all([ask('back', request(prompt)), ask('fresh', request(randomTokens(32, 12))), first]);
+      expect(back.tokens).toEqual(expected.tokens);
+      return { started, fromStore: back.report.reused.store };
+    };
+    const inTime = await race(8e6, 800);
+    expect(inTime.started).toEqual(['first', 'back', 'fresh']);
+    expect(inTime.fromStore).toBeGreaterThan(REUSABLE / 2);
+    expect((await race(2.5e5, 2)).started).toEqual(['first', 'fresh', 'back']);
+  });
+
   it('computes what a slow link would hold up, once it knows', async () => {
     const fast = await openWith(await storeIn('slow'), 'fast');
     const prompts = [randomTokens(PROMPT_TOKENS, 7), randomTokens(PROMPT_TOKENS, 8)] as const;

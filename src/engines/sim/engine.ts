@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { TransferServer } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
+import { type Burden, lineWaitMs } from '../line.ts';
 import { ContextPins } from '../pins.ts';
 import type {
   EngineCore,
@@ -25,7 +26,7 @@ import { simIdentity } from './identity.ts';
 import { SimKv } from './kv.ts';
 import { hold, overSession } from './moves.ts';
 import { NixlPuller } from './nixl/puller.ts';
-import { onboard } from './onboard.ts';
+import { type AsOfNow, onboard } from './onboard.ts';
 import { DEFAULTS, type SimOptions } from './options.ts';
 import { Puller } from './pull.ts';
 import { deadError, refusalOf } from './refusal.ts';
@@ -126,7 +127,8 @@ class SimEngine implements SimCore {
 
   hold(request: EngineRequest): HeldRequest {
     const { maxSequences } = this.#settings;
-    const full = this.#scheduler.running.length + this.#scheduler.waiting.length + this.#kept.size >= maxSequences;
+    const { running, waiting } = this.#scheduler;
+    const full = running.length + waiting.filter(({ fetching }) => !fetching).length + this.#kept.size >= maxSequences;
     const crowded = () =>
       new SluiceError('queue_full', 'this instance has no place for a request of another one', { retryAfterSeconds: 1 });
     return hold({
@@ -203,29 +205,24 @@ class SimEngine implements SimCore {
   }
 
   load(): EngineLoad {
-    const { bytesPerBlock, costs } = this.#settings;
+    return {
+      ...this.#burden(),
+      kv: { ...this.#kv.load(), ...storeLoad(this.#kv.store) },
+      leases: this.#leases,
+      draining: this.#draining,
+    };
+  }
+
+  #burden(): Burden {
     const { running } = this.#scheduler;
-    const { hbm, host } = this.#kv;
     let pendingPrefillTokens = 0;
     let contextTokens = 0;
     for (const sequence of this.#active.keys()) {
       if (sequence.decoding) contextTokens += sequence.length;
       else pendingPrefillTokens += sequence.target - Math.max(sequence.computed, sequence.expected);
     }
-    return {
-      running: running.length,
-      waiting: this.#active.size - running.length,
-      pendingPrefillTokens,
-      contextTokens,
-      kv: {
-        hbm: { usedBytes: hbm.inUse * bytesPerBlock, cachedBytes: hbm.cached * bytesPerBlock, capacityBytes: hbm.capacity * bytesPerBlock },
-        host: host.load(),
-        ...storeLoad(this.#kv.store),
-      },
-      leases: this.#leases,
-      draining: this.#draining,
-      costs,
-    };
+    const waiting = this.#active.size - running.length;
+    return { running: running.length, waiting, pendingPrefillTokens, contextTokens, costs: this.#settings.costs };
   }
 
   counters(): EngineCounters {
@@ -304,13 +301,13 @@ class SimEngine implements SimCore {
       cancel: () => stop(() => events.end('cancelled')),
       fail: (error: SluiceError) => stop(() => events.error(error)),
     };
-    this.#active.set(sequence, running);
     const local = this.#kv.match(sequence.keys, sequence.tokens).length;
     sequence.expect(pulled?.to ?? local);
-    const { ticket } = request;
-    const comes = pulled === null && (this.#kv.store !== null || (ticket !== null && ticket.blocks > 0));
-    if (!comes) this.#scheduler.submit(sequence);
-    else this.#fetchThenSubmit(sequence, local, abort.signal);
+    sequence.fetching = pulled === null && (this.#kv.store !== null || (request.ticket?.blocks ?? 0) > 0);
+    const lineMs = sequence.fetching ? lineWaitMs(this.#burden(), this.#settings.maxSequences) : 0;
+    this.#active.set(sequence, running);
+    this.#scheduler.submit(sequence);
+    if (sequence.fetching) this.#fetchThenWake(sequence, { local, lineMs }, abort.signal);
     return running;
   }
 
@@ -335,12 +332,14 @@ class SimEngine implements SimCore {
     };
   }
 
-  #fetchThenSubmit(sequence: Sequence, local: number, signal: AbortSignal): void {
-    this.#fetch(sequence, local, signal)
+  /** While it waits in the line. */
+  #fetchThenWake(sequence: Sequence, now: AsOfNow, signal: AbortSignal): void {
+    this.#fetch(sequence, now, signal)
       .then(() => {
-        if (sequence.over) return;
-        sequence.expect(sequence.pulled?.to ?? sequence.onboarded?.to ?? local);
-        this.#scheduler.submit(sequence);
+        if (sequence.over) return sequence.onboarded?.release();
+        sequence.fetching = false;
+        sequence.expect(sequence.pulled?.to ?? sequence.onboarded?.to ?? now.local);
+        this.#scheduler.wake();
       })
       .catch((thrown: unknown) => {
         if (sequence.over) return;
@@ -350,14 +349,14 @@ class SimEngine implements SimCore {
   }
 
   /** From the store what is faster read than computed or pulled, then from the peer the rest. */
-  async #fetch(sequence: Sequence, local: number, signal: AbortSignal): Promise<void> {
+  async #fetch(sequence: Sequence, now: AsOfNow, signal: AbortSignal): Promise<void> {
     const { ticket, pullDeadlineMs } = sequence.request;
     const { store } = this.#kv;
     const { clock, costs } = this.#settings;
     const endAt = clock.now() + pullDeadlineMs;
-    if (store !== null) sequence.onboarded = await onboard(store, { sequence, local, costs, deadlineMs: pullDeadlineMs, signal });
+    if (store !== null) sequence.onboarded = await onboard(store, { sequence, ...now, costs, deadlineMs: pullDeadlineMs, signal });
     if (ticket === null || ticket.blocks === 0) return;
-    const bounds = { local: sequence.onboarded?.to ?? local, deadlineMs: Math.max(0, endAt - clock.now()) };
+    const bounds = { local: sequence.onboarded?.to ?? now.local, deadlineMs: Math.max(0, endAt - clock.now()) };
     sequence.pulled = await this.#puller.pull(sequence, bounds, signal);
   }
 

@@ -13,7 +13,7 @@ import {
   type StoreTier,
 } from '../../kv/index.ts';
 import type { Clock } from '../../shared/index.ts';
-import type { EngineCosts } from '../port.ts';
+import type { EngineCosts, TierLoad } from '../port.ts';
 import { openStoreTier, storedKeys } from '../stores.ts';
 import { HbmBlocks } from './hbm.ts';
 import { Pins } from './nixl/pins.ts';
@@ -62,9 +62,16 @@ export class SimKv {
       this.#emit('removed', 'host', change.removed);
       this.#emit('stored', 'host', change.stored);
     });
-    const { clock, blockTokens, bytesPerBlock, costs, store } = options;
+    const { clock, blockTokens, bytesPerBlock, hostBytes, costs, store } = options;
     const emit = (event: KvEvent) => this.#tell(event);
-    this.store = store ? openStoreTier(store, { clock, shape: { blockTokens, bytesPerBlock }, costs: () => costs, emit }) : null;
+    this.store = store ? openStoreTier(store, { clock, shape: { blockTokens, bytesPerBlock }, hostBytes, costs: () => costs, emit }) : null;
+  }
+
+  load(): Record<LocalTier, TierLoad> {
+    const { bytesPerBlock } = this.#options;
+    const { inUse, cached, capacity } = this.hbm;
+    const hbm = { usedBytes: inUse * bytesPerBlock, cachedBytes: cached * bytesPerBlock, capacityBytes: capacity * bytesPerBlock };
+    return { hbm, host: this.host.load() };
   }
 
   get seq(): number {

@@ -2,7 +2,8 @@
  * Continuous batching of a simulated engine: one timer per step, whatever the number of sequences.
  *
  * Invariants
- * - Waiting sequences are admitted in the order in which they came, as sequences and HBM allow; a preempted one goes to the front.
+ * - Waiting sequences are admitted in the order in which they came, as sequences and HBM allow; a preempted one goes to the front. One whose
+ *   blocks are on their way is passed, and keeps its place.
  * - HBM holds at least one whole context (checked by the engine), so a sequence alone can always go on.
  * - With costs of zero there is no timer: steps run at once, up to `STEPS_AT_ONCE`, then the event loop gets its turn.
  */
@@ -59,6 +60,7 @@ export class Scheduler {
     if (sequence.over) return;
     sequence.over = true;
     sequence.leave(this.#options.kv);
+    sequence.onboarded?.release();
     this.#fresh.delete(sequence);
     this.waiting = this.waiting.filter((other) => other !== sequence);
     this.running = this.running.filter((other) => other !== sequence);
@@ -66,7 +68,7 @@ export class Scheduler {
     this.#kick();
   }
 
-  /** HBM became free. */
+  /** HBM became free, or blocks came. */
   wake(): void {
     this.#kick();
   }
@@ -128,10 +130,11 @@ export class Scheduler {
 
   #admit(): void {
     const { kv, clock, maxSequences, kept } = this.#options;
-    let admitted = 0;
+    const admitted = new Set<Sequence>();
     for (const sequence of this.waiting) {
+      if (sequence.fetching) continue;
       if (this.running.length + kept() >= maxSequences || !sequence.admit(kv)) break;
-      admitted += 1;
+      admitted.add(sequence);
       if (!sequence.started && sequence.admittedAt === 0) {
         sequence.admittedAt = clock.now();
         this.prefixQueryTokens += sequence.request.prompt.length;
@@ -141,7 +144,7 @@ export class Scheduler {
       this.#fresh.add(sequence);
       this.running.push(sequence);
     }
-    if (admitted > 0) this.waiting = this.waiting.slice(admitted);
+    if (admitted.size > 0) this.waiting = this.waiting.filter((sequence) => !admitted.has(sequence));
   }
 
   /** Every decode needs room for one more token; when HBM is short the youngest sequences wait again. */

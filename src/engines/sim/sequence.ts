@@ -34,6 +34,15 @@ export interface Pulled {
   readonly report: NonNullable<PromptReport['handOff']>;
 }
 
+export interface Onboarded {
+  /** Blocks from `from` to before `to` came from the store. */
+  readonly from: number;
+  readonly to: number;
+  readonly report: OnboardReport;
+  /** They have their place, or are not wanted. Idempotent. */
+  readonly release: () => void;
+}
+
 export interface SequenceOptions {
   readonly request: EngineRequest;
   readonly events: SequenceEvents;
@@ -61,7 +70,9 @@ export class Sequence {
   /** Unfinished HBM blocks that it has. */
   unfinished = 0;
   pulled: Pulled | null = null;
-  onboarded: { readonly from: number; readonly to: number; readonly report: OnboardReport } | null = null;
+  onboarded: Onboarded | null = null;
+  /** Its blocks are on their way: it keeps its place in the line meanwhile. */
+  fetching = false;
   admittedAt = 0;
   /** Tokens that prefill has to bring `computed` to before the next token can be said. */
   target: number;
@@ -161,6 +172,7 @@ export class Sequence {
     this.target = this.length;
     this.advance(kv, Math.min(reusable * this.#blockTokens, this.length - 1));
     this.#note(local, reusable);
+    this.onboarded?.release();
     return true;
   }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isWorthKeeping, type OnboardQuestion, planOnboard } from './choice.ts';
+import { isWorthKeeping, type OnboardQuestion, planOnboard, planReading, storeStep } from './choice.ts';
 import { type LinkPrice, moveMs, rateLink } from './link.ts';
 
 /**
@@ -57,6 +57,22 @@ const FAST: LinkPrice = { fixedMs: 1, msPerMiB: 1, copyMs: 0 };
 const BASE = { blocks: 10, resident: 2, blockTokens: 16, bytesPerBlock: 2 ** 20, prefillMs: (tokens: number) => tokens * 2 };
 
 describe('where blocks come from', () => {
+  it('what moves while the prompt waits for its turn costs nothing, what is moved for others first costs a third', () => {
+    const ask = (lineMs: number, waitMs: number, deadlineMs = Number.POSITIVE_INFINITY) =>
+      planOnboard({ ...BASE, lineMs, deadlineMs, offers: { store: { blocks: 10, price: SLOW, blocksPerCopy: 8, waitMs } } });
+    const from = (plan: ReturnType<typeof ask>) => [plan.steps[0]?.from, plan.totalMs];
+    // 85 ms of moving, 256 ms of computing.
+    expect(from(ask(0, 0))).toEqual(['store', 85]);
+    expect(from(ask(50, 0))).toEqual(['store', 35]);
+    expect(from(ask(1_000, 0))).toEqual(['store', 0]);
+    expect(from(ask(0, 600))).toEqual(['recompute', 256]);
+    expect(from(ask(0, 60))).toEqual(['store', 105]);
+    expect(from(ask(50, 600))).toEqual(['store', 235]);
+    // The deadline is that of moving, not of the wait before it.
+    expect(from(ask(1_000, 200, 85))).toEqual(['store', 0]);
+    expect(from(ask(1_000, 0, 84))).toEqual(['recompute', 256]);
+  });
+
   it('each from the cheapest that has it, the rest computed', () => {
     const plan = planOnboard({
       ...BASE,
@@ -122,6 +138,24 @@ describe('where blocks come from', () => {
           const alone = moveMs(of, (end - question.resident) * 2 ** 20, 1) + (blocks - end) * 32;
           expect(plan.totalMs).toBeLessThanOrEqual(alone + 1e-9);
         }
+      }),
+    );
+  });
+
+  it('reads what the plan reads, where a router asks for that alone', () => {
+    const ms = fc.double({ min: 0, max: 100, noNaN: true });
+    const offer = fc.record({
+      blocks: fc.nat(20),
+      price: fc.record({ fixedMs: ms, msPerMiB: ms, copyMs: ms }),
+      blocksPerCopy: fc.integer({ min: 1, max: 8 }),
+      waitMs: ms,
+    });
+    const sizes = fc.record({ blocks: fc.nat(20), resident: fc.nat(20), deadlineMs: fc.nat(1_000), lineMs: fc.nat(200) });
+    fc.assert(
+      fc.property(sizes, offer, fc.option(offer), (asked, store, peer) => {
+        const offers = peer === null ? { store } : { store, peer };
+        const question = { ...BASE, ...asked, resident: Math.min(asked.blocks, asked.resident), offers };
+        expect(planReading(question)).toEqual(storeStep(planOnboard(question)));
       }),
     );
   });

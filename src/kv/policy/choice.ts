@@ -14,6 +14,8 @@ export interface Offer {
   readonly price: LinkPrice;
   /** Blocks that one copy moves. */
   readonly blocksPerCopy: number;
+  /** Milliseconds before it begins, since others are served first. Default 0. */
+  readonly waitMs?: number;
 }
 
 export interface OnboardQuestion {
@@ -26,8 +28,10 @@ export interface OnboardQuestion {
   readonly bytesPerBlock: number;
   /** Milliseconds to compute `tokens` after `context` ones. */
   readonly prefillMs: (tokens: number, context: number) => number;
-  /** Moving must be done by then; what cannot be is computed. */
+  /** Moving must be done by then, once it has begun; what cannot be is computed. */
   readonly deadlineMs?: number;
+  /** The prompt waits so long for its turn to be computed: what moves meanwhile costs nothing. Default 0. */
+  readonly lineMs?: number;
 }
 
 export interface OnboardStep {
@@ -41,11 +45,18 @@ export interface OnboardStep {
 export interface OnboardPlan {
   /** In order of the prompt; they cover the blocks from the first that is not resident. */
   readonly steps: readonly OnboardStep[];
+  /** Beyond the wait for its turn; what others' reading is waited for counts a third. */
   readonly totalMs: number;
   /** What computing all of them would take. */
   readonly recomputeMs: number;
   readonly reason: string;
 }
+
+/**
+ * Of the wait for what is read for others. It holds up one prompt, computing all that wait for the instance: counted in full it drives into computing what
+ * the instance cannot keep up with, not at all it lets a link that is slower than what comes hold up everybody (test/simulation/returning.ts).
+ */
+const WAIT_SHARE = 1 / 3;
 
 const SOURCES: readonly Source[] = ['host', 'peer', 'store'];
 
@@ -60,7 +71,20 @@ export function planOnboard(question: OnboardQuestion): OnboardPlan {
  * rest. Without the words of a plan: a router asks it of every instance for every request.
  */
 export function planReading(question: OnboardQuestion): OnboardStep | null {
-  return storeStep(leastOf(question));
+  const { store, peer, host } = question.offers;
+  if (store === undefined) return null;
+  return peer === undefined && host === undefined ? readOrCompute(question, store) : storeStep(leastOf(question));
+}
+
+/** What `leastOf` comes to where there is the store alone, without the lists that it makes. */
+function readOrCompute(question: OnboardQuestion, store: Offer): OnboardStep | null {
+  const { blocks, resident, blockTokens, bytesPerBlock, prefillMs, deadlineMs = Number.POSITIVE_INFINITY, lineMs = 0 } = question;
+  const end = Math.min(blocks, store.blocks);
+  if (end <= resident) return null;
+  const ms = stepMs(store, end - resident, bytesPerBlock);
+  const computeMs = (from: number) => (from >= blocks ? 0 : prefillMs((blocks - from) * blockTokens, from * blockTokens));
+  const totalMs = Math.max(0, WAIT_SHARE * (store.waitMs ?? 0) + ms - lineMs) + computeMs(end);
+  return ms <= deadlineMs && totalMs < computeMs(resident) ? { from: 'store', start: resident, end, ms } : null;
 }
 
 export function storeStep({ steps }: Pick<OnboardPlan, 'steps'>): OnboardStep | null {
@@ -83,9 +107,15 @@ function leastOf(question: OnboardQuestion): Way {
   return least;
 }
 
+interface StoreTerms {
+  readonly price: LinkPrice;
+  readonly waitMs: number;
+  readonly bytesPerBlock: number;
+}
+
 /** @param blocks leading ones of the prompt, the resident ones included */
-export function storeOffer(blocks: number, price: LinkPrice, bytesPerBlock: number): Offer {
-  return { blocks, price, blocksPerCopy: Math.max(1, Math.floor(GROUP_BYTES.wanted / bytesPerBlock)) };
+export function storeOffer(blocks: number, { price, waitMs, bytesPerBlock }: StoreTerms): Offer {
+  return { blocks, price, waitMs, blocksPerCopy: Math.max(1, Math.floor(GROUP_BYTES.wanted / bytesPerBlock)) };
 }
 
 /** One pull brings all, whatever the count of blocks. */
@@ -116,7 +146,7 @@ function ends({ blocks, offers }: OnboardQuestion, used: readonly Source[]): num
 
 /** Every block up to `end` from the cheapest of `used` that has it; null when one of them is not needed. */
 function planOf(question: OnboardQuestion, used: readonly Source[], end: number): Way | null {
-  const { resident, offers, bytesPerBlock, deadlineMs = Number.POSITIVE_INFINITY } = question;
+  const { resident, offers, bytesPerBlock, deadlineMs = Number.POSITIVE_INFINITY, lineMs = 0 } = question;
   const byPrice = used.toSorted((a, b) => perBlockMs(offers[a] as Offer, bytesPerBlock) - perBlockMs(offers[b] as Offer, bytesPerBlock));
   const steps: OnboardStep[] = [];
   let at = resident;
@@ -132,7 +162,8 @@ function planOf(question: OnboardQuestion, used: readonly Source[], end: number)
   if (movingMs > deadlineMs) return null;
   const rest = computeStep(question, at);
   if (rest) steps.push(rest);
-  return { steps, totalMs: movingMs + (rest?.ms ?? 0) };
+  const waitMs = used.reduce((sum, source) => sum + (offers[source]?.waitMs ?? 0), 0);
+  return { steps, totalMs: Math.max(0, WAIT_SHARE * waitMs + movingMs - lineMs) + (rest?.ms ?? 0) };
 }
 
 function computeStep({ blocks, blockTokens, prefillMs }: OnboardQuestion, start: number): OnboardStep | null {

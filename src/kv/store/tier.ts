@@ -20,10 +20,14 @@ import {
 import { LinkMeter, type LinkPrice, moveMs } from '../policy/link.ts';
 import type { BlockShape } from '../transfer/frames.ts';
 import type { BlockStore, StoreChange, StoreCondition, StoreCounters, StoreRead, StoreUsage, StoreVerdict } from './port.ts';
+import { ReadAhead } from './readahead.ts';
+import { GROUP_BYTES } from './runs.ts';
 
 export interface StoreTierOptions extends BlockShape {
   readonly store: BlockStore;
   readonly clock: Clock;
+  /** Of the host memory above it. */
+  readonly hostBytes: number;
   /** Milliseconds to compute `tokens` after `context` ones, as of now. */
   readonly prefillMs: (tokens: number, context: number) => number;
 }
@@ -36,13 +40,20 @@ export interface OnboardRequest {
   readonly resident: number;
   /** What a peer offers, if one does. */
   readonly peer: Offer | null;
+  /** Of reading, once it is this prompt's turn. With a peer of all: what it offers is not kept for ever. */
   readonly deadlineMs: number;
+  /** So long it waits for its turn to be computed anyway. */
+  readonly lineMs: number;
   readonly signal: AbortSignal;
+  /** Called before it waits for its turn to read: so many leading blocks of the prompt will not be computed. */
+  readonly planned?: (blocks: number) => void;
 }
 
 /** What came of it. `from` is the index of the first of `blocks`. */
 export interface Onboarded extends Pick<StoreRead, 'blocks' | 'bytes' | 'copies' | 'ms' | 'failed'> {
   readonly from: number;
+  /** The blocks have their place, or are not wanted: others may read ahead. To be called once there are some. Idempotent. */
+  readonly release: () => void;
 }
 
 export interface StoreTierStats {
@@ -52,6 +63,8 @@ export interface StoreTierStats {
   readonly usage: StoreUsage;
   readonly counters: StoreCounters;
   readonly price: LinkPrice;
+  /** What reading for prompts that came before takes. */
+  readonly aheadMs: number;
   /** Times that reading was the best, and that computing was although there was something to read. */
   readonly onboarded: number;
   readonly recomputed: number;
@@ -69,12 +82,17 @@ const DECLARED: Readonly<Record<BlockStore['kind'], LinkPrice>> = {
 const MATCH_SHARE = 0.25;
 const MATCH_MS = { least: 50, most: 500 } as const;
 const SILENT_MS = 1_000;
+/** One waits for an answer while the other's bytes come. */
+const READERS = 2;
+/** Of all prompts that wait with what was read for them: a part of what host memory may have, and never less. */
+const AHEAD = { share: 1 / 8, leastBytes: 256 << 20 } as const;
 const USAGE_EVERY_MS = 1_000;
 const NO_USAGE: StoreUsage = { usedBytes: 0, pinnedBytes: 0, capacityBytes: 0, groups: 0 };
 
 export class StoreTier {
   readonly #options: StoreTierOptions;
   readonly #meter: LinkMeter;
+  readonly #ahead: ReadAhead;
   #usage = NO_USAGE;
   #usageAt = Number.NEGATIVE_INFINITY;
   #silentUntil = Number.NEGATIVE_INFINITY;
@@ -84,6 +102,8 @@ export class StoreTier {
   constructor(options: StoreTierOptions) {
     this.#options = options;
     this.#meter = new LinkMeter(DECLARED[options.store.kind]);
+    const budgetBytes = Math.max(AHEAD.leastBytes, options.hostBytes * AHEAD.share);
+    this.#ahead = new ReadAhead({ clock: options.clock, readers: READERS, budgetBytes });
     this.#refresh();
   }
 
@@ -101,7 +121,7 @@ export class StoreTier {
 
   /** What is best for a prompt, by what is stored now: `stored` blocks after the resident ones. */
   async #plan(request: OnboardRequest): Promise<{ plan: OnboardPlan; stored: number }> {
-    const { keys, resident, peer, deadlineMs, signal } = request;
+    const { keys, resident, peer, deadlineMs, lineMs, signal } = request;
     const { blockTokens, bytesPerBlock, prefillMs } = this.#options;
     const worthMs = MATCH_SHARE * prefillMs((keys.length - resident) * blockTokens, resident * blockTokens);
     const withinMs = Math.min(deadlineMs, MATCH_MS.most, Math.max(MATCH_MS.least, worthMs));
@@ -110,14 +130,17 @@ export class StoreTier {
       ...(peer === null ? {} : { peer }),
       ...(stored === 0 ? {} : { store: this.#offer(resident + stored) }),
     };
-    return { plan: planOnboard({ blocks: keys.length, resident, offers, blockTokens, bytesPerBlock, prefillMs, deadlineMs }), stored };
+    return {
+      plan: planOnboard({ blocks: keys.length, resident, offers, blockTokens, bytesPerBlock, prefillMs, deadlineMs, lineMs }),
+      stored,
+    };
   }
 
   /** Reads the blocks that a plan wants from here, from the first that is not resident; nothing when it wants none. */
   async onboard(request: OnboardRequest): Promise<Onboarded> {
-    const { keys, tokens, resident, deadlineMs, signal } = request;
+    const { keys, tokens, resident, peer, deadlineMs, lineMs, signal } = request;
     const startedAt = this.#options.clock.now();
-    const nothing: Onboarded = { from: resident, blocks: [], bytes: 0, copies: 0, ms: 0, failed: null };
+    const nothing: Onboarded = { from: resident, blocks: [], bytes: 0, copies: 0, ms: 0, failed: null, release: () => undefined };
     if (resident >= keys.length || deadlineMs <= 0 || this.#cannotBeat(request)) return nothing;
     const { plan, stored } = await this.#plan(request);
     const first = storeStep(plan);
@@ -126,16 +149,29 @@ export class StoreTier {
       return nothing;
     }
     const { store, clock, blockTokens, bytesPerBlock } = this.#options;
-    const leftMs = deadlineMs - (clock.now() - startedAt);
-    if (leftMs <= 0) return nothing;
-    const read = await store.read({
+    const leftMs = () => deadlineMs - (clock.now() - startedAt);
+    if (leftMs() <= 0) return nothing;
+    request.planned?.(first.end);
+    const turn = await this.#ahead.enter((first.end - first.start) * bytesPerBlock, peer === null ? lineMs + leftMs() : leftMs(), signal);
+    const readMs = peer === null ? deadlineMs : leftMs();
+    if (turn === null || readMs <= 0) {
+      turn?.leave();
+      return nothing;
+    }
+    const wanted = {
       keys: keys.slice(first.start, first.end),
       tokens: tokens.subarray(first.start * blockTokens, first.end * blockTokens),
       blockTokens,
       bytesPerBlock,
-      deadlineMs: leftMs,
+      deadlineMs: readMs,
       signal,
+    };
+    // A fault of ours must not keep others from reading.
+    const read = await store.read(wanted).catch((thrown: unknown) => {
+      turn.leave();
+      throw thrown;
     });
+    turn.done(read.blocks.length * bytesPerBlock);
     if (read.failed === null || read.bytes > 0) this.#meter.moved({ ...read, at: clock.now() });
     if (read.blocks.length > 0) this.#onboarded += 1;
     return {
@@ -145,6 +181,7 @@ export class StoreTier {
       copies: read.copies,
       ms: clock.now() - startedAt,
       failed: read.failed,
+      release: () => turn.leave(),
     };
   }
 
@@ -171,6 +208,7 @@ export class StoreTier {
       usage: this.#usage,
       counters: store.counters(),
       price: this.#meter.price(clock.now()),
+      aheadMs: this.#aheadMs(),
       onboarded: this.#onboarded,
       recomputed: this.#recomputed,
     };
@@ -195,7 +233,7 @@ export class StoreTier {
     const bytes = (keys.length - resident) * this.#options.bytesPerBlock;
     const copies = (offer: Offer) => Math.ceil((keys.length - resident) / offer.blocksPerCopy);
     const own = this.#offer(keys.length);
-    return moveMs(peer.price, bytes, copies(peer)) <= moveMs(own.price, bytes, copies(own));
+    return moveMs(peer.price, bytes, copies(peer)) <= this.#aheadMs() + moveMs(own.price, bytes, copies(own));
   }
 
   /** A store that hangs must not hold up a request. */
@@ -219,6 +257,13 @@ export class StoreTier {
 
   #offer(blocks: number): Offer {
     const { clock, bytesPerBlock } = this.#options;
-    return storeOffer(blocks, this.#meter.price(clock.now()), bytesPerBlock);
+    return storeOffer(blocks, { price: this.#meter.price(clock.now()), waitMs: this.#aheadMs(), bytesPerBlock });
+  }
+
+  #aheadMs(): number {
+    const { clock, bytesPerBlock } = this.#options;
+    const price = this.#meter.price(clock.now());
+    const groupBytes = Math.max(bytesPerBlock, GROUP_BYTES.wanted);
+    return this.#ahead.ahead.reduce((sum, bytes) => sum + moveMs(price, bytes, Math.ceil(bytes / groupBytes)), 0);
   }
 }

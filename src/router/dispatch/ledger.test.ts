@@ -21,6 +21,7 @@ function begun() {
     pendingPrefillTokens: 0,
     contextTokens: 0,
     storePrice: null,
+    storeAheadMs: 0,
   } as const;
   const sizes = { promptTokens: 1, maxTokens: 1, blockTokens: 16, bytesPerBlock: 1 };
   const ranking = place({

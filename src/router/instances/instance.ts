@@ -106,6 +106,10 @@ export class Instance implements InstanceView {
     return store === undefined || UNASKED.includes(store.reason) ? null : (store.price ?? null);
   }
 
+  get storeAheadMs(): number {
+    return this.load?.kv.store?.aheadMs ?? 0;
+  }
+
   get maxSequences(): number {
     return this.info?.maxSequences ?? 1;
   }

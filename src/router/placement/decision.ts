@@ -16,6 +16,8 @@ export interface InstanceView {
   readonly contextTokens: number;
   /** Of reading from its store, as it measures it; null = it has none, or nothing can be read there now. */
   readonly storePrice: LinkPrice | null;
+  /** What is read there for others first takes that long. */
+  readonly storeAheadMs: number;
 }
 
 export interface PlacementRequest {
@@ -45,8 +47,8 @@ export interface Terms {
   /** Prompts that come first on the instance that prefills. */
   readonly queueMs: number;
   /**
-   * Reading blocks from the store of the prefilling instance, where that is faster than computing them: what it takes beyond the queue, since
-   * the engine reads while the prompts before are prefilled.
+   * Reading blocks from the store of the prefilling instance, where that is faster than computing them: what it takes beyond the wait
+   * for the prompts before it and for a sequence, since the engine reads meanwhile.
    */
   readonly onboardMs: number;
   /** Prefill of the tokens that the prefilling instance neither has nor reads. */

@@ -39,20 +39,27 @@ interface Reading {
   readonly ms: number;
 }
 
+interface Wanted {
+  readonly blocks: number;
+  /** A peer offers all of them too. */
+  readonly handedOver: boolean;
+  /** The prompt waits so long for its turn anyway. */
+  readonly lineMs: number;
+}
+
 const NO_READING: Reading = { blocks: 0, ms: 0 };
 
-/** What the engine will read from its store, by the rule that it goes by itself. @param handedOver a peer offers all `blocks` too */
+/** What the engine will read from its store, by the rule that it goes by itself, and what it costs beyond `lineMs`. */
 function readingOf(
   instance: InstanceView,
   { held, stored }: Blocks,
-  wanted: { blocks: number; handedOver: boolean },
+  { blocks, handedOver, lineMs }: Wanted,
   request: PlacementRequest,
 ): Reading {
-  const { storePrice, costs } = instance;
-  const { blocks, handedOver } = wanted;
+  const { storePrice, storeAheadMs, costs } = instance;
   if (storePrice === null || stored === 0 || held >= blocks) return NO_READING;
   const { blockTokens, bytesPerBlock, pullMs: deadlineMs } = request;
-  const store = storeOffer(held + stored, storePrice, bytesPerBlock);
+  const store = storeOffer(held + stored, { price: storePrice, waitMs: storeAheadMs, bytesPerBlock });
   const step = planReading({
     blocks,
     resident: held,
@@ -61,8 +68,10 @@ function readingOf(
     bytesPerBlock,
     prefillMs: (tokens, context) => prefillMs(costs, tokens, context),
     deadlineMs,
+    lineMs,
   });
-  return step === null ? NO_READING : { blocks: step.end - step.start, ms: step.ms };
+  if (step === null) return NO_READING;
+  return { blocks: step.end - step.start, ms: Math.max(0, storeAheadMs + step.ms - lineMs) };
 }
 
 /** The share of a pair that the prefill instance decides. */
@@ -76,24 +85,24 @@ export interface PrefillPrice {
 
 export function pricePrefill(instance: InstanceView, known: Blocks, request: PlacementRequest): PrefillPrice {
   const blocks = Math.floor(request.promptTokens / request.blockTokens);
-  return priceCompute(instance, known, { blocks, tokens: blocks * request.blockTokens }, request);
+  return priceCompute(instance, known, { blocks, tokens: blocks * request.blockTokens, admitMs: 0 }, request);
 }
 
 /** What getting the KV of `tokens` costs, of which the first `blocks` blocks need not be computed. */
 function priceCompute(
   instance: InstanceView,
   known: Blocks,
-  { blocks, tokens }: { blocks: number; tokens: number },
+  { blocks, tokens, admitMs }: { blocks: number; tokens: number; admitMs: number },
   request: PlacementRequest,
 ): PrefillPrice {
   const { costs, pendingPrefillTokens } = instance;
   const cachedBlocks = Math.min(known.held, blocks);
-  const reading = readingOf(instance, known, { blocks, handedOver: false }, request);
-  const there = (cachedBlocks + reading.blocks) * request.blockTokens;
   const queueMs = prefillMs(costs, pendingPrefillTokens, 0);
+  const reading = readingOf(instance, known, { blocks, handedOver: false, lineMs: queueMs + admitMs }, request);
+  const there = (cachedBlocks + reading.blocks) * request.blockTokens;
   return {
     queueMs,
-    onboardMs: Math.max(0, reading.ms - queueMs),
+    onboardMs: reading.ms,
     prefillMs: prefillMs(costs, tokens - there, there),
     cachedBlocks,
     storedBlocks: reading.blocks,
@@ -110,7 +119,9 @@ export function priceDecode(instance: InstanceView, known: Blocks, request: Plac
   const { costs } = instance;
   const reusable = Math.floor(Math.max(0, request.promptTokens - 1) / request.blockTokens);
   const pulledBlocks = Math.max(0, reusable - known.held);
-  const reading = readingOf(instance, known, { blocks: reusable, handedOver: true }, request);
+  const queueMs = prefillMs(costs, instance.pendingPrefillTokens, 0);
+  const waitMs = admitMs(instance);
+  const reading = readingOf(instance, known, { blocks: reusable, handedOver: true, lineMs: queueMs + waitMs }, request);
   const tail = request.promptTokens - reusable * request.blockTokens;
   const tailOnly = prefillMs(costs, tail, reusable * request.blockTokens);
   return {
@@ -120,8 +131,8 @@ export function priceDecode(instance: InstanceView, known: Blocks, request: Plac
       onboardMs: 0,
       prefillMs: 0,
       transferMs: HAND_OFF_MS + reading.ms + pullMs(costs, (pulledBlocks - reading.blocks) * request.bytesPerBlock),
-      admitMs: admitMs(instance),
-      tailMs: tailOnly + prefillMs(costs, instance.pendingPrefillTokens, 0),
+      admitMs: waitMs,
+      tailMs: tailOnly + queueMs,
       stallMs: tailOnly * (instance.running + EXPECTED_STREAMS),
       decodeMs: decodeMs(instance, request),
     },
@@ -138,14 +149,15 @@ export interface Alone {
 export function priceAlone(instance: InstanceView, known: Blocks, request: PlacementRequest): Alone {
   const { promptTokens: tokens } = request;
   const blocks = Math.floor(Math.max(0, tokens - 1) / request.blockTokens);
-  const { cachedBlocks, storedBlocks, ...own } = priceCompute(instance, known, { blocks, tokens }, request);
+  const waitMs = admitMs(instance);
+  const { cachedBlocks, storedBlocks, ...own } = priceCompute(instance, known, { blocks, tokens, admitMs: waitMs }, request);
   return {
     cachedBlocks,
     storedBlocks,
     terms: {
       ...own,
       transferMs: 0,
-      admitMs: admitMs(instance),
+      admitMs: waitMs,
       tailMs: 0,
       stallMs: own.prefillMs * (instance.running + EXPECTED_STREAMS),
       decodeMs: decodeMs(instance, request),

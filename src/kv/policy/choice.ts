@@ -71,20 +71,32 @@ export function planOnboard(question: OnboardQuestion): OnboardPlan {
  * rest. Without the words of a plan: a router asks it of every instance for every request.
  */
 export function planReading(question: OnboardQuestion): OnboardStep | null {
-  const { store, peer, host } = question.offers;
+  const { blocks, offers } = question;
+  const { store, peer, host } = offers;
   if (store === undefined) return null;
-  return peer === undefined && host === undefined ? readOrCompute(question, store) : storeStep(leastOf(question));
+  const isPlain = host === undefined && (peer === undefined || peer.blocks >= blocks);
+  return isPlain ? readOrNot(question, store, peer) : storeStep(leastOf(question));
 }
 
-/** What `leastOf` comes to where there is the store alone, without the lists that it makes. */
-function readOrCompute(question: OnboardQuestion, store: Offer): OnboardStep | null {
+/** What `leastOf` comes to where there is the store, and no peer or one that offers all, without the lists that it makes. */
+function readOrNot(question: OnboardQuestion, store: Offer, peer: Offer | undefined): OnboardStep | null {
   const { blocks, resident, blockTokens, bytesPerBlock, prefillMs, deadlineMs = Number.POSITIVE_INFINITY, lineMs = 0 } = question;
   const end = Math.min(blocks, store.blocks);
   if (end <= resident) return null;
-  const ms = stepMs(store, end - resident, bytesPerBlock);
   const computeMs = (from: number) => (from >= blocks ? 0 : prefillMs((blocks - from) * blockTokens, from * blockTokens));
-  const totalMs = Math.max(0, WAIT_SHARE * (store.waitMs ?? 0) + ms - lineMs) + computeMs(end);
-  return ms <= deadlineMs && totalMs < computeMs(resident) ? { from: 'store', start: resident, end, ms } : null;
+  const movingMs = (ms: number, waitMs: number) =>
+    ms > deadlineMs ? Number.POSITIVE_INFINITY : Math.max(0, WAIT_SHARE * waitMs + ms - lineMs);
+  const ms = stepMs(store, end - resident, bytesPerBlock);
+  const waitMs = store.waitMs ?? 0;
+  let reading = movingMs(ms, waitMs) + computeMs(end);
+  let otherwise = computeMs(resident);
+  if (peer) {
+    const peerWaitMs = peer.waitMs ?? 0;
+    otherwise = Math.min(otherwise, movingMs(stepMs(peer, blocks - resident, bytesPerBlock), peerWaitMs));
+    if (end < blocks && perBlockMs(store, bytesPerBlock) < perBlockMs(peer, bytesPerBlock))
+      reading = Math.min(reading, movingMs(ms + stepMs(peer, blocks - end, bytesPerBlock), waitMs + peerWaitMs));
+  }
+  return reading < otherwise ? { from: 'store', start: resident, end, ms } : null;
 }
 
 export function storeStep({ steps }: Pick<OnboardPlan, 'steps'>): OnboardStep | null {

@@ -17,6 +17,16 @@ afterEach(async () => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
+/** As slow to compute as a large model, as quick to speak as none. */
+const LARGE = {
+  prefillFixed: 0,
+  prefillPerToken: 0.5,
+  prefillPerTokenContext: 0,
+  stepFixed: 0,
+  stepPerSequence: 0,
+  stepPerContextToken: 0,
+};
+
 /** Its store goes by `clock`. Room for two prompts of 1,024 tokens in HBM and for two below it. */
 async function engineOf(path: string, options: Partial<SimOptions> = {}, clock: Clock = systemClock): Promise<EngineCore> {
   const store = await openFolderStore({ path, capacityBytes: 64 << 20, clock });
@@ -29,8 +39,7 @@ async function engineOf(path: string, options: Partial<SimOptions> = {}, clock: 
     contextTokens: 2048,
     hbmBytes: 130 * 4096,
     hostBytes: 128 * 4096,
-    // As slow to compute as a large model, as quick to speak as none.
-    costs: { prefillFixed: 0, prefillPerToken: 0.5, prefillPerTokenContext: 0, stepFixed: 0, stepPerSequence: 0, stepPerContextToken: 0 },
+    costs: LARGE,
     ...options,
   });
   engines.push(engine);
@@ -99,7 +108,8 @@ it('takes up from the store what it gave up, and says the same', async () => {
 
 it('keeps a pinned context in a store that everything else has to leave, until it is let go', async () => {
   const store = await openFolderStore({ path: newFolder(), capacityBytes: 1 << 20, clock: systemClock });
-  const engine = await engineOf(newFolder(), { store });
+  // Many prompts, each worth keeping all the same.
+  const engine = await engineOf(newFolder(), { store, costs: { ...LARGE, prefillPerToken: 0.05 } });
   const pins = engine.pins as NonNullable<EngineCore['pins']>;
   let others = 100;
   /** Three times what HBM, host memory and the store hold. */

@@ -1,6 +1,7 @@
 /** What engines with a store say of it. */
 import { type BlockShape, type BlockStore, checksum, type HostTier, type KvEvent, StoreTier } from '../kv/index.ts';
 import type { Clock } from '../shared/index.ts';
+import { prefillMs } from './costs/index.ts';
 import type { EngineCosts, KvVerdict, StoreCounts, StoreLoad } from './port.ts';
 
 export interface TierOptions {
@@ -46,11 +47,6 @@ const SNAPSHOT_STORE_KEYS = 65_536;
 
 export function storedKeys(tier: StoreTier | null): { readonly store?: readonly string[] } {
   return tier === null ? {} : { store: tier.keys(SNAPSHOT_STORE_KEYS) };
-}
-
-/** The formula of `EngineCosts`. */
-export function prefillMs({ prefillFixed, prefillPerToken, prefillPerTokenContext }: EngineCosts, tokens: number, context: number): number {
-  return tokens <= 0 ? 0 : prefillFixed + prefillPerToken * tokens + prefillPerTokenContext * tokens * (context + tokens / 2);
 }
 
 /** Blocks looked at before others get their turn. */

@@ -77,7 +77,7 @@ export const DECIDING: readonly RegExp[] = [
   /^cli\/rollout\/(patch|tell|verdict)\.ts$/,
   /^kv\/policy\/choice\.ts$/,
   /^kv\/store\/(?:folder\/catalog|group|runs)\.ts$/,
-  /^engines\/llamacpp\/sampling\.ts$/,
+  /^engines\/(?:costs\/formulas|llamacpp\/sampling)\.ts$/,
   /^engines\/agent\/(events\/(decode|frames|msgpack|naming)|metrics\/parse|reason)\.ts$/,
   /^engines\/vllm\/metrics\/(costs|fit|scrape|view)\.ts$/,
   /^engines\/(?:vllm|sglang)\/(command|checks)\.ts$/,

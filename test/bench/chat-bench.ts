@@ -3,10 +3,11 @@
  * switches. Ours (contiguous groups, host copies used again, copies beside computing) against blocks one by one, sent anew each time, waited for.
  * The accelerator, the link and the conversations are simulated; what moves, where it lies and how is decided by the code of `src/kv/policy`.
  */
-import type { EngineCosts } from '../../src/engines/index.ts';
+
 import { chatLoad } from './chat-load.ts';
 import type { Mechanisms, MemoryShape } from './chat-memory.ts';
 import { type ChatResult, simulateChat } from './chat-sim.ts';
+import { LLAMA_8B_ON_A10 } from './declared.ts';
 import { describeMachine } from './machine.ts';
 import type { BenchOptions } from './options.ts';
 import type { Progress } from './progress.ts';
@@ -21,21 +22,6 @@ const PERIODS = [25, 50] as const;
 const PRIORITIES = ['random', 'markov'] as const;
 const OURS = 'sluice';
 const BASELINE = 'perBlock';
-
-/**
- * Llama-3 8B in bf16 on an A10: 16 GB of weights over 600 GB/s, 16 GFLOP per token at 60 % of 125 TFLOPS, 128 KiB of KV per token. Declared, not
- * measured.
- */
-const COSTS: EngineCosts = {
-  prefillFixed: 5,
-  prefillPerToken: 0.21,
-  prefillPerTokenContext: 0.000_004,
-  stepFixed: 27,
-  stepPerSequence: 0.05,
-  stepPerContextToken: 0.000_218,
-  pullFixed: 0,
-  pullPerMiB: 0,
-};
 
 const MIB = 2 ** 20;
 const MEMORY: MemoryShape = {
@@ -69,7 +55,7 @@ export async function benchChat(options: BenchOptions, progress: Progress): Prom
         progress.step(`run ${repeat + 1}/${options.runs}: ${priorities}, every ${updateEvery} steps`);
         for (const [contender, mechanisms] of Object.entries(CONTENDERS)) {
           if (PARTS.includes(contender) && !(updateEvery === 25 && priorities === 'random')) continue;
-          const setup = { conversations, costs: COSTS, memory: MEMORY, mechanisms, maxSequences: 64, chunkTokens: 512 };
+          const setup = { conversations, costs: LLAMA_8B_ON_A10, memory: MEMORY, mechanisms, maxSequences: 64, chunkTokens: 512 };
           const result = simulateChat({ ...setup, updateEvery, priorities, seed: repeat + 1 });
           for (const [metric, value] of Object.entries(figures(result)))
             samples.push({ repeat, contender, metric: `${metric}.${priorities}.${updateEvery}`, value });

@@ -2,24 +2,14 @@
  * Parked sessions come back to a busy instance, in time that only the test moves: a simulated engine over a store whose link has a rate. What they wait for is
  * the engine's own line, its reading of the store, and its choice between reading and computing.
  */
-import { createSimEngine, type EngineCosts, type EngineRequest, type PromptReport } from '../../src/engines/index.ts';
+import { createSimEngine, type EngineRequest, type PromptReport } from '../../src/engines/index.ts';
 import { blockKeys, chainSeed, type KvBlock, keyHexes, kvBlock } from '../../src/kv/index.ts';
 import { GroupedStore } from '../../src/kv/store/grouped.ts';
 import type { Shelf, ShelfValue } from '../../src/kv/store/shelf.ts';
 import { type Clock, FakeClock } from '../../src/shared/index.ts';
 import { poissonArrivals, seededRandom } from '../bench/arrivals.ts';
+import { LLAMA_8B_ON_A10 } from '../bench/declared.ts';
 
-/** Llama 3 8B in bf16 on an A10, as the chat bench declares it. */
-const COSTS: EngineCosts = {
-  prefillFixed: 5,
-  prefillPerToken: 0.21,
-  prefillPerTokenContext: 0.000_004,
-  stepFixed: 27,
-  stepPerSequence: 0.05,
-  stepPerContextToken: 0.000_218,
-  pullFixed: 0,
-  pullPerMiB: 0,
-};
 const BLOCK_TOKENS = 16;
 /** Of the model: 128 KiB per token. What is stored here is a five-hundredth of that, and so is the rate of the link. */
 const MODEL_BLOCK_BYTES = 2 << 20;
@@ -138,7 +128,7 @@ export async function simulateArrivals({ sequences, storeBytesPerSecond }: World
     modelName: 'm',
     clock,
     store,
-    costs: COSTS,
+    costs: LLAMA_8B_ON_A10,
     contextTokens: 16_384,
     blockTokens: BLOCK_TOKENS,
     bytesPerBlock: BLOCK_BYTES,

@@ -1,30 +1,32 @@
 /** One round over one KVTier: its users, what they say, its status. Writes nothing when nothing changed. */
-import { readResource, readTier, type ServingDeployment } from '../../api/index.ts';
+import { type KvTierStatus, readResource, readTier, type ServingDeployment } from '../../api/index.ts';
 import type { KubernetesClient, RunOutcome, StoreView } from '../../platform/kubernetes/index.ts';
 import type { Clock } from '../../shared/index.ts';
-import { isEqual } from '../operator/change.ts';
 import { Latest } from '../operator/latest.ts';
+import type { References } from '../operator/references.ts';
 import { type DeploymentObject, KV_TIERS, type TierObject } from '../operator/resources.ts';
-import type { TierUsers } from './observe.ts';
+import { StatusWriter } from '../operator/statuswriter.ts';
 import { partsOf, useOf } from './plan.ts';
 import { tierStatus } from './status.ts';
 
 export interface TierRoundsOptions {
   readonly client: KubernetesClient;
   readonly tiers: StoreView<TierObject>;
-  readonly users: Pick<TierUsers, 'of'>;
+  readonly users: Pick<References<DeploymentObject>, 'of'>;
   readonly clock: Clock;
 }
 
 export class TierRounds {
   readonly #options: TierRoundsOptions;
   readonly #tiers: Latest<TierObject>;
+  readonly #statuses: StatusWriter<KvTierStatus>;
   /** Of a tier with many users one changes at a time. */
   readonly #read = new WeakMap<DeploymentObject, ServingDeployment | null>();
 
   constructor(options: TierRoundsOptions) {
     this.#options = options;
     this.#tiers = new Latest(options.tiers, options.clock);
+    this.#statuses = new StatusWriter({ client: options.client, resource: KV_TIERS, latest: this.#tiers });
   }
 
   /** @param key `namespace/name` of a KVTier, which need not be there. */
@@ -36,7 +38,7 @@ export class TierRounds {
   }
 
   async #report(object: TierObject, key: string): Promise<void> {
-    const { name, namespace, uid, generation = 0 } = object.metadata;
+    const { name, generation = 0 } = object.metadata;
     const read = readTier(object);
     const deployments = this.#options.users.of(key);
     const seen = {
@@ -51,13 +53,7 @@ export class TierRounds {
         : 0,
     };
     const now = new Date(this.#options.clock.wall()).toISOString();
-    const status = tierStatus(seen, { generation, now, before: object.status ?? null });
-    if (isEqual(status, object.status)) return;
-    const draft = { metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid }, status };
-    const applied = await this.#options.client.applyStatus(KV_TIERS, draft);
-    if (applied.kind === 'written') this.#tiers.put(key, applied.object);
-    else if (applied.kind === 'rejected') throw new Error(`the status of KVTier ${key} is refused: ${applied.message}`);
-    else if (applied.kind === 'conflict') throw new Error(`others hold fields of the status: ${JSON.stringify(applied.conflicts)}`);
+    await this.#statuses.write(object, tierStatus(seen, { generation, now, before: object.status ?? null }));
   }
 
   /** Null = its spec is not sound. */

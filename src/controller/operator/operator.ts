@@ -24,16 +24,16 @@ import {
 import type { Clock } from '../../shared/index.ts';
 import type { Logger } from '../../telemetry/index.ts';
 import { TierRounds } from '../kvtier/apply.ts';
-import { TierUsers } from '../kvtier/observe.ts';
-import { ContextsOf } from '../pinnedcontext/observe.ts';
 import { PinnedRounds } from '../pinnedcontext/rounds.ts';
 import { RevisionHistory } from './history.ts';
 import { Latest } from './latest.ts';
 import type { OperatorPeers } from './networkpolicies.ts';
 import { Reconciler } from './reconciler.ts';
+import { References } from './references.ts';
 import {
   type DeploymentObject,
   KV_TIERS,
+  namedDeployment,
   PINNED_CONTEXTS,
   type PinnedObject,
   type PoolObject,
@@ -42,6 +42,7 @@ import {
   type TierObject,
 } from './resources.ts';
 import { keepScaler } from './scale.ts';
+import { namedTier } from './tiers.ts';
 
 export interface OperatorOptions {
   readonly client: KubernetesClient;
@@ -91,10 +92,10 @@ export class Operator {
   readonly #revisions: Reflector<ControllerRevision>;
   readonly #fleet: PodFleet;
   readonly #events: EventRecorder;
-  readonly #users: TierUsers;
+  readonly #users: References<DeploymentObject>;
   readonly #queue: WorkQueue;
   readonly #tierQueue: WorkQueue;
-  readonly #contexts: ContextsOf;
+  readonly #contexts: References<PinnedObject>;
   readonly #pinnedQueue: WorkQueue;
   #synced = false;
 
@@ -135,7 +136,7 @@ export class Operator {
       pace: PACE,
       clock,
     });
-    this.#users = new TierUsers(deployments);
+    this.#users = new References(deployments, namedTier);
     const tierRounds = new TierRounds({ client, tiers, users: this.#users, clock });
     this.#tierQueue = new WorkQueue({
       run: (key) => tierRounds.round(key),
@@ -145,7 +146,7 @@ export class Operator {
       clock,
     });
     const contexts = this.#pinned.store;
-    this.#contexts = new ContextsOf(contexts);
+    this.#contexts = new References(contexts, namedDeployment);
     const pinnedRounds = new PinnedRounds({ client, contexts, deployments, fleet: this.#fleet, clock, log, leads: options.leads });
     this.#pinnedQueue = new WorkQueue({
       run: (key) => pinnedRounds.round(key),
@@ -241,7 +242,7 @@ export class Operator {
   /** What its deployment does, and what becomes of its pods, is at once the concern of a PinnedContext. */
   #subscribePinned(): void {
     const add = (key: string) => void this.#pinnedQueue.add(key);
-    const addAll = (deployment: string) => this.#contexts.keys(deployment).forEach(add);
+    const addAll = (deployment: string) => this.#contexts.keysOf(deployment).forEach(add);
     this.#pinned.store.subscribe(add);
     this.#deployments.store.subscribe(addAll);
     this.#fleet.subscribe(addAll);

@@ -2,7 +2,7 @@
  * One round over one ServingDeployment on Kubernetes: its objects, then its pods, then its status. Everything is derived anew from what
  * the API server and the routers say; what is kept between rounds only saves writes.
  */
-import { differences, isSettled } from '../../api/index.ts';
+import { differences, isSettled, type ServingDeploymentStatus } from '../../api/index.ts';
 import type { Observed, Platform, Role } from '../../platform/index.ts';
 import type {
   EventRecorder,
@@ -30,6 +30,7 @@ import { awaitedStatus, poolStatus, refusedStatus, withHeld, withProblems, withS
 import { type DeploymentObject, ownerReference, poolName, SERVING_DEPLOYMENTS, type TierObject } from './resources.ts';
 import { byAge, decideRevision, specOf } from './revisions.ts';
 import { overriddenText } from './scale.ts';
+import { StatusWriter } from './statuswriter.ts';
 import { chooseTier, namedTier, OWN, rolesOf, type Source, type TierChoice, type TierTrouble, takenUp, tierDifferences } from './tiers.ts';
 import { type Surroundings, type Wanted, type WantedResult, wantedOf, withSizes } from './wanted.ts';
 
@@ -71,6 +72,7 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #objects: Objects;
   readonly #deployments: Latest<DeploymentObject>;
+  readonly #statuses: StatusWriter<ServingDeploymentStatus>;
   readonly #wanted = new WeakMap<DeploymentObject, { readonly source: Source; readonly result: WantedResult }>();
   readonly #sources = new WeakMap<TierObject, TierChoice>();
   /** Deployments whose scale was overridden at the last look, by key: what was told of it. */
@@ -80,6 +82,7 @@ export class Reconciler {
     this.#options = options;
     this.#objects = new Objects(options.client, options.own);
     this.#deployments = new Latest(options.deployments, options.clock);
+    this.#statuses = new StatusWriter({ client: options.client, resource: SERVING_DEPLOYMENTS, latest: this.#deployments });
   }
 
   /** @param key `namespace/name` of a ServingDeployment, which need not be there any more. */
@@ -93,13 +96,13 @@ export class Reconciler {
     if (object.metadata.deletionTimestamp !== undefined) return { kind: 'done' };
     const { source, trouble } = this.#choose(object);
     if (source === null) {
-      if (trouble !== null) await this.#writeStatus(object, awaitedStatus(trouble, this.#context(object)));
+      if (trouble !== null) await this.#statuses.write(object, awaitedStatus(trouble, this.#context(object)));
       return { kind: 'done' };
     }
     const written = this.#written(object, source);
     const wanted = 'errors' in written ? written : this.#held(written);
     if ('errors' in wanted) {
-      await this.#writeStatus(object, refusedStatus(wanted.errors, this.#context(object)));
+      await this.#statuses.write(object, refusedStatus(wanted.errors, this.#context(object)));
       return { kind: 'done' };
     }
     return this.#round(wanted, trouble);
@@ -173,7 +176,7 @@ export class Reconciler {
     await this.#tendPools(object, desired, { pools, observed, status: now });
     // Last: who waits for the deployment finds everything else as its status says.
     const tier = source.kind === 'tier' && trouble === null ? { name: source.tier.name, generation: source.generation } : null;
-    await this.#writeStatus(object, resourceStatus({ ...now, url: serviceUrl(object, spec) }, this.#context(object), tier));
+    await this.#statuses.write(object, resourceStatus({ ...now, url: serviceUrl(object, spec) }, this.#context(object), tier));
     return { kind: 'again', afterMs: this.#pause(now, done, problems) };
   }
 
@@ -259,16 +262,6 @@ export class Reconciler {
   #context(object: DeploymentObject): StatusContext {
     const now = new Date(this.#options.clock.wall()).toISOString();
     return { generation: object.metadata.generation ?? 0, now, before: object.status ?? null };
-  }
-
-  async #writeStatus(object: DeploymentObject, next: DeploymentObject['status'] & object): Promise<void> {
-    if (isEqual(next, object.status)) return;
-    const { name, namespace, uid } = object.metadata;
-    const draft = { metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid }, status: next };
-    const applied = await this.#options.client.applyStatus(SERVING_DEPLOYMENTS, draft);
-    if (applied.kind === 'written') this.#deployments.put(`${namespace}/${name}`, applied.object);
-    else if (applied.kind === 'rejected') throw new Error(`the status of ${namespace}/${name} is refused: ${applied.message}`);
-    else if (applied.kind === 'conflict') throw new Error(`others hold fields of the status: ${JSON.stringify(applied.conflicts)}`);
   }
 
   #pause(now: Status, done: readonly Done[], problems: readonly string[]): number {

@@ -47,6 +47,17 @@ export const SERVING_POOLS: Resource<PoolObject> = { ...common, plural: 'serving
 export const KV_TIERS: Resource<TierObject> = { ...common, plural: 'kvtiers', kind: TIER_KIND };
 export const PINNED_CONTEXTS: Resource<PinnedObject> = { ...common, plural: 'pinnedcontexts', kind: PINNED_KIND };
 
+/** Of an object that is not trusted; undefined = it has no such field, or is no object. */
+export function fieldOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}
+
+/** Name of the ServingDeployment that the spec of a PinnedContext names, which need not be sound; null = it names none. */
+export function namedDeployment(spec: unknown): string | null {
+  const name = fieldOf(fieldOf(spec, 'deploymentRef'), 'name');
+  return typeof name === 'string' ? name : null;
+}
+
 export function poolName(deployment: string, role: Role): string {
   return `${deployment}-${role}`;
 }

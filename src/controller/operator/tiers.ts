@@ -18,7 +18,7 @@ import {
   VERSION,
 } from '../../api/index.ts';
 import type { Role } from '../../platform/index.ts';
-import type { PoolObject, TierObject } from './resources.ts';
+import { fieldOf, type PoolObject, type TierObject } from './resources.ts';
 
 type Kv = ServingDeploymentManifest['spec']['kv'];
 
@@ -136,8 +136,4 @@ export function withEarlier(kv: Kv, earlier: Readonly<Record<string, unknown>>):
 export function tierDifferences(taken: Source, now: Source): string[] {
   if (taken.kind !== 'tier' || now.kind !== 'tier' || taken.tier.name !== now.tier.name) return [];
   return differences(taken.spec, now.spec, ['spec']).map(({ path }) => `KVTier ${now.tier.name} ${path}`);
-}
-
-function fieldOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

@@ -1,11 +1,11 @@
 /** Rounds over PinnedContexts on Kubernetes: each finds its deployment, keeps its pins, and writes its status when that changed. */
-import { readPinned, readResource } from '../../api/index.ts';
+import { type PinnedContextStatus, readPinned, readResource } from '../../api/index.ts';
 import type { FleetOwner, KubernetesClient, RunOutcome, StoreView } from '../../platform/kubernetes/index.ts';
 import type { Clock } from '../../shared/index.ts';
 import type { Logger } from '../../telemetry/index.ts';
-import { isEqual } from '../operator/change.ts';
 import { Latest } from '../operator/latest.ts';
 import { type DeploymentObject, ownerReference, PINNED_CONTEXTS, type PinnedObject } from '../operator/resources.ts';
+import { StatusWriter } from '../operator/statuswriter.ts';
 import { keepPinned, letGo, pauseMs, wishOf } from './apply.ts';
 import { PINNING_ENGINES } from './plan.ts';
 import { type PinSeen, pinnedStatus, tellPinned } from './status.ts';
@@ -24,12 +24,14 @@ export interface PinnedRoundsOptions {
 export class PinnedRounds {
   readonly #options: PinnedRoundsOptions;
   readonly #contexts: Latest<PinnedObject>;
+  readonly #statuses: StatusWriter<PinnedContextStatus>;
   /** Where each was pinned, to let go of it as soon as it is deleted: key of the deployment. */
   readonly #places = new Map<string, string>();
 
   constructor(options: PinnedRoundsOptions) {
     this.#options = options;
     this.#contexts = new Latest(options.contexts, options.clock);
+    this.#statuses = new StatusWriter({ client: options.client, resource: PINNED_CONTEXTS, latest: this.#contexts });
   }
 
   /** @param key `namespace/name` of a PinnedContext, which need not be there. */
@@ -44,7 +46,7 @@ export class PinnedRounds {
     const told = tellPinned(seen);
     const { generation = 0 } = object.metadata;
     const now = new Date(this.#options.clock.wall()).toISOString();
-    await this.#write(object, key, pinnedStatus(told, { generation, now, before: object.status ?? null }));
+    await this.#statuses.write(object, pinnedStatus(told, { generation, now, before: object.status ?? null }));
     return seen.kind === 'invalid' || seen.kind === 'noDeployment' ? { kind: 'done' } : { kind: 'again', afterMs: pauseMs(told) };
   }
 
@@ -76,16 +78,6 @@ export class PinnedRounds {
   #admins(deployment: DeploymentObject): string[] {
     const { namespace = 'default', name } = deployment.metadata;
     return this.#options.fleet.routerAdmins({ namespace, name, deployment: ownerReference(deployment), pools: {} });
-  }
-
-  async #write(object: PinnedObject, key: string, status: NonNullable<PinnedObject['status']>): Promise<void> {
-    if (isEqual(status, object.status)) return;
-    const { name, namespace, uid } = object.metadata;
-    const draft = { metadata: { name, ...(namespace === undefined ? {} : { namespace }), uid }, status };
-    const applied = await this.#options.client.applyStatus(PINNED_CONTEXTS, draft);
-    if (applied.kind === 'written') this.#contexts.put(key, applied.object);
-    else if (applied.kind === 'rejected') throw new Error(`the status of PinnedContext ${key} is refused: ${applied.message}`);
-    else if (applied.kind === 'conflict') throw new Error(`others hold fields of the status: ${JSON.stringify(applied.conflicts)}`);
   }
 }
 

@@ -14,7 +14,7 @@ import {
   TransferServer,
 } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
-import { lineWaitMs } from '../line.ts';
+import { lineWaitMs } from '../costs/index.ts';
 import { ContextPins } from '../pins.ts';
 import type {
   EngineCore,

@@ -3,7 +3,7 @@
  * decoding sequences and one piece of the oldest unfinished prompt. Nothing else touches the context, so nothing needs a lock.
  */
 import { type Clock, SluiceError, toSluiceError } from '../../shared/index.ts';
-import type { Burden } from '../line.ts';
+import type { Burden } from '../costs/index.ts';
 import type { FinishReason, PromptReport } from '../port.ts';
 import type { KvCache } from './cache.ts';
 import { BATCH_TOKENS, type LlamaContext } from './context.ts';

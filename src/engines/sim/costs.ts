@@ -1,4 +1,3 @@
-/** Declared costs to milliseconds: the formulas of EngineCosts. Pure. */
 import type { EngineCosts } from '../port.ts';
 
 /** Roughly one accelerator of the A100 class with an 8 B model, scaled so that a test is not slow. */
@@ -12,16 +11,3 @@ export const DEFAULT_SIM_COSTS: EngineCosts = {
   pullFixed: 0.5,
   pullPerMiB: 0.2,
 };
-
-/** One chunk of `uncached` tokens after `context` ones. Chunks of one prompt add up to the cost of the whole. */
-export function prefillChunkMs(costs: EngineCosts, uncached: number, context: number): number {
-  return costs.prefillPerToken * uncached + costs.prefillPerTokenContext * uncached * (context + uncached / 2);
-}
-
-export function decodeStepMs(costs: EngineCosts, sequences: number, contextTokens: number): number {
-  return costs.stepFixed + costs.stepPerSequence * sequences + costs.stepPerContextToken * contextTokens;
-}
-
-export function pullMs(costs: EngineCosts, bytes: number): number {
-  return costs.pullFixed + (costs.pullPerMiB * bytes) / 2 ** 20;
-}

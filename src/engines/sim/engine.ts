@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { TransferServer } from '../../kv/index.ts';
 import { SluiceError } from '../../shared/index.ts';
-import { type Burden, lineWaitMs } from '../line.ts';
+import { type Burden, lineWaitMs } from '../costs/index.ts';
 import { ContextPins } from '../pins.ts';
 import type {
   EngineCore,

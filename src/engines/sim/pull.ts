@@ -1,8 +1,8 @@
 /** Pulling a prompt's blocks from the instance that prefilled it, over the real transfer or only by its declared time. */
 import { pull } from '../../kv/index.ts';
 import { type Clock, sleep } from '../../shared/index.ts';
+import { pullMs } from '../costs/index.ts';
 import type { EngineCosts, EngineCounters, HandOffTicket, PromptReport } from '../port.ts';
-import { pullMs } from './costs.ts';
 import type { Pulled, Sequence } from './sequence.ts';
 
 export interface PullerOptions {

@@ -1,6 +1,7 @@
 /** What one engine step does and how long it takes. Pure. */
+
+import { prefillChunkMs, stepMs } from '../costs/index.ts';
 import type { EngineCosts } from '../port.ts';
-import { decodeStepMs, prefillChunkMs } from './costs.ts';
 
 export interface StepSequence {
   readonly computed: number;
@@ -48,6 +49,6 @@ export function planStep<S extends StepSequence>(running: readonly S[], fresh: R
     }
   }
   if (prefills.length === 0 && decodes.length === 0) return null;
-  if (decodes.length > 0) ms += decodeStepMs(costs, decodes.length, contextTokens);
+  if (decodes.length > 0) ms += stepMs(costs, decodes.length, contextTokens);
   return { ms, prefills, decodes };
 }

@@ -39,4 +39,4 @@ export { PORTS } from './pods/container.ts';
 export { type QueueOptions, type RunOutcome, WorkQueue } from './queue/queue.ts';
 export { LostConnection, type Transport } from './transport.ts';
 export { Reflector, type ReflectorNotice, type ReflectorOptions, type ReflectorState } from './watch/reflector.ts';
-export type { StoreView } from './watch/store.ts';
+export { ObjectStore, type StoreView } from './watch/store.ts';

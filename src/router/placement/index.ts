@@ -10,4 +10,3 @@ export {
   ttftOf,
 } from './decision.ts';
 export { largestGap, nameOf, place, termName } from './place.ts';
-export { PRICED_OUTPUT_TOKENS } from './price.ts';

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FREE_COSTS } from '../../api/facts/index.ts';
+import { prefillMs, pullMs, stepMs } from '../../engines/costs/index.ts';
 import type { EngineCosts } from '../../engines/index.ts';
 import { type Candidate, type InstanceView, MAX_CANDIDATES, type PlacementRequest, type Terms, totalOf, ttftOf } from './decision.ts';
 import { largestGap, nameOf, place } from './place.ts';
-import { prefillMs, pullMs, stepMs } from './price.ts';
 
 const COSTS: EngineCosts = {
   prefillFixed: 2,

@@ -1,10 +1,8 @@
 /** Prices in milliseconds, from an instance's measured costs (formulas: `EngineCosts` of the engine port). Pure. */
-import type { EngineCosts } from '../../engines/index.ts';
+import { EXPECTED_OUTPUT_TOKENS, prefillMs, pullMs, stepMs, turnMs } from '../../engines/costs/index.ts';
 import { peerOffer, planReading, storeOffer } from '../../kv/index.ts';
 import type { InstanceView, PlacementRequest, Terms } from './decision.ts';
 
-/** Output that is priced when the client allows more: a stream's real length is not known, and long ones must not drown TTFT. */
-export const PRICED_OUTPUT_TOKENS = 64;
 /** What the second leg of a pair costs beside work and bytes. */
 const HAND_OFF_MS = 1;
 /**
@@ -13,20 +11,6 @@ const HAND_OFF_MS = 1;
  * leaves long ones to the prefill pool.
  */
 const EXPECTED_STREAMS = 1;
-const MIB = 2 ** 20;
-
-export function prefillMs(costs: EngineCosts, tokens: number, context: number): number {
-  if (tokens <= 0) return 0;
-  return costs.prefillFixed + costs.prefillPerToken * tokens + costs.prefillPerTokenContext * tokens * (context + tokens / 2);
-}
-
-export function stepMs(costs: EngineCosts, sequences: number, contextTokens: number): number {
-  return costs.stepFixed + costs.stepPerSequence * sequences + costs.stepPerContextToken * contextTokens;
-}
-
-export function pullMs(costs: EngineCosts, bytes: number): number {
-  return bytes <= 0 ? 0 : costs.pullFixed + (costs.pullPerMiB * bytes) / MIB;
-}
 
 /** Leading blocks of a prompt that an instance has, and those right behind them that are in its store. */
 export interface Blocks {
@@ -120,7 +104,7 @@ export function priceDecode(instance: InstanceView, known: Blocks, request: Plac
   const reusable = Math.floor(Math.max(0, request.promptTokens - 1) / request.blockTokens);
   const pulledBlocks = Math.max(0, reusable - known.held);
   const queueMs = prefillMs(costs, instance.pendingPrefillTokens, 0);
-  const waitMs = admitMs(instance);
+  const waitMs = turnMs(instance, instance.maxSequences, instance.running);
   const reading = readingOf(instance, known, { blocks: reusable, handedOver: true, lineMs: queueMs + waitMs }, request);
   const tail = request.promptTokens - reusable * request.blockTokens;
   const tailOnly = prefillMs(costs, tail, reusable * request.blockTokens);
@@ -149,7 +133,7 @@ export interface Alone {
 export function priceAlone(instance: InstanceView, known: Blocks, request: PlacementRequest): Alone {
   const { promptTokens: tokens } = request;
   const blocks = Math.floor(Math.max(0, tokens - 1) / request.blockTokens);
-  const waitMs = admitMs(instance);
+  const waitMs = turnMs(instance, instance.maxSequences, instance.running);
   const { cachedBlocks, storedBlocks, ...own } = priceCompute(instance, known, { blocks, tokens, admitMs: waitMs }, request);
   return {
     cachedBlocks,
@@ -165,16 +149,8 @@ export function priceAlone(instance: InstanceView, known: Blocks, request: Place
   };
 }
 
-/** A full instance frees a sequence about every (output × step ÷ sequences) milliseconds. */
-function admitMs(instance: InstanceView): number {
-  const over = instance.running + 1 - instance.maxSequences;
-  if (over <= 0) return 0;
-  const step = stepMs(instance.costs, instance.maxSequences, instance.contextTokens);
-  return (over * PRICED_OUTPUT_TOKENS * step) / instance.maxSequences;
-}
-
 function decodeMs(instance: InstanceView, request: PlacementRequest): number {
   const sequences = Math.min(instance.running + 1, instance.maxSequences);
   const step = stepMs(instance.costs, sequences, instance.contextTokens + request.promptTokens);
-  return step * Math.min(request.maxTokens, PRICED_OUTPUT_TOKENS);
+  return step * Math.min(request.maxTokens, EXPECTED_OUTPUT_TOKENS);
 }

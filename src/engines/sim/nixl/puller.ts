@@ -6,8 +6,8 @@
  */
 import { pull } from '../../../kv/index.ts';
 import { type Clock, sleep } from '../../../shared/index.ts';
+import { pullMs } from '../../costs/index.ts';
 import type { EngineCosts, HandOffTicket } from '../../port.ts';
-import { pullMs } from '../costs.ts';
 import type { PullBounds, PullCounters, SequencePuller } from '../pull.ts';
 import type { Pulled, Sequence } from '../sequence.ts';
 

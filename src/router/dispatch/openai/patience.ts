@@ -1,6 +1,7 @@
 /** How long an engine that is not ours is waited for. Pure. */
+
+import { EXPECTED_OUTPUT_TOKENS } from '../../../engines/costs/index.ts';
 import type { ParsedRequest } from '../../edge/index.ts';
-import { PRICED_OUTPUT_TOKENS } from '../../placement/index.ts';
 import type { Choice } from '../choose.ts';
 import type { Deadlines } from '../deadlines.ts';
 
@@ -25,5 +26,5 @@ export function firstTokenMs({ request, deadlines, handedOver }: Awaited, { deci
     return handedOver ? Math.min(deadlines.firstTokenMs, pull) : deadlines.firstTokenMs;
   }
   const tokens = request.maxTokens ?? group.info.contextTokens;
-  return deadlines.firstTokenMs + (SLACK * decodeMs * tokens) / Math.max(1, Math.min(tokens, PRICED_OUTPUT_TOKENS));
+  return deadlines.firstTokenMs + (SLACK * decodeMs * tokens) / Math.max(1, Math.min(tokens, EXPECTED_OUTPUT_TOKENS));
 }

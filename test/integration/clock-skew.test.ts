@@ -219,12 +219,17 @@ spec:
     const isDecode = (pid: number) => commandLine(pid).includes('--instance decode-1');
     const pid = childrenOf(sluice.pid).find(isDecode) ?? 0;
     const lives = async () => (await directory.stats()).map(({ instance }) => instance);
+    const incarnation = async () => (await said()).instances.find(({ id }) => id === 'decode-1')?.incarnation;
+    const before = await incarnation();
     const frozenAt = performance.now();
+    // Who watches over it would replace it, now before its life is over and now after.
+    process.kill(sluice.pid, 'SIGSTOP');
     process.kill(pid, 'SIGSTOP');
     try {
       await untilWithin('its life is over', async () => !(await lives()).includes('decode-1'), LIFE_MS + LATE_MS);
     } finally {
       process.kill(pid, 'SIGCONT');
+      process.kill(sluice.pid, 'SIGCONT');
     }
     // It renews its life long before it ends.
     expect(performance.now() - frozenAt).toBeGreaterThan(LIFE_MS / 2);
@@ -236,6 +241,7 @@ spec:
       },
       WITHIN_MS,
     );
+    expect(await incarnation()).toBe(before);
     const body = { ...GREEDY, prompt: prompt(200) };
     expect(difference(await ask(url, body), await ask(alone.url, body))).toBeNull();
   });

@@ -68,6 +68,8 @@ export default defineConfig({
         ...('globalSetup' in project ? { globalSetup: project.globalSetup } : {}),
         testTimeout: project.timeoutMs,
         hookTimeout: project.timeoutMs,
+        // The default of one second is what a busy machine may take for anything.
+        expect: { poll: { timeout: 10_000 } },
         fileParallelism: !ONE_FILE_AT_A_TIME.includes(project.name),
         sequence: { groupOrder: order },
       },

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { blockKeys, chainSeed, keyHexes, openFolderStore } from '../../kv/index.ts';
+import { blockKeys, chainSeed, type KvBlock, keyHexes, kvBlock, openFolderStore } from '../../kv/index.ts';
 import { type Clock, systemClock } from '../../shared/index.ts';
 import type { EngineCore, EngineRequest, GenerateSink, HandOffTicket, PromptReport } from '../port.ts';
 import { silentPeer, slowTime } from '../slow.fixture.ts';
@@ -83,6 +83,14 @@ function answerOf(begin: (sink: GenerateSink) => void): Promise<Answer> {
   });
 }
 
+/** Blocks of somebody else's. */
+function chainOf(tokens: Int32Array): KvBlock[] {
+  const keys = keyHexes(blockKeys(new Uint32Array(4), tokens, 16));
+  return keys.map((key, index) =>
+    kvBlock(key, keys[index - 1] ?? null, tokens.slice(index * 16, (index + 1) * 16), new Uint8Array(4096).fill(index)),
+  );
+}
+
 /** Another engine has stored `prompt(1)` there. */
 async function filledFolder(): Promise<string> {
   const path = newFolder();
@@ -107,31 +115,56 @@ it('takes up from the store what it gave up, and says the same', async () => {
 });
 
 it('keeps a pinned context in a store that everything else has to leave, until it is let go', async () => {
-  const store = await openFolderStore({ path: newFolder(), capacityBytes: 1 << 20, clock: systemClock });
-  // Many prompts, each worth keeping all the same.
-  const engine = await engineOf(newFolder(), { store, costs: { ...LARGE, prefillPerToken: 0.05 } });
+  const path = await filledFolder();
+  const store = await openFolderStore({ path, capacityBytes: 1 << 20, clock: systemClock });
+  const engine = await engineOf(path, { store });
   const pins = engine.pins as NonNullable<EngineCore['pins']>;
+  const keys = keyHexes(blockKeys(chainSeed(engine.info.identity, ''), prompt(1), 16));
+  // It is there already, as anything else.
+  expect(await store.match(keys)).toBe(64);
   let others = 100;
-  /** Three times what HBM, host memory and the store hold. */
+  /** Others write four times what the store holds. */
   const crowdOut = async () => {
-    for (let count = 0; count < 24; count += 1) await ask(engine, prompt(others++));
-    await store.settled();
+    for (let count = 0; count < 16; count += 1) expect(await store.write(chainOf(prompt(others++)))).toMatchObject({ written: 64 });
   };
-  const pin = { id: 'a', digest: 'd', prompt: prompt(1), salt: '', tier: 'store', ttlMs: 600_000 } as const;
   await expect.poll(() => pins.view().store?.capacityBytes).toBe(1 << 20);
-  pins.pin(pin);
+  pins.pin({ id: 'a', digest: 'd', prompt: prompt(1), salt: '', tier: 'store', ttlMs: 600_000 });
   await expect.poll(() => pins.view().pins[0]?.state).toBe('Held');
   await expect.poll(() => pins.view().store?.pinnedBytes).toBeGreaterThan(64 * 4096);
   expect(pins.view()).toMatchObject({ pinnedBytes: 0, pins: [{ tier: 'store', blocks: 64, trouble: null }] });
-  const keys = keyHexes(blockKeys(chainSeed(engine.info.identity, ''), prompt(1), 16));
+  expect(pins.renew('a', 'd', 600_000)).toBe(true);
   await crowdOut();
   expect(await store.match(keys)).toBe(64);
-  expect(pins.renew('a', 'd', 600_000)).toBe(true);
 
   expect(pins.unpin('a')).toBe(true);
   await expect.poll(() => pins.view().store?.pinnedBytes).toBe(0);
   await crowdOut();
   expect(await store.match(keys)).toBe(0);
+});
+
+it('lets go in the store of a context that is let go while it is renewed', async () => {
+  const store = await openFolderStore({ path: newFolder(), capacityBytes: 1 << 20, clock: systemClock });
+  const engine = await engineOf(newFolder(), { store });
+  const pins = engine.pins as NonNullable<EngineCore['pins']>;
+  await expect.poll(() => pins.view().store?.capacityBytes).toBe(1 << 20);
+  pins.pin({ id: 'a', digest: 'd', prompt: prompt(1), salt: '', tier: 'store', ttlMs: 600_000 });
+  await expect.poll(() => pins.view().store?.pinnedBytes).toBeGreaterThan(64 * 4096);
+  await expect.poll(() => pins.view().pins[0]?.state).toBe('Held');
+  const { promise: slow, resolve: go } = Promise.withResolvers<void>();
+  const marked: boolean[] = [];
+  const mark = store.pin.bind(store);
+  store.pin = async (keys, pinned) => {
+    if (pinned) await slow;
+    const groups = await mark(keys, pinned);
+    marked.push(pinned);
+    return groups;
+  };
+  pins.renew('a', 'd', 600_000);
+  pins.unpin('a');
+  await expect.poll(() => pins.view().store?.pinnedBytes).toBe(0);
+  go();
+  await expect.poll(() => marked).toEqual([false, true, false]);
+  expect((await store.usage()).pinnedBytes).toBe(0);
 });
 
 it('says what is in the way of a context in the store', async () => {

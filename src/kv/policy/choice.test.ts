@@ -144,19 +144,23 @@ describe('where blocks come from', () => {
 
   it('reads what the plan reads, where a router asks for that alone', () => {
     const ms = fc.double({ min: 0, max: 100, noNaN: true });
-    const offer = fc.record({
-      blocks: fc.nat(20),
-      price: fc.record({ fixedMs: ms, msPerMiB: ms, copyMs: ms }),
-      blocksPerCopy: fc.integer({ min: 1, max: 8 }),
-      waitMs: ms,
+    const price = fc.record({
+      fixedMs: ms,
+      msPerMiB: fc.double({ min: 0, max: 40, noNaN: true }),
+      copyMs: fc.double({ min: 0, max: 10, noNaN: true }),
     });
-    const sizes = fc.record({ blocks: fc.nat(20), resident: fc.nat(20), deadlineMs: fc.nat(1_000), lineMs: fc.nat(200) });
+    const some = { price, blocksPerCopy: fc.integer({ min: 1, max: 8 }), waitMs: ms };
+    const store = fc.record({ ...some, blocks: fc.nat(20) });
+    // Most peers have all, since they compute it: that is what is chosen without a plan.
+    const peer = fc.record({ ...some, blocks: fc.oneof({ weight: 4, arbitrary: fc.constant(20) }, { weight: 1, arbitrary: fc.nat(20) }) });
+    const sizes = fc.record({ blocks: fc.nat(20), resident: fc.nat(8), deadlineMs: fc.nat(400), lineMs: fc.nat(100) });
     fc.assert(
-      fc.property(sizes, offer, fc.option(offer), (asked, store, peer) => {
+      fc.property(sizes, store, fc.option(peer), (asked, store, peer) => {
         const offers = peer === null ? { store } : { store, peer };
         const question = { ...BASE, ...asked, resident: Math.min(asked.blocks, asked.resident), offers };
         expect(planReading(question)).toEqual(storeStep(planOnboard(question)));
       }),
+      { numRuns: 5_000 },
     );
   });
 });

@@ -76,8 +76,16 @@ describe('the operator', { timeout: 300_000 }, () => {
       () => bed.log(),
       SLOW_MS,
     );
-    const held = (await list()).find((one) => one.id === id);
-    if (held && held.inFlight > 0) expect((await leaving())?.metadata.deletionTimestamp).toBeUndefined();
+    // The pod is looked at first: what is deleted then has had no request since before.
+    await until(
+      async () => {
+        const left = (await bed.pods('drain', 'mixed')).find(({ metadata }) => metadata.name === pod?.metadata.name);
+        if (left?.metadata.deletionTimestamp) expect((await list()).find((one) => one.id === id)?.inFlight ?? 0).toBe(0);
+        return left === undefined;
+      },
+      () => bed.log(),
+      SLOW_MS,
+    );
     expect(await Promise.all(streams)).toEqual([400, 400, 400, 400]);
     await bed.settled('drain');
     expect(await bed.podNames('drain', 'mixed')).toHaveLength(1);

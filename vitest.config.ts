@@ -9,8 +9,10 @@ const tier = testedTier(process.env);
 /** Gets servers that tests talk to, such as Redis, where the machine lacks them. */
 const SERVERS = ['test/servers/setup.ts'];
 
-/** Minutes each, so not for every `npm test`: `npm run test:long`. */
-const LONG = ['test/integration/session-move-faults.test.ts', 'test/integration/soak.test.ts'];
+/** A minute or more each, so not for every `npm test`: `npm run test:long`. Most wait for what must not happen, or for a time to be over. */
+const LONG = ['clock-skew', 'router-frozen', 'router-patience', 'session-move-faults', 'session-move-routers', 'soak'].map(
+  (name) => `test/integration/${name}.test.ts`,
+);
 /** With a part of its cases in `npm test`, with all of them there. */
 const LONGER = ['test/integration/equality.test.ts'];
 

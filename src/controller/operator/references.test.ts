@@ -45,6 +45,11 @@ it('knows who names whom, and tells of everyone that it concerns', () => {
 
   store.remove(deployment('a', 'one'));
   expect([heard(), users.keysOf('team/one')]).toEqual([['team/one'], []]);
+
+  // What nobody names any more is forgotten.
+  const toldLater: string[] = [];
+  users.onChange((tier) => toldLater.push(tier));
+  expect(toldLater).toEqual(['rivals/one']);
 });
 
 it('takes what is not sound for naming nobody', () => {

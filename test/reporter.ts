@@ -29,7 +29,7 @@ export default class ClosingLine implements Reporter {
       process.stdout.write('left out: the operator under faults, 3 minutes. npm run test:cluster -- --tier 1 test/cluster/faults\n');
     if (process.env['SLUICE_TEST_LONG'] !== '1')
       process.stdout.write(
-        'left out: a thousand streams for a minute, streams that move under faults, frozen routers, wrong clocks, and 180 more prompts for equality, 18 minutes. npm run test:long\n',
+        'left out: a thousand streams for a minute, streams that move under faults, frozen routers, wrong clocks, and 160 more prompts for equality, 18 minutes. npm run test:long\n',
       );
     for (const program of SERVER_PROGRAMS)
       if (findServer(program) === null)

@@ -1,13 +1,13 @@
 /**
  * The promise that everything else stands on: a prompt prefilled on one instance and decoded on another gives, token for token, what
- * one engine alone gives. Real engines, random prompts of 1 to 4,000 tokens, greedy and seeded: 20 in `npm test`, a minute or so of 2 cores, and
+ * one engine alone gives. Real engines, random prompts of 1 to 4,000 tokens, greedy and seeded: 40 in `npm test`, a minute or so of 2 cores, and
  * 200 in `npm run test:long`, two to seven minutes.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EngineCore, EngineRequest, Sampling } from '../../src/engines/index.ts';
 import { GREEDY, generate, prefill, request, TinyEngines } from '../../src/engines/llamacpp/tinyengines.fixture.ts';
 
-const PROMPTS = process.env['SLUICE_TEST_LONG'] === '1' ? 200 : 20;
+const PROMPTS = process.env['SLUICE_TEST_LONG'] === '1' ? 200 : 40;
 const LONGEST = 4000;
 const SEEDED: Sampling = { ...GREEDY, temperature: 0.8 };
 

@@ -15,7 +15,8 @@ const SIZES = [1, 100, 1_000] as const;
 /** Events are told at a pace of their own, long after all else is at rest: until nothing has been written for so long. */
 const QUIET_MS = 12_000;
 const QUIET_WITHIN_MS = 300_000;
-const IDLE_SECONDS = 60;
+/** As long as it takes until every deployment was looked at once more: they settle together, and are looked at together. */
+const IDLE_SECONDS = (deployments: number) => Math.max(60, deployments / 5);
 const EMPTY_MS = 10_000;
 
 export async function benchOperator(options: BenchOptions, progress: Progress): Promise<Report> {
@@ -42,7 +43,7 @@ export async function benchOperator(options: BenchOptions, progress: Progress): 
         before = size;
       }
       add('setUp.writesPerDeployment', writesOf(scene).length / before);
-      await measureIdle(scene, (options.seconds ?? IDLE_SECONDS) * 1_000, { add, progress });
+      await measureIdle(scene, (options.seconds ?? IDLE_SECONDS(options.deployments)) * 1_000, { add, progress });
     } finally {
       await scene.stop();
     }

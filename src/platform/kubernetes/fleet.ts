@@ -10,14 +10,14 @@ import type { Clock } from '../../shared/index.ts';
 import type { Platform, Role } from '../port.ts';
 import { PODS, type Pod } from './builtin.ts';
 import type { KubernetesClient, Scope } from './client.ts';
-import { ANNOTATIONS, type Component, LABELS, MANAGED } from './labels.ts';
+import { ANNOTATIONS, LABELS, MANAGED } from './labels.ts';
 import { type OwnerReference, objectKey } from './object.ts';
 import { KubernetesPlatform } from './platform.ts';
 import { PORTS } from './pods/container.ts';
 import { Hellos } from './pods/hellos.ts';
 import { isOwned } from './pods/ownership.ts';
 import { PendingWrites } from './pods/pending.ts';
-import { lifeOf, urlOf } from './pods/read.ts';
+import { isRouter, lifeOf, urlOf } from './pods/read.ts';
 import { Reflector, type ReflectorNotice, type ReflectorState } from './watch/reflector.ts';
 
 /** The ServingDeployment whose pods a platform starts and sees. */
@@ -122,9 +122,7 @@ export class PodFleet {
 
   /** Where its routers are looked after, of those that run. */
   routerAdmins(owner: FleetOwner): string[] {
-    const routers = this.podsOf(owner.namespace, owner.name).filter(
-      (pod) => pod.metadata.labels?.[LABELS.component] === ('router' satisfies Component) && isOwned(pod, owner),
-    );
+    const routers = this.podsOf(owner.namespace, owner.name).filter((pod) => isRouter(pod) && isOwned(pod, owner));
     return routers.flatMap((pod) => (lifeOf(pod) === null ? [] : (urlOf(pod, PORTS.routerAdmin) ?? [])));
   }
 
@@ -167,7 +165,7 @@ export class PodFleet {
     const before = this.#deployments.get(key);
     if (before !== undefined && before.uid !== pod?.metadata.uid) this.hellos.forget(before.uid);
     this.#index(key, pod);
-    if (pod !== undefined) void this.hellos.ask(pod);
+    if (pod !== undefined && !isRouter(pod)) void this.hellos.ask(pod);
     const after = this.#deployments.get(key)?.key;
     this.#tell(before?.key);
     if (after !== before?.key) this.#tell(after);

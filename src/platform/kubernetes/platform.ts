@@ -8,7 +8,7 @@ import { ANNOTATIONS, LABELS, memberName, podName } from './labels.ts';
 import { type Draft, objectKey } from './object.ts';
 import { PORTS } from './pods/container.ts';
 import { isOwned } from './pods/ownership.ts';
-import { drainingSince, instanceFields, type Now, readInstance, readRouter, urlOf } from './pods/read.ts';
+import { drainingSince, instanceFields, isRouter, type Now, readInstance, readRouter, urlOf } from './pods/read.ts';
 import { instancePod, routerPod } from './pods/render.ts';
 import { containerOf } from './pods/trouble.ts';
 
@@ -24,7 +24,6 @@ export class KubernetesPlatform implements Platform {
   async observe(): Promise<Observed> {
     const { namespace, name } = this.#owner;
     const { hellos } = this.#fleet;
-    const isRouter = (pod: Pod) => pod.metadata.labels?.[LABELS.component] === 'router';
     const pods = this.#fleet.podsOf(namespace, name);
     const own = pods.filter((pod) => isOwned(pod, this.#owner));
     const lists = new Map<Pod, RoutedList | null>();

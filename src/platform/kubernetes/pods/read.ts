@@ -1,7 +1,7 @@
 /** A pod as the controller sees it: an instance or a router of its ServingDeployment. Pure. */
 import type { ObservedInstance, ObservedRouter, Phase, Role, RoutedInstance } from '../../port.ts';
 import type { Pod } from '../builtin.ts';
-import { ANNOTATIONS, LABELS, memberName } from '../labels.ts';
+import { ANNOTATIONS, type Component, LABELS, memberName } from '../labels.ts';
 import { PORTS } from './container.ts';
 import { containerOf, type Fields, lastEnd, troubleOf } from './trouble.ts';
 
@@ -21,6 +21,10 @@ export interface Now {
 
 /** A while of service after which earlier failures are forgotten; as on the process platform. */
 const STABLE_MS = 60_000;
+
+export function isRouter(pod: Pod): boolean {
+  return pod.metadata.labels?.[LABELS.component] === ('router' satisfies Component);
+}
 
 export function isReady(pod: Pod): boolean {
   return pod.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
@@ -76,7 +80,7 @@ export type RouterSaid = Pick<ObservedRouter, 'kv'> & { readonly instances: read
 /** Null when the pod is no router of that deployment. */
 export function readRouter(pod: Pod, deployment: string, said: RouterSaid | null, now: Now): ObservedRouter | null {
   const member = memberName(deployment, pod.metadata.name);
-  if (member === null || pod.metadata.labels?.[LABELS.component] !== 'router') return null;
+  if (member === null || !isRouter(pod)) return null;
   const started = containerOf(pod)?.started === true;
   const read = readProcess(pod, ROUTER_FIELDS, started, now);
   return {

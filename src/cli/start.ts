@@ -8,7 +8,7 @@ import { readManifests, watchManifests } from './manifestfiles.ts';
 import { Narrator } from './narration.ts';
 import { verdict, whatNext } from './quickstart/print.ts';
 import { type Quickstart, startQuickstart } from './quickstart/quickstart.ts';
-import type { QuickstartReport } from './quickstart/result.ts';
+import { documentOf, type QuickstartReport } from './quickstart/result.ts';
 import { listenToSignals, type Signals } from './signals.ts';
 import { type Terminal, terminalOn } from './terminal.ts';
 
@@ -117,7 +117,7 @@ class FirstMinute {
     const { terminal, context, json } = this.#options;
     terminal.print();
     for (const line of verdict(report, terminal.paint)) terminal.print(line);
-    if (json) context.stdout.write(`${JSON.stringify(report)}\n`);
+    if (json) context.stdout.write(`${documentOf(report)}\n`);
   }
 
   async #serveOn(): Promise<void> {

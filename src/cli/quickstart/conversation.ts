@@ -1,6 +1,6 @@
 /** Sends the scripted conversation, asks the single engine the same, and puts together what is known of each request. */
 import { type Clock, sleep } from '../../shared/index.ts';
-import { equalText, type RequestReport, type Trace } from './result.ts';
+import { equalText, failureOf, type RequestReport, type Trace } from './result.ts';
 import { harbourLog, type ScriptedRequest, scriptedRequests } from './script.ts';
 import { type StreamResult, streamChat } from './stream.ts';
 
@@ -13,11 +13,12 @@ export interface ConversationOptions {
   /** What the router knows of a request; null while it does not know its end yet. */
   readonly trace: (requestId: string) => Promise<Trace | null>;
   readonly onStart: (request: ScriptedRequest) => void;
-  readonly onEnd: (request: ScriptedRequest, report: RequestReport, error: string | null) => void;
+  readonly onEnd: (request: ScriptedRequest, report: RequestReport) => void;
   readonly signal: AbortSignal;
 }
 
-const TIMEOUT_MS = 60_000;
+/** Of each request: a machine that does much else needs minutes for the long prompt. */
+const TIMEOUT_MS = 300_000;
 /** Prompt of the long request, in tokens. */
 const LONG_TOKENS = 4_000;
 /** How far the single engine goes beyond the text that a cancelled stream had. */
@@ -36,7 +37,7 @@ export async function converse(options: ConversationOptions): Promise<RequestRep
     const { report, pooled } = await ask(request, `${options.name}-${index + 1}`, options);
     if (index === 0) firstAnswer = pooled.text;
     reports.push(report);
-    options.onEnd(request, report, pooled.error);
+    options.onEnd(request, report);
   }
   return reports;
 }
@@ -84,6 +85,7 @@ function reportOf(request: ScriptedRequest, requestId: string, { model, pooled, 
     handOff,
     equalsSingleEngine: equalText(request, pooled, single),
     finishReason: pooled.finishReason,
+    error: failureOf(pooled, single),
   };
 }
 

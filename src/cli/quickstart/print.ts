@@ -28,8 +28,8 @@ export function headline(paint: Paint): string {
   return paint.dim(row(COLUMNS.map((column) => column.title)));
 }
 
-export function requestLines(request: ScriptedRequest, report: RequestReport, error: string | null, paint: Paint): string[] {
-  const { name, ttftMs, tokensPerSecond, promptTokens, reusedTokens, handOff, equalsSingleEngine, why, finishReason } = report;
+export function requestLines(request: ScriptedRequest, report: RequestReport, paint: Paint): string[] {
+  const { name, ttftMs, tokensPerSecond, promptTokens, reusedTokens, handOff, equalsSingleEngine, why, finishReason, error } = report;
   // Of a stream that was left after a few tokens there is no pace to tell.
   const pace = finishReason === 'cancelled' ? null : tokensPerSecond;
   const cells = [
@@ -68,12 +68,18 @@ export function verdict({ ok, requests, leftovers }: QuickstartReport, paint: Pa
   if (ok) {
     return [paint.green(`✓ ${requests.length} requests, every text equal to that of one engine alone, bit for bit; nothing is left over.`)];
   }
-  const unequal = requests.filter((request) => !request.equalsSingleEngine).map((request) => request.name);
   return [
     paint.red('✗ not as it should be:'),
-    ...unequal.map((name) => `  ${name}: the text is not that of one engine alone`),
-    ...requests.filter((request) => request.finishReason === null).map(({ name }) => `  ${name}: did not end properly`),
+    ...requests.flatMap((request) => wrongWith(request).map((what) => `  ${request.name}: ${what}`)),
     ...(remains === '' ? [] : [`  left over: ${remains}`]),
+  ];
+}
+
+function wrongWith({ error, equalsSingleEngine, finishReason }: RequestReport): string[] {
+  if (error !== null) return [error];
+  return [
+    ...(equalsSingleEngine ? [] : ['the text is not that of one engine alone']),
+    ...(finishReason === null ? ['its stream ended without a finish_reason'] : []),
   ];
 }
 

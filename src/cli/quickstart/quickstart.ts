@@ -80,10 +80,10 @@ export class Quickstart {
       clock: systemClock,
       trace: (requestId) => readTrace(adminUrl, requestId),
       onStart: (request) => terminal.live(terminal.paint.dim(`  ${request.name} …`), ''),
-      onEnd: (request, report, error) => {
+      onEnd: (request, report) => {
         asScripted &&= endedAsScripted(request, report) && report.equalsSingleEngine;
         this.lastRequestId = report.requestId;
-        for (const line of requestLines(request, report, error, terminal.paint)) terminal.print(line);
+        for (const line of requestLines(request, report, terminal.paint)) terminal.print(line);
       },
       signal: this.#stopped.signal,
     });

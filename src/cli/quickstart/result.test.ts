@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { endedAsScripted, equalText, nothingLeft } from './result.ts';
+import { endedAsScripted, equalText, failureOf, nothingLeft } from './result.ts';
 import { harbourLog, type ScriptedRequest, scriptedRequests } from './script.ts';
 import type { StreamResult } from './stream.ts';
 
@@ -41,6 +41,12 @@ it('knows how each request should end', () => {
   expect(endedAsScripted(cold, result('a', 'cancelled'))).toBe(false);
   expect(endedAsScripted(cancelled, result('a', 'cancelled'))).toBe(true);
   expect(endedAsScripted(cancelled, result('a', 'length'))).toBe(false);
+});
+
+it('names whose answer did not end well', () => {
+  expect(failureOf(result('a'), result('a'))).toBeNull();
+  expect(failureOf(result('a', null, 'lost'), result('a', null, 'late'))).toBe('lost');
+  expect(failureOf(result('a'), result('a', null, 'late'))).toBe('one engine alone: late');
 });
 
 it('counts everything that is left', () => {

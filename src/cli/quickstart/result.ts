@@ -36,6 +36,8 @@ export interface RequestReport extends Trace {
   readonly outputTokens: number;
   readonly equalsSingleEngine: boolean;
   readonly finishReason: string | null;
+  /** Why it, or the single engine's answer to the same, did not end well. */
+  readonly error: string | null;
 }
 
 export interface Leftovers {
@@ -52,11 +54,20 @@ export interface QuickstartReport {
   readonly leftovers: Leftovers;
 }
 
+/** What `--json` prints. Its fields are agreed; errors are for people, on the terminal. */
+export function documentOf(report: QuickstartReport): string {
+  return JSON.stringify({ ...report, requests: report.requests.map((request) => ({ ...request, error: undefined })) });
+}
+
 /** Text of a stream that was cut short must begin that of the single engine; any other must equal it. */
 export function equalText(request: ScriptedRequest, pooled: StreamResult, single: StreamResult): boolean {
   if (pooled.error !== null || single.error !== null || single.text === '') return false;
   if (request.cancelAfter === null) return pooled.text === single.text && pooled.finishReason === single.finishReason;
   return pooled.text !== '' && single.text.startsWith(pooled.text);
+}
+
+export function failureOf(pooled: StreamResult, single: StreamResult): string | null {
+  return pooled.error ?? (single.error === null ? null : `one engine alone: ${single.error}`);
 }
 
 export function endedAsScripted(request: ScriptedRequest, result: { readonly finishReason: string | null }): boolean {

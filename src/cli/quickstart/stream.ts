@@ -55,9 +55,14 @@ export async function streamChat(request: StreamRequest): Promise<StreamResult> 
     else await read(response.body, request, progress, () => goAway.abort());
   } catch (error) {
     if (goAway.signal.aborted) progress.finishReason = 'cancelled';
-    else progress.error = error instanceof Error ? error.message : String(error);
+    else progress.error = explain(error, request.timeoutMs);
   }
   return resultOf(progress, startMs);
+}
+
+function explain(error: unknown, timeoutMs: number): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.name === 'TimeoutError' ? `no end within ${timeoutMs / 1_000} s` : error.message;
 }
 
 function bodyOf({ model, messages, maxTokens, temperature, seed }: StreamRequest): object {

@@ -42,9 +42,8 @@ function ready(pod: Pod): Pod {
 
 /** An API server that has these pods and says nothing more. */
 function listing(pods: readonly Pod[]): Transport {
-  async function* silent(signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    if (!signal.aborted) await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-  }
+  const silent = (signal: AbortSignal) =>
+    new ReadableStream<Uint8Array>({ start: (controller) => signal.addEventListener('abort', () => controller.close(), { once: true }) });
   return {
     send({ path, signal }) {
       const list = JSON.stringify({ metadata: { resourceVersion: '1' }, items: pods });

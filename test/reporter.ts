@@ -26,7 +26,9 @@ export default class ClosingLine implements Reporter {
         'left out: the Helm chart; helm is not on this machine. npm run test:cluster -- --get builds it (needs Go 1.25)\n',
       );
     if (testedTier(process.env) !== null && !asksForTier(process.env))
-      process.stdout.write('left out: the operator under faults, 3 minutes. npm run test:cluster -- --tier 1 test/cluster/faults\n');
+      process.stdout.write(
+        'left out: the operator under faults and with 40 instances, 4 minutes. npm run test:cluster -- --tier 1 test/cluster/faults\n',
+      );
     if (process.env['SLUICE_TEST_LONG'] !== '1')
       process.stdout.write(
         'left out: a thousand streams for a minute, streams that move under faults, frozen routers, wrong clocks, and 160 more prompts for equality, 18 minutes. npm run test:long\n',

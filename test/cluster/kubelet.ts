@@ -11,7 +11,7 @@
  *   argument, every address of the pod, is that one.
  * - `speed` makes periods of probes and pauses after crashes shorter.
  */
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +19,7 @@ import { type KubernetesClient, PODS, type Pod, Reflector } from '../../src/plat
 import { type Clock, sleep, systemClock } from '../../src/shared/index.ts';
 import type { Admin } from './admin.ts';
 import { PodRun } from './kubeletpod.ts';
+import { type LoopbackPart, takeLoopbackPart } from './loopback.ts';
 
 export interface KubeletOptions {
   /** With the rights of a cluster's admin: a kubelet writes what others may not. */
@@ -53,11 +54,11 @@ export class ProcessKubelet {
   readonly #clock: Clock;
   readonly #reflector: Reflector<Pod>;
   readonly #folder = mkdtempSync(join(tmpdir(), 'sluice-kubelet-'));
-  readonly #network = `127.${randomInt(16, 256)}.${randomInt(0, 256)}`;
   readonly #stop = new AbortController();
   readonly #runs = new Map<string, Kept>();
   readonly #binding = new Set<string>();
   readonly #work = new Set<Promise<unknown>>();
+  #part: LoopbackPart | null = null;
   #addresses = 1;
   #unschedulable: Match = NOBODY;
   #unpullable: Match = NOBODY;
@@ -71,6 +72,7 @@ export class ProcessKubelet {
 
   /** Resolves when it is a Node and sees the pods. */
   async start(): Promise<void> {
+    this.#part = await takeLoopbackPart();
     const { admin, extended = {} } = this.#options;
     const quantities = Object.fromEntries(Object.entries(extended).map(([name, count]) => [name, String(count)]));
     const capacity = { cpu: '64', memory: '256Gi', pods: '250', ...quantities };
@@ -92,6 +94,7 @@ export class ProcessKubelet {
     await this.#reflector.stop();
     await Promise.all([...this.#runs.values()].map(({ run }) => run.abandon()));
     await Promise.allSettled(this.#work);
+    this.#part?.release();
     rmSync(this.#folder, { recursive: true, force: true, maxRetries: 3 });
     await this.#options.admin.request('DELETE', `/api/v1/nodes/${this.nodeName}`).catch(() => {
       // A test may have ended its API server before; its Nodes went with it.
@@ -247,7 +250,7 @@ export class ProcessKubelet {
 
   #address(): string {
     this.#addresses = (this.#addresses % 253) + 1;
-    return `${this.#network}.${this.#addresses}`;
+    return `${this.#part?.network}.0.${this.#addresses}`;
   }
 
   #track(work: Promise<unknown>): void {

@@ -2,11 +2,12 @@
  * A kubelet for tests with very many pods: it binds them to a Node that is only a name, says that they run, and answers the operator for
  * them in this process. A pod is there some milliseconds after it was made; its end takes as long as the test wants.
  */
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { connect, KubernetesClient, PODS, type Pod, Reflector, type Transport } from '../../src/platform/kubernetes/index.ts';
 import { sleep, systemClock } from '../../src/shared/index.ts';
 import { podStatus } from './kubeletstatus.ts';
 import { LightPod, type Listed } from './lightpod.ts';
+import { type LoopbackPart, takeLoopbackPart } from './loopback.ts';
 
 export interface LightKubeletOptions {
   /** Of an admin. */
@@ -28,7 +29,7 @@ export class LightKubelet {
   readonly #transport: Transport;
   readonly #reflector: Reflector<Pod>;
   readonly #nodeName = `light-${randomUUID().slice(0, 8)}`;
-  readonly #network = `127.${randomInt(16, 256)}`;
+  readonly #part: LoopbackPart;
   readonly #stop = new AbortController();
   readonly #pods = new Map<string, LightPod>();
   /** By uid of the pod. */
@@ -36,8 +37,9 @@ export class LightKubelet {
   readonly #started = new Date().toISOString();
   #addresses = 0;
 
-  private constructor(options: LightKubeletOptions, transport: Transport) {
+  private constructor(options: LightKubeletOptions, transport: Transport, part: LoopbackPart) {
     this.#options = options;
+    this.#part = part;
     this.#transport = transport;
     const client = new KubernetesClient({ transport, fieldManager: 'kubelet' });
     const scope = options.namespace === null ? {} : { namespace: options.namespace };
@@ -46,7 +48,7 @@ export class LightKubelet {
 
   static async start(options: LightKubeletOptions): Promise<LightKubelet> {
     const { transport } = await connect({ kind: 'kubeconfig', path: options.kubeconfig }, 'kubelet');
-    const kubelet = new LightKubelet(options, transport);
+    const kubelet = new LightKubelet(options, transport, await takeLoopbackPart());
     kubelet.#reflector.start();
     await kubelet.#reflector.synced();
     kubelet.#reflector.store.subscribe((key) => kubelet.#look(key));
@@ -69,6 +71,7 @@ export class LightKubelet {
     await this.#reflector.stop();
     for (const pod of this.#pods.values()) pod.close();
     await Promise.all(this.#working.values());
+    this.#part.release();
     this.#transport.close();
   }
 
@@ -90,7 +93,7 @@ export class LightKubelet {
       this.#do(pod, () => this.#report(pod, light));
     };
     this.#addresses += 1;
-    const address = `${this.#network}.${this.#addresses >> 8}.${this.#addresses & 255}`;
+    const address = `${this.#part.network}.${this.#addresses >> 8}.${this.#addresses & 255}`;
     const light = new LightPod({ pod, address, onList });
     this.#pods.set(key, light);
     this.#do(pod, async () => {

@@ -78,7 +78,7 @@ export const HELP = `npm run bench -- <router|handoff|disagg|vllm|start|peers|to
   --json FILE       write the result as JSON
   --runs N          repeats, 1 to 100 (default 5, operator 1); spread is over repeats
   --seconds S       load per measurement, 0.2 to 600 (default: router 2, disagg 20, vllm 40, its faults 90, peers 3,
-                    operator 60 of idleness; others none)
+                    operator 60 to 200 of idleness; others none)
   --against LIST    router only: baselines out of nginx,vllmRouter,smg,node (default all that can be had)
   --profile FOLDER  router only: also write a V8 CPU profile of our router there (slows it: for tuning only)
   --unpinned        router and peers: let the scheduler place everything, instead of one core for the router

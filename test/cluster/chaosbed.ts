@@ -139,7 +139,7 @@ export function isStaying({ metadata }: Pod): boolean {
   return metadata.deletionTimestamp === undefined && metadata.annotations?.[DRAINING] === undefined;
 }
 
-function isUsable({ status }: Pod): boolean {
+export function isUsable({ status }: Pod): boolean {
   return status?.conditions?.some(({ type, status: word }) => type === 'Ready' && word === 'True') ?? false;
 }
 

@@ -1,7 +1,8 @@
 /** A roll of 20 prefill and 20 decode instances, each a process, while streams run. */
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { LABELS, type Pod } from '../../../src/platform/kubernetes/index.ts';
-import { until } from '../bed.ts';
+import { isSettled, until } from '../bed.ts';
+import { isStaying, isUsable } from '../chaosbed.ts';
 import { OperatorBed } from '../operatorbed.ts';
 
 const EACH = 20;
@@ -29,11 +30,8 @@ describe('the operator with 40 instances', { timeout: 2 * WITHIN_MS }, () => {
   }, 120_000);
   afterAll(() => bed.close());
 
-  const isServing = ({ metadata, status }: Pod) =>
-    metadata.deletionTimestamp === undefined &&
-    status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
   const serving = (pods: readonly Pod[], role: string) =>
-    pods.filter((pod) => pod.metadata.labels?.[LABELS.role] === role && isServing(pod)).length;
+    pods.filter((pod) => pod.metadata.labels?.[LABELS.role] === role && isStaying(pod) && isUsable(pod)).length;
 
   it('rolls them all without losing a stream, and with no fewer of a role than were asked for', async () => {
     await bed.put('large', spec(16));
@@ -55,9 +53,7 @@ describe('the operator with 40 instances', { timeout: 2 * WITHIN_MS }, () => {
           async () => {
             const pods = await bed.pods('large');
             for (const role of ['prefill', 'decode'] as const) least[role] = Math.min(least[role], serving(pods, role));
-            const { metadata, status } = await bed.deployment('large');
-            const isOver = status?.conditions?.some(({ type, status }) => type === 'Reconciling' && status === 'False') === true;
-            return status?.observedGeneration === metadata.generation && isOver;
+            return isSettled(await bed.deployment('large'));
           },
           () => bed.log(),
           WITHIN_MS,

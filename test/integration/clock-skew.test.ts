@@ -165,7 +165,7 @@ spec:
   });
 
   it('move streams when they are told to, and none is lost', { timeout: 600_000 }, async () => {
-    const bodies = [GREEDY, SEEDED].map((sampling) => ({ ...sampling, max_tokens: 1_500, prompt: prompt(300) }));
+    const bodies = [GREEDY, SEEDED].map((sampling) => ({ ...sampling, max_tokens: 3_000, prompt: prompt(300) }));
     let begun = 0;
     const asked = bodies.map((body, index) =>
       ask(url, body, { id: `move-${index}`, onEvent: (events) => (begun += events === 5 ? 1 : 0) }),

@@ -194,9 +194,9 @@ it.each(VERBS.map(([verb]) => verb))('the router is killed at "%s": engines keep
   await fleet.restartRouter();
 });
 
-it('a slow link: the source decodes on while the blocks come', { timeout: 60_000 }, async () => {
+it('a slow link: the source decodes on while the blocks come', { timeout: 120_000 }, async () => {
   await tapAll();
-  const body = { ...SEEDED, max_tokens: 2000, prompt: prompt(2000) };
+  const body = { ...SEEDED, max_tokens: 3000, prompt: prompt(2000) };
   const expected = await ask(alone.url, body);
   const links: { close(): void }[] = [];
   const { said, record } = await disturbed(fleet, { id: 'slow', body, at: 10 }, async (source) => {

@@ -35,6 +35,11 @@ export class OperatorHealth {
     gauge('deployments', 'ServingDeployments that are looked after.', () => source.state()?.deployments ?? 0);
     gauge('queue_ready', 'ServingDeployments that are due.', () => source.state()?.queue.ready ?? 0);
     gauge('queue_running', 'ServingDeployments that are worked on.', () => source.state()?.queue.running ?? 0);
+    table.gauge(
+      { name: 'sluice_operator_pinned_contexts', help: 'PinnedContexts, by whether as many instances hold them as are to.' },
+      () => this.#pinned(),
+      ['ready'],
+    );
     table.gauge({ name: 'sluice_operator_watching', help: '1 while the watch of a resource stands.' }, () => this.#watching(), [
       'resource',
     ]);
@@ -94,6 +99,14 @@ export class OperatorHealth {
     if (state === null || state.synced) return null;
     const missing = Object.entries(state.watches).filter(([, { synced }]) => !synced);
     return `not everything is known yet: ${missing.map(([resource, { error }]) => `${resource}${error === null ? '' : ` (${error})`}`).join(', ')}`;
+  }
+
+  #pinned() {
+    const { ready = 0, notReady = 0 } = this.#source.state()?.pinned ?? {};
+    return [
+      { value: ready, labels: { ready: 'true' } },
+      { value: notReady, labels: { ready: 'false' } },
+    ];
   }
 
   #watching() {

@@ -60,6 +60,24 @@ describe('a PinnedContext', { timeout: 400_000 }, () => {
     const answer = await fetch(`http://${router?.status?.podIP}:${port}/admin/pins`);
     return ((await answer.json()) as Pins).instances;
   }
+  /** What people were told, each once: `type reason note`. */
+  async function told(): Promise<readonly string[]> {
+    const { items } = await bed.admin.demand<{
+      readonly items: readonly Readonly<Record<'type' | 'reason' | 'note', string> & { regarding: { kind: string } }>[];
+    }>('GET', `/apis/events.k8s.io/v1/namespaces/${bed.namespace}/events`);
+    return items.flatMap(({ type, reason, note, regarding }) => (regarding.kind === 'PinnedContext' ? [`${type} ${reason} ${note}`] : []));
+  }
+  async function isTold(event: RegExp): Promise<void> {
+    let all: readonly string[] = [];
+    await until(
+      async () => {
+        all = await told();
+        return all.some((one) => event.test(one));
+      },
+      () => `${event}: ${JSON.stringify(all, null, 1)}\n${bed.log()}`,
+      SLOW_MS,
+    );
+  }
   const pinned = async () => (await instances()).map(({ view }) => view?.pinnedBytes ?? 0).sort((a, b) => a - b);
 
   it('waits for its deployment, and says so', async () => {
@@ -80,6 +98,8 @@ describe('a PinnedContext', { timeout: 400_000 }, () => {
       holders: [{ instance: expect.stringMatching(/^prefill-/) }],
     });
     expect(await pinned()).toEqual([0, 0, blocks * BLOCK_BYTES]);
+    await isTold(/^Normal Pin prefill-\d: it does not have it$/);
+    await isTold(/^Normal Resident 1 instance holds it: prefill-\d$/);
     const accept = 'application/json;as=Table;v=v1;g=meta.k8s.io';
     const { columnDefinitions, rows } = await bed.admin.demand<{
       readonly columnDefinitions: readonly { readonly name: string }[];
@@ -116,6 +136,7 @@ describe('a PinnedContext', { timeout: 400_000 }, () => {
       () => bed.log(),
       SLOW_MS,
     );
+    await isTold(/^Normal Unpin prefill-\d: others hold it$/);
     await put({ replicas: 3 });
     const short = await says('TooFewInstances');
     expect(short.status?.conditions?.find(({ type }) => type === 'Ready')?.message).toMatch(
@@ -167,6 +188,7 @@ describe('a PinnedContext', { timeout: 400_000 }, () => {
     await bed.putPinned('handbook', { deploymentRef: { name: 'foreign' }, text: TEXT });
     const { status } = await says('EngineCannotPin');
     expect(status?.conditions?.find(({ type }) => type === 'Stalled')).toMatchObject({ status: 'True', reason: 'EngineCannotPin' });
+    await isTold(/^Warning PinStalled EngineCannotPin: vllm decides by itself/);
     await bed.remove('foreign');
   });
 });

@@ -131,7 +131,7 @@ it('a target without a place: the stream stays where it is, and goes when there 
     return drained;
   });
   expect(outcome).toMatchObject({ moved: 1, left: 0 });
-  expect(outcome?.aborted.full).toBeGreaterThan(0);
+  expect(outcome?.aborted['full']).toBeGreaterThan(0);
   expect(difference(said, expected)).toBeNull();
   expect(record.moves.map(({ reason }) => reason)).toContain('full');
   expect(record.moves.at(-1)).toMatchObject({ state: 'released' });

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { REASONS } from '../../src/api/index.ts';
-import { STEP_REASONS } from '../../src/controller/operator/index.ts';
+import { PIN_EVENTS, STEP_REASONS } from '../../src/controller/operator/index.ts';
 
 const text = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
 /** What stands under each heading of a reason. */
@@ -37,7 +37,7 @@ describe('docs/troubleshooting.md', () => {
 
   it('tells every event, and no other', () => {
     const told = [...(sections.get('Events') ?? '').matchAll(/`([A-Z][A-Za-z]+)`/g)].map(([, name]) => name);
-    expect(new Set(told)).toEqual(new Set([...STEP_REASONS, 'ReplicasOverridden']));
+    expect(new Set(told)).toEqual(new Set([...STEP_REASONS, ...PIN_EVENTS, 'ReplicasOverridden']));
   });
 
   it('links only to what is there', () => {

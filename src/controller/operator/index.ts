@@ -1,4 +1,5 @@
 /** The face of the operator; apart from that of the controller, because what talks to Kubernetes is not loaded on one machine. */
+export { PIN_EVENTS } from '../pinnedcontext/happenings.ts';
 export { STEP_REASONS } from './happenings.ts';
 export type { OperatorPeers } from './networkpolicies.ts';
 export { Operator, type OperatorOptions, type OperatorState } from './operator.ts';

@@ -67,6 +67,8 @@ export interface OperatorState {
   readonly watches: Readonly<Record<string, ReflectorState>>;
   readonly queue: ReturnType<WorkQueue['depth']>;
   readonly deployments: number;
+  /** PinnedContexts by whether as many instances hold them as are to. */
+  readonly pinned: { readonly ready: number; readonly notReady: number };
 }
 
 /** Deployments that are worked on at the same time. */
@@ -96,6 +98,7 @@ export class Operator {
   readonly #queue: WorkQueue;
   readonly #tierQueue: WorkQueue;
   readonly #contexts: References<PinnedObject>;
+  readonly #pinnedRounds: PinnedRounds;
   readonly #pinnedQueue: WorkQueue;
   #synced = false;
 
@@ -147,9 +150,10 @@ export class Operator {
     });
     const contexts = this.#pinned.store;
     this.#contexts = new References(contexts, namedDeployment);
-    const pinnedRounds = new PinnedRounds({ client, contexts, deployments, fleet: this.#fleet, clock, log, leads: options.leads });
+    const seen = { contexts, deployments, fleet: this.#fleet, events: this.#events };
+    this.#pinnedRounds = new PinnedRounds({ ...seen, client, clock, log, leads: options.leads });
     this.#pinnedQueue = new WorkQueue({
-      run: (key) => pinnedRounds.round(key),
+      run: (key) => this.#pinnedRounds.round(key),
       onFailure: (key, error, retryMs) =>
         log.warn({ object: key, err: error, retryMs }, 'a round over a PinnedContext failed; it is tried again'),
       workers: PINNED_WORKERS,
@@ -195,7 +199,8 @@ export class Operator {
       controllerrevisions: this.#revisions.state(),
       pods: this.#fleet.state(),
     };
-    return { synced: this.#synced, watches, queue: this.#queue.depth(), deployments: this.#deployments.store.size };
+    const own = { deployments: this.#deployments.store.size, pinned: pinnedCounts(this.#pinned.store.values()) };
+    return { synced: this.#synced, watches, queue: this.#queue.depth(), ...own };
   }
 
   async #run(reconciler: Reconciler, key: string): Promise<RunOutcome> {
@@ -242,7 +247,10 @@ export class Operator {
   /** What its deployment does, and what becomes of its pods, is at once the concern of a PinnedContext. */
   #subscribePinned(): void {
     const add = (key: string) => void this.#pinnedQueue.add(key);
-    const addAll = (deployment: string) => this.#contexts.keysOf(deployment).forEach(add);
+    const addAll = (deployment: string) => {
+      this.#pinnedRounds.changed(deployment);
+      this.#contexts.keysOf(deployment).forEach(add);
+    };
     this.#pinned.store.subscribe(add);
     this.#deployments.store.subscribe(addAll);
     this.#fleet.subscribe(addAll);
@@ -266,4 +274,13 @@ export class Operator {
     if (notice.kind === 'broken') log.warn({ resource, ...notice }, 'a watch broke; it is taken up again');
     else log.debug({ resource, ...notice }, 'watch');
   }
+}
+
+function pinnedCounts(contexts: Iterable<PinnedObject>) {
+  const counts = { ready: 0, notReady: 0 };
+  for (const { status } of contexts) {
+    const isReady = status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'True') === true;
+    counts[isReady ? 'ready' : 'notReady'] += 1;
+  }
+  return counts;
 }

@@ -4,15 +4,23 @@
  */
 import { createHash } from 'node:crypto';
 import type { PinnedContext } from '../../api/index.ts';
-import { type PinCall, type PinningInstance, readPins, tellPins } from '../../platform/index.ts';
+import { type PinCall, tellPins } from '../../platform/index.ts';
 import { type PinStep, planPins, TTL_MS } from './plan.ts';
+import { type PinReads, READ_MS } from './reads.ts';
 import type { PinSeen, PinTold, PinWish } from './status.ts';
 
 /** Between two rounds: while it is computed, while something is waited for that a watch may not show, and while nothing changes. */
 const ROUND_MS = { computing: 500, waiting: 2_000, settled: 10_000 } as const;
 /** An instance makes tokens of a long text before it answers. */
 const TELL_MS = 12_000;
-const READ_MS = 4_000;
+
+/** Where a context is pinned: the instances of one deployment, by way of its routers. */
+export interface PinPlace {
+  readonly reads: PinReads;
+  /** Of the deployment, for `reads`. */
+  readonly name: string;
+  readonly adminUrls: readonly string[];
+}
 
 export interface PinRound {
   readonly seen: PinSeen & { readonly kind: 'instances' | 'noRouter' };
@@ -35,10 +43,9 @@ export function wishOf(context: PinnedContext): PinWish {
   return { id: `${namespace}/${name}`, digest, deployment, replicas, tier };
 }
 
-/** @param adminUrls of the routers of its deployment; the first that answers is asked, they have the same instances */
-export async function keepPinned(context: PinnedContext, adminUrls: readonly string[]): Promise<PinRound> {
+export async function keepPinned(context: PinnedContext, { reads, name, adminUrls }: PinPlace): Promise<PinRound> {
   const wish = wishOf(context);
-  const { url, instances } = await firstAnswer(adminUrls);
+  const { url, instances } = await reads.of(name, adminUrls);
   if (url === null) return { seen: { kind: 'noRouter', wish }, done: [] };
   const refused = new Map<string, string>();
   const done: PinStep[] = [];
@@ -50,28 +57,18 @@ export async function keepPinned(context: PinnedContext, adminUrls: readonly str
       else refused.set(step.instance, why);
     }),
   );
+  if (steps.some(({ verb }) => verb !== 'renew')) reads.forget(name);
   return { seen: { kind: 'instances', wish, instances, refused }, done };
 }
 
 /** Lets go of it on all instances that still have it. */
-export async function letGo(id: string, adminUrls: readonly string[]): Promise<void> {
-  const { url, instances } = await firstAnswer(adminUrls);
+export async function letGo(id: string, { reads, name, adminUrls }: PinPlace): Promise<void> {
+  reads.forget(name);
+  const { url, instances } = await reads.of(name, adminUrls);
   if (url === null) return;
   const holders = instances.filter(({ memory }) => memory?.pins.some((pin) => pin.id === id));
-  await Promise.all(holders.map(({ name }) => tellPins(url, name, { verb: 'unpin', body: { id } }, READ_MS)));
-}
-
-interface Answered {
-  readonly url: string | null;
-  readonly instances: readonly PinningInstance[];
-}
-
-async function firstAnswer(adminUrls: readonly string[]): Promise<Answered> {
-  for (const url of adminUrls) {
-    const instances = await readPins(url, READ_MS);
-    if (instances !== null) return { url, instances };
-  }
-  return { url: null, instances: [] };
+  await Promise.all(holders.map((holder) => tellPins(url, holder.name, { verb: 'unpin', body: { id } }, READ_MS)));
+  reads.forget(name);
 }
 
 function callOf({ verb }: PinStep, { content, tenant, tier }: PinnedContext, { id, digest }: PinWish): PinCall {

@@ -2,9 +2,13 @@
 import type { PinnedContext } from '../../api/index.ts';
 import { type Clock, sleep } from '../../shared/index.ts';
 import type { Condition } from '../servingdeployment/status.ts';
-import { keepPinned, letGo, pauseMs, wishOf } from './apply.ts';
+import { keepPinned, letGo, type PinPlace, pauseMs, wishOf } from './apply.ts';
 import { PINNING_ENGINES } from './plan.ts';
+import { PinReads } from './reads.ts';
 import { type PinSeen, tellPinned } from './status.ts';
+
+/** There is one deployment. */
+const PLACE = 'here';
 
 export interface PinLoopOptions {
   readonly clock: Clock;
@@ -31,10 +35,12 @@ export function startPinLoop(options: PinLoopOptions): PinLoop {
   let awake = new AbortController();
   let wanted: readonly PinnedContext[] = [];
   let pinned = new Set<string>();
+  const reads = new PinReads(clock);
+  const place = (): PinPlace => ({ reads, name: PLACE, adminUrls: adminUrls() });
 
   async function look(context: PinnedContext): Promise<number> {
     const seen: PinSeen = PINNING_ENGINES.has(engine())
-      ? (await keepPinned(context, adminUrls())).seen
+      ? (await keepPinned(context, place())).seen
       : { kind: 'foreignEngine', wish: wishOf(context), engine: engine() };
     const told = tellPinned(seen);
     const ready = told.conditions.find(({ type }) => type === 'Ready');
@@ -46,7 +52,7 @@ export function startPinLoop(options: PinLoopOptions): PinLoop {
     const now = new Set(wanted.map((context) => wishOf(context).id));
     const gone = [...pinned].filter((id) => !now.has(id));
     pinned = now;
-    await Promise.all(gone.map((id) => letGo(id, adminUrls())));
+    await Promise.all(gone.map((id) => letGo(id, place())));
     const pauses = await Promise.all(wanted.map(look));
     return Math.min(Number.POSITIVE_INFINITY, ...pauses);
   }
@@ -54,6 +60,7 @@ export function startPinLoop(options: PinLoopOptions): PinLoop {
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
       awake = new AbortController();
+      reads.forget(PLACE);
       const waitMs = await round();
       const signals = [awake.signal, stopping.signal];
       if (waitMs === Number.POSITIVE_INFINITY) await anyOf(signals);

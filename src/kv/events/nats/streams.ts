@@ -1,5 +1,5 @@
 /** Our stream: made when it is missing, brought up to date when it is ours, left alone when it is not. */
-import { DiscardPolicy, nanos, RetentionPolicy, StorageType, type StreamConfig } from 'nats';
+import { DiscardPolicy, type JetStreamManager, nanos, RetentionPolicy, StorageType, type StreamConfig } from 'nats';
 import { EventFault } from '../fault.ts';
 import type { Place } from './failure.ts';
 import type { Attached } from './link.ts';
@@ -15,21 +15,16 @@ export interface StreamTerms {
   readonly replicas: number;
 }
 
+/** As an API of the server numbers what it refuses. */
+const MISSING = 10_059;
+const NAME_IN_USE = 10_058;
+const SUBJECTS_OVERLAP = 10_065;
+
 /** @throws EventFault incompatible, or what the library throws */
-export async function ensureStream({ manager }: Attached, terms: StreamTerms, place: Place): Promise<void> {
+export async function ensureStream({ manager }: Pick<Attached, 'manager'>, terms: StreamTerms, place: Place): Promise<void> {
   const wanted = configOf(terms);
-  const there = await manager.streams.info(terms.name).then(
-    ({ config }) => config,
-    (error: unknown) => {
-      if (isMissing(error)) return null;
-      throw error;
-    },
-  );
-  if (there === null) {
-    // Another process may make it at the same time: the same one, so that the server agrees.
-    await manager.streams.add(wanted);
-    return;
-  }
+  const there = (await find(manager, terms.name)) ?? (await make(manager, wanted));
+  if (there === null) return;
   if (!there.description?.startsWith(MARK)) {
     const message = `NATS at ${place.shown}: the stream ${terms.name} is not ours (its description does not begin with "${MARK}"): delete it, or choose another prefix; it was left as it is`;
     throw new EventFault('incompatible', message);
@@ -38,10 +33,35 @@ export async function ensureStream({ manager }: Attached, terms: StreamTerms, pl
   if (keys.some((key) => wanted[key] !== undefined && wanted[key] !== there[key])) await manager.streams.update(terms.name, wanted);
 }
 
-function isMissing(error: unknown): boolean {
-  if (!(error instanceof Error) || !('api_error' in error)) return false;
+async function find(manager: JetStreamManager, name: string): Promise<StreamConfig | null> {
+  try {
+    return (await manager.streams.info(name)).config;
+  } catch (error) {
+    if (codeOf(error) === MISSING) return null;
+    throw error;
+  }
+}
+
+/**
+ * @returns null, or what another process has made of it at the same time: to one with the same terms the server agrees, but not to one with
+ * others, and to none in the moment in which the first is half made
+ */
+async function make(manager: JetStreamManager, wanted: ReturnType<typeof configOf>): Promise<StreamConfig | null> {
+  try {
+    await manager.streams.add(wanted);
+    return null;
+  } catch (error) {
+    const code = codeOf(error);
+    const there = code === NAME_IN_USE || code === SUBJECTS_OVERLAP ? await find(manager, wanted.name) : null;
+    if (there === null) throw error;
+    return there;
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  if (!(error instanceof Error) || !('api_error' in error)) return null;
   const api = error.api_error;
-  return typeof api === 'object' && api !== null && 'err_code' in api && api.err_code === 10_059;
+  return typeof api === 'object' && api !== null && 'err_code' in api ? api.err_code : null;
 }
 
 function configOf({ name, subjects, maxBytes, maxAgeMs, replicas }: StreamTerms): Partial<StreamConfig> & { name: string } {

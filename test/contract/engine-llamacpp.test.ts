@@ -11,7 +11,7 @@ afterAll(() => engines.closeAll());
 const makeCore = (instance: string, role: Role) => engines.open(instance, { role });
 
 engineContract('llamacpp', makeCore);
-moveContract('llamacpp', makeCore);
+moveContract('llamacpp', 800, makeCore);
 pinContract('llamacpp', BLOCK_BYTES, (instance, role, small) =>
   engines.open(instance, { role, maxSequences: 2, contextTokens: 512, ...small }),
 );

@@ -9,7 +9,7 @@ const simulated = (stepFixed: number) => (instance: string, role: Role) =>
 
 engineContract('sim', simulated(1));
 // Slow enough to be moved before its end.
-moveContract('sim', simulated(4));
+moveContract('sim', 200, simulated(4));
 pinContract('sim', 4_096, (instance, role, small) =>
   createSimEngine({ instance, role, modelName: 'sim-pins', clock: systemClock, contextTokens: 512, ...small }),
 );

@@ -130,7 +130,7 @@ const VERBS: readonly (readonly [Verb, 'source' | 'target'])[] = [
 describe.each(VERBS)('at "%s"', (verb, to) => {
   it.each(['source', 'target'] as const)('the %s is killed: the stream goes on with the same tokens', async (victim) => {
     await tapAll();
-    const body = { ...SEEDED, max_tokens: 240, prompt: prompt(600) };
+    const body = { ...SEEDED, max_tokens: 600, prompt: prompt(600) };
     const expected = await ask(alone.url, body);
     let killed = false;
     const { said, record } = await disturbed(fleet, { id: `${verb}-${victim}`, body, at: 20 }, async (source) => {
@@ -234,7 +234,7 @@ async function slowLink(target: { host: string; port: number }, bytesPerSecond: 
 }
 
 it('an engine that ends with everything on it leaves nothing on the others', async () => {
-  const body = { ...GREEDY, max_tokens: 400, prompt: prompt(300) };
+  const body = { ...GREEDY, max_tokens: 1000, prompt: prompt(300) };
   const expected = await ask(alone.url, body);
   const { said } = await disturbed(fleet, { id: 'all', body, at: 10 }, async (source) => {
     const moved = await drain(fleet, source);

@@ -42,7 +42,7 @@ describe.each([
   ['greedy', GREEDY],
   ['seeded', SEEDED],
   ['with log-probabilities', { ...SEEDED, logprobs: 3 }],
-  ['with a stop string that comes late', { ...SEEDED, max_tokens: 200, stop: ['\u0000never', 'the the the the'] }],
+  ['with a stop string that comes late', { ...SEEDED, stop: ['\u0000never', 'the the the the'] }],
 ])('a drained decode instance: %s', (name, sampling) => {
   it('the stream goes on elsewhere, event for event', async () => {
     const body = { ...sampling, prompt: prompt(1200) };
@@ -76,7 +76,7 @@ it('usage tells the same cached tokens as if the stream had stayed', async () =>
 });
 
 it('moves back and forth: each time with the same tokens', async () => {
-  const body = { ...SEEDED, max_tokens: 2500, prompt: prompt(800) };
+  const body = { ...SEEDED, max_tokens: 2000, prompt: prompt(800) };
   const expected = await ask(alone.url, body);
   const { said, record } = await disturbed(fleet, { id: 'forth', body, at: 20 }, async (engine) => {
     await drain(fleet, engine);
@@ -88,7 +88,7 @@ it('moves back and forth: each time with the same tokens', async () => {
 });
 
 it('SIGTERM of a decode instance moves its streams; it ends by itself', async () => {
-  const body = { ...SEEDED, max_tokens: 600, prompt: prompt(800) };
+  const body = { ...SEEDED, max_tokens: 1200, prompt: prompt(800) };
   const expected = await ask(alone.url, body);
   const { said, outcome, record } = await disturbed(fleet, { id: 'term', body, at: 20 }, async (engine) => {
     const gone = new Promise((resolve) => engine.process.once('exit', resolve));
@@ -101,7 +101,7 @@ it('SIGTERM of a decode instance moves its streams; it ends by itself', async ()
 });
 
 it('several streams leave an instance together', async () => {
-  const bodies = Array.from({ length: 3 }, (_, i) => ({ ...SEEDED, seed: i, max_tokens: 500, prompt: prompt(300) }));
+  const bodies = Array.from({ length: 3 }, (_, i) => ({ ...SEEDED, seed: i, max_tokens: 900, prompt: prompt(300) }));
   const expected = await Promise.all(bodies.map((body) => ask(alone.url, body)));
   // All on one instance.
   const [first, other] = fleet.of('decode') as [Engine, Engine];
@@ -118,7 +118,7 @@ it('several streams leave an instance together', async () => {
 });
 
 it('a target without a place: the stream stays where it is, and goes when there is one', async () => {
-  const body = { ...GREEDY, max_tokens: 3000, prompt: prompt(100) };
+  const body = { ...GREEDY, max_tokens: 2000, prompt: prompt(100) };
   const expected = await ask(alone.url, body);
   const { said, record, outcome } = await disturbed(fleet, { id: 'full', body, at: 10 }, async (source) => {
     const target = fleet.of('decode').find((engine) => engine !== source) as Engine;
@@ -147,10 +147,10 @@ async function refusedAsFull(): Promise<number> {
 }
 
 it('both decode instances drained at once: no place to go, and nothing is lost', async () => {
-  const body = { ...GREEDY, max_tokens: 2000, prompt: prompt(200) };
+  const body = { ...GREEDY, max_tokens: 2500, prompt: prompt(200) };
   const expected = await ask(alone.url, body);
   const { said, outcome } = await disturbed(fleet, { id: 'both', body, at: 10 }, () =>
-    Promise.all(fleet.of('decode').map((engine) => drain(fleet, engine, 500))),
+    Promise.all(fleet.of('decode').map((engine) => drain(fleet, engine, 1_000))),
   );
   expect(difference(said, expected)).toBeNull();
   // It may have been on its way to the other one when that was ordered to be drained too; from there it cannot go back.
@@ -160,7 +160,7 @@ it('both decode instances drained at once: no place to go, and nothing is lost',
 });
 
 it('a whole answer is waited for', async () => {
-  const body = { ...GREEDY, max_tokens: 300, prompt: prompt(200), model: MODEL, ignore_eos: true };
+  const body = { ...GREEDY, max_tokens: 800, prompt: prompt(200), model: MODEL, ignore_eos: true };
   const whole = (url: string) =>
     fetch(`${url}/v1/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
   const asked = whole(fleet.routerUrl);

@@ -30,7 +30,7 @@ spec:
   renameSync(`${file}.tmp`, file);
 }
 
-const TOKENS = 700;
+const TOKENS = 1000;
 
 async function stream(url: string, id: string, tokens = TOKENS): Promise<{ text: string; endedAt: number }> {
   const response = await fetch(`${url}/v1/completions`, {

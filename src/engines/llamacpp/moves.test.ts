@@ -17,7 +17,7 @@ afterEach(async () => {
 /** Looks often: a stream that is to be caught in the middle is short. */
 const until = (holds: () => boolean) => vi.waitFor(() => expect(holds()).toBe(true), { interval: 2, timeout: 10_000 });
 
-const SEEDED: Sampling = { temperature: 0.8, topP: 0.9, seed: 77, maxTokens: 120, ignoreEos: true, logprobs: 2 };
+const SEEDED: Sampling = { temperature: 0.8, topP: 0.9, seed: 77, maxTokens: 400, ignoreEos: true, logprobs: 2 };
 
 function request(count: number, seed: number, change: Partial<EngineRequest> = {}): EngineRequest {
   return unseeded(randomTokens(count, seed), { sampling: SEEDED, pullDeadlineMs: 5_000, ...change });
@@ -125,7 +125,7 @@ describe('a place that is held', () => {
     await held.follow(new Int32Array(0));
     const { heard } = generate(target, request(50, 7));
     await until(() => heard.ended !== null);
-    expect(heard.tokens).toHaveLength(120);
+    expect(heard.tokens).toHaveLength(SEEDED.maxTokens);
     expect(target.load().running).toBe(1);
     held.cancel();
     await until(() => target.load().running === 0);

@@ -29,7 +29,7 @@ describe('a controller', () => {
         const { name, uid } = source.metadata;
         const ownerReferences = [{ apiVersion: 'v1', kind: 'ConfigMap', name, uid }];
         const copy = { metadata: { name: `${name}-copy`, namespace, ownerReferences }, data: source.data ?? {} };
-        const applied = await bed.client.apply(CONFIG_MAPS, copy, { signal, attempts: 1, timeoutMs: 1_000 });
+        const applied = await bed.client.apply(CONFIG_MAPS, copy, { signal, attempts: 1, timeoutMs: 10_000 });
         if (applied.kind !== 'written') throw new Error(JSON.stringify(applied));
         return { kind: 'done' };
       },

@@ -62,24 +62,30 @@ describe('the operator', { timeout: 300_000 }, () => {
       () => 'not every instance has requests',
     );
     await bed.put('drain', sim());
-    const leaving = async () =>
-      (await bed.pods('drain', 'mixed')).find(({ metadata }) => metadata.annotations?.['serving.sluice.dev/draining-since']);
+    let pod: string | undefined;
     await until(
-      async () => (await leaving()) !== undefined,
+      async () => {
+        const pods = await bed.pods('drain', 'mixed');
+        pod = pods.find(({ metadata }) => metadata.annotations?.['serving.sluice.dev/draining-since'])?.metadata.name;
+        return pod !== undefined;
+      },
       () => bed.log(),
       SLOW_MS,
     );
-    const pod = await leaving();
-    const id = pod?.metadata.name.replace('drain-', '');
+    const id = pod?.replace('drain-', '');
     await until(
-      async () => (await list()).some((one) => one.id === id && one.draining),
+      async () => {
+        const one = (await list()).find((listed) => listed.id === id);
+        // Who looks seldom may find that it has gone already.
+        return one === undefined || one.draining;
+      },
       () => bed.log(),
       SLOW_MS,
     );
     // The pod is looked at first: what is deleted then has had no request since before.
     await until(
       async () => {
-        const left = (await bed.pods('drain', 'mixed')).find(({ metadata }) => metadata.name === pod?.metadata.name);
+        const left = (await bed.pods('drain', 'mixed')).find(({ metadata }) => metadata.name === pod);
         if (left?.metadata.deletionTimestamp) expect((await list()).find((one) => one.id === id)?.inFlight ?? 0).toBe(0);
         return left === undefined;
       },

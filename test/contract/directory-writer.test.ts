@@ -76,7 +76,7 @@ for (const [name, open] of [
       const directory = await open();
       const engine = new ToldEngine(life('a'));
       engine.store(blocks(1, 3));
-      const writer = write(directory, engine, { lifeMs: 600 });
+      const writer = write(directory, engine, { lifeMs: 3_000 });
       await soon('published', () => isHeld(directory, blocks(1, 3)));
       // Four renewals are longer than its first life was.
       const { calls } = writer.stats;

@@ -6,8 +6,9 @@ import type { VllmPair } from './vllm-bed.ts';
 import { vllmContract } from './vllm-contract.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-const CONTACT_MS = 1_000;
-const LEASE_MS = 2_000;
+// The checks take parts of them for at once, on a busy machine too.
+const CONTACT_MS = 4_000;
+const LEASE_MS = 6_000;
 const SHAPE = [
   '--context',
   '4096',

@@ -8,15 +8,20 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const SCRIPTS = fileURLToPath(new URL('../../scripts', import.meta.url));
-/** Stands in for npm: notes that it was called, does what FAKE_NPM says, and makes node_modules. */
+/** Stands in for npm: notes that it was called, does what FAKE_NPM says, and makes node_modules. `held`: only once there is a file `go`. */
 const FAKE_NPM = `
 const fs = require('node:fs');
 fs.appendFileSync('calls', process.argv.slice(2).join(' ') + '\\n');
 console.log('noise of npm');
 if (process.env.FAKE_NPM === 'offline') { console.error('npm error code ENOTFOUND'); process.exit(1); }
 if (process.env.FAKE_NPM === 'full') { console.error('npm error code ENOSPC'); process.exit(1); }
-fs.mkdirSync('node_modules', { recursive: true });
-setTimeout(() => {}, 300);
+const install = () => {
+  // The test is over, and its folder gone.
+  if (!fs.existsSync('calls')) process.exit(1);
+  if (process.env.FAKE_NPM === 'held' && !fs.existsSync('go')) setTimeout(install, 20);
+  else fs.mkdirSync('node_modules', { recursive: true });
+};
+install();
 `;
 const MAIN = `
 if (process.argv.includes('wait')) {
@@ -26,6 +31,7 @@ if (process.argv.includes('wait')) {
 console.log(JSON.stringify(process.argv.slice(2)));
 `;
 
+const POLL = { timeout: 60_000, interval: 20 };
 let root: string;
 
 beforeEach(() => {
@@ -87,10 +93,19 @@ describe('the bootstrap', () => {
   });
 
   it('lets one of two install while the other waits', async () => {
-    const both = await Promise.all([run(['sluice', 'a']), run(['sluice', 'b'])]);
-    expect(both.map(({ code }) => code)).toEqual([0, 0]);
+    const installing = run(['sluice', 'a'], { FAKE_NPM: 'held' });
+    await expect.poll(() => installs(), POLL).toHaveLength(1);
+    const waiting = start(['sluice', 'b']);
+    const ended = once(waiting, 'close');
+    let said = '';
+    waiting.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+      said += chunk;
+    });
+    await expect.poll(() => said, POLL).toContain('waiting for it');
+    writeFileSync(join(root, 'go'), '');
+    expect(await ended).toEqual([0, null]);
+    expect(await installing).toMatchObject({ code: 0 });
     expect(installs()).toHaveLength(1);
-    expect(both.some(({ err }) => err.includes('waiting for it'))).toBe(true);
   });
 
   it('takes over the lock of a killed owner', async () => {

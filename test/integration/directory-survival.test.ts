@@ -8,8 +8,9 @@ import { type RedisServer, startRedis, startRedisCluster, startSentinelSet } fro
 import { until } from '../servers/server.ts';
 
 const BUDGET_MS = 100;
-/** How much later than its budget a call may end on a busy machine. */
 const SLACK_MS = 400;
+/** For calls that must be answered, on a busy machine too. */
+const PATIENT = { budgetMs: 5_000 };
 const PAUSE_MS = 10_000;
 
 const ends: (() => Promise<void>)[] = [];
@@ -35,15 +36,28 @@ function open(servers: RedisServers, options: Partial<RedisDirectoryOptions> = {
   return directory;
 }
 
-/** How a call ended, and that it ended in time. */
+/** One whose calls end soon, and one on the same servers whose calls are to be answered; both are ready. */
+async function openBoth(servers: RedisServers, options: Partial<RedisDirectoryOptions> = {}) {
+  const [directory, patient] = [open(servers, options), open(servers, PATIENT)];
+  await Promise.all([directory.ready(5_000), patient.ready(5_000)]);
+  return { directory, patient };
+}
+
+/**
+ * How a call ended, or that it did not end in time. The time is that of timers of this process, as the budget is: if the process stood
+ * still, the call comes first all the same.
+ */
 async function fate(call: Promise<unknown>): Promise<string> {
-  const start = performance.now();
-  const end = await call.then(
+  const late = Promise.withResolvers<string>();
+  // A call, too, takes one more turn of the event loop when its time is over.
+  const timer = setTimeout(() => setImmediate(() => late.resolve('not in time')), BUDGET_MS + SLACK_MS);
+  const end = call.then(
     (value) => JSON.stringify(value),
     (error: { code?: string; message: string }) => error.code ?? error.message,
   );
-  expect(performance.now() - start).toBeLessThan(BUDGET_MS + SLACK_MS);
-  return end;
+  const first = await Promise.race([end, late.promise]);
+  clearTimeout(timer);
+  return first;
 }
 
 /** As an agent does it: joins anew and publishes all it holds. */
@@ -76,21 +90,20 @@ const isBack = (directory: RedisDirectory) =>
 describe.skipIf(findServer('redis-server') === null)('the shared directory', () => {
   it('outlives a Redis that is killed and comes back empty', async () => {
     const redis = await server();
-    const directory = open({ urls: [redis.url] });
-    await directory.ready(5_000);
+    const { directory, patient } = await openBoth({ urls: [redis.url] });
     const keys = chain(1, 100);
-    await resync(directory, life('a'), keys);
+    await resync(patient, life('a'), keys);
     await redis.kill();
     const whileAway = await Promise.all(Array.from({ length: 50 }, () => fate(directory.lookup(keys))));
     expect(new Set(whileAway)).toEqual(new Set(['unavailable']));
     expect(await fate(directory.publish(life('a'), { seq: 2, tier: 'hbm', keys, blockBytes: 10 }))).toBe('unavailable');
     await redis.restart();
     await isBack(directory);
-    expect(await directory.lookup(keys)).toEqual([]);
-    expect(await directory.publish(life('a'), { seq: 2, tier: 'hbm', keys, blockBytes: 10 })).toBe('unknown');
-    expect(await directory.renew(life('a'), LONG_MS)).toBe('unknown');
-    await resync(directory, life('a'), keys);
-    expect(await held(directory, keys)).toEqual([['a', 100]]);
+    expect(await patient.lookup(keys)).toEqual([]);
+    expect(await patient.publish(life('a'), { seq: 2, tier: 'hbm', keys, blockBytes: 10 })).toBe('unknown');
+    expect(await patient.renew(life('a'), LONG_MS)).toBe('unknown');
+    await resync(patient, life('a'), keys);
+    expect(await held(patient, keys)).toEqual([['a', 100]]);
   });
 
   it('bridges a Redis that is away for less than the budget', async () => {
@@ -109,10 +122,9 @@ describe.skipIf(findServer('redis-server') === null)('the shared directory', () 
 
   it('ends calls in time and holds a bounded number of them while Redis stands still', async () => {
     const redis = await server();
-    const directory = open({ urls: [redis.url] }, { maxPending: 20, stallMs: 1_000, connectMs: 500 });
-    await directory.ready(5_000);
+    const { directory, patient } = await openBoth({ urls: [redis.url] }, { maxPending: 20, stallMs: 1_000, connectMs: 500 });
     const keys = chain(1, 50);
-    await resync(directory, life('a'), keys);
+    await resync(patient, life('a'), keys);
     redis.signal('SIGSTOP');
     const end = performance.now() + PAUSE_MS;
     const fates = new Set<string>();
@@ -126,15 +138,14 @@ describe.skipIf(findServer('redis-server') === null)('the shared directory', () 
     }
     for (const end of fates) expect(['timeout', 'unavailable', 'overloaded']).toContain(end);
     await isBack(directory);
-    expect(await held(directory, keys)).toEqual([['a', 50]]);
-    expect(await directory.publish(life('a'), { seq: 2, tier: 'host', keys, blockBytes: 10 })).toBe('applied');
+    expect(await held(patient, keys)).toEqual([['a', 50]]);
+    expect(await patient.publish(life('a'), { seq: 2, tier: 'host', keys, blockBytes: 10 })).toBe('applied');
   });
 
   it('says that a call may have been carried out, and takes its repetition', async () => {
     const redis = await server();
-    const directory = open({ urls: [redis.url] });
-    await directory.ready(5_000);
-    await directory.join(life('a'), LONG_MS);
+    const { directory, patient } = await openBoth({ urls: [redis.url] });
+    await patient.join(life('a'), LONG_MS);
     const publication = { seq: 1, tier: 'hbm', keys: chain(1, 5), blockBytes: 10 } as const;
     redis.signal('SIGSTOP');
     try {
@@ -143,13 +154,13 @@ describe.skipIf(findServer('redis-server') === null)('the shared directory', () 
       redis.signal('SIGCONT');
     }
     await isBack(directory);
-    expect(['applied', 'stale']).toContain(await directory.publish(life('a'), publication));
-    expect(await held(directory, chain(1, 5))).toEqual([['a', 5]]);
+    expect(['applied', 'stale']).toContain(await patient.publish(life('a'), publication));
+    expect(await held(patient, chain(1, 5))).toEqual([['a', 5]]);
   });
 
   it('sees that something is missing when Redis lost the newest of it', async () => {
     const redis = await server();
-    const directory = open({ urls: [redis.url] });
+    const directory = open({ urls: [redis.url] }, PATIENT);
     await directory.ready(5_000);
     await resync(directory, life('a'), chain(1, 5));
     // As after a failover to a replica that was behind.
@@ -160,7 +171,7 @@ describe.skipIf(findServer('redis-server') === null)('the shared directory', () 
 
   it('refuses more when Redis is full, forgets and renews all the same, and goes on when there is room', async () => {
     const redis = await server({ maxmemory: '12mb', 'maxmemory-policy': 'noeviction' });
-    const directory = open({ urls: [redis.url] }, { budgetMs: 5_000 });
+    const directory = open({ urls: [redis.url] }, PATIENT);
     await directory.ready(5_000);
     await directory.join(life('a'), LONG_MS);
     let seq = 0;
@@ -192,7 +203,7 @@ describe.skipIf(findServer('redis-server') === null)('the shared directory', () 
 
   it('goes on when its connection is cut', async () => {
     const redis = await server();
-    const directory = open({ urls: [redis.url] }, { budgetMs: 5_000 });
+    const directory = open({ urls: [redis.url] }, PATIENT);
     await directory.ready(5_000);
     await resync(directory, life('a'), chain(1, 5));
     for (let cut = 0; cut < 5; cut += 1) {
@@ -204,7 +215,7 @@ describe.skipIf(findServer('redis-server') === null)('the shared directory', () 
 
   it('knows scripts again after the server has forgotten them', async () => {
     const redis = await server();
-    const directory = open({ urls: [redis.url] }, { budgetMs: 5_000 });
+    const directory = open({ urls: [redis.url] }, PATIENT);
     await directory.ready(5_000);
     await resync(directory, life('a'), chain(1, 5));
     await redis.admin.script('FLUSH');
@@ -215,10 +226,9 @@ describe.skipIf(findServer('redis-server') === null)('the shared directory', () 
   it('follows the sentinels to another primary', async () => {
     const set = await startSentinelSet();
     ends.push(set.stop);
-    const directory = open({ kind: 'sentinel', urls: [set.sentinel.url], sentinelName: set.name });
-    await directory.ready(5_000);
+    const { directory, patient } = await openBoth({ kind: 'sentinel', urls: [set.sentinel.url], sentinelName: set.name });
     const keys = chain(1, 5);
-    await resync(directory, life('a'), keys);
+    await resync(patient, life('a'), keys);
     await set.primary.kill();
     expect(['unavailable', 'timeout']).toContain(await fate(directory.lookup(keys)));
     // The connection may break once more when the sentinel tells of its choice. A sentinel that was itself held up for 2 s by a busy
@@ -234,7 +244,7 @@ describe.skipIf(findServer('redis-server') === null)('the shared directory', () 
     });
     for (const node of nodes) await node.admin.config('SET', 'cluster-require-full-coverage', 'no');
     const servers: RedisServers = { kind: 'cluster', urls: nodes.map(({ url }) => url) };
-    const spaces = Array.from({ length: 12 }, (_, index) => open(servers, { space: `space${index}`, budgetMs: 5_000 }));
+    const spaces = Array.from({ length: 12 }, (_, index) => open(servers, { space: `space${index}`, ...PATIENT }));
     for (const directory of spaces) {
       await directory.ready(5_000);
       await resync(directory, life('a'), chain(1, 5));

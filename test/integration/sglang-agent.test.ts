@@ -1,6 +1,6 @@
 /** `sluice engine --type sglang` beside a program that behaves like SGLang in what its agent sees. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -68,9 +68,12 @@ it('starts, describes and ends a prefill instance', async () => {
 });
 
 it('is not ready while SGLang says 503, and takes that for no death', async () => {
+  const loading = join(folder, 'loading');
+  writeFileSync(loading, '');
   start('--role', 'decode');
   await expect.poll(() => typesSeen(), POLL).toContain('listening');
   expect((await fetch(`${messages[0]?.url}/health`)).status).toBe(503);
+  rmSync(loading);
   await expect.poll(() => typesSeen(), POLL).toContain('ready');
   expect((await fetch(`${messages[0]?.url}/health`)).status).toBe(200);
 });

@@ -42,7 +42,7 @@ describe.skipIf(noServers)('a KVTier on one machine', () => {
       spec: { redis: { urls: [redis.url], budget }, nats: { urls: [nats.url] }, store },
     };
     // HBM for two prompts, host memory for two more, and the rest in the store. Computing is as slow as with a large model.
-    const engine = { type: 'sim', contextTokens: 2_048, maxSequences: 4, sim: { costs: { prefillPerToken: 0.1 } } };
+    const engine = { type: 'sim', contextTokens: 2_048, maxSequences: 4, sim: { costs: { prefillPerToken: 1 } } };
     const users = Object.entries(USERS).map(([name, model]) => ({
       ...HEAD,
       kind: 'ServingDeployment',

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const PROGRAM = `
+const fs = require('node:fs');
 const http = require('node:http');
 const flag = (name) => { const at = process.argv.indexOf('--' + name); return at < 0 ? null : process.argv[at + 1]; };
 if (process.argv[2] !== '-m' || process.argv[3] !== 'sglang.launch_server') { console.error('fake sglang: error: not as a module'); process.exit(2); }
@@ -14,8 +15,8 @@ const page = () => ['num_running_reqs ' + running, 'num_queue_reqs 0', 'token_us
   .map((line) => 'sglang:' + line.replace(' ', LABELS + ' ')).join('\\n') + '\\n';
 const refuse = (response, message) => { response.statusCode = 400; response.end(JSON.stringify({ object: 'error', message, type: 'BadRequestError', param: null, code: 400 })); };
 const answers = {
-  // It listens long before its model is loaded.
-  '/health': (response) => { asked += 1; response.statusCode = asked > 2 ? 200 : 503; response.end(); },
+  // It listens long before its model is loaded, and for as long as there is a file 'loading' beside it.
+  '/health': (response) => { asked += 1; response.statusCode = asked > 2 && !fs.existsSync(__dirname + '/loading') ? 200 : 503; response.end(); },
   '/server_info': (response) => response.end(JSON.stringify({ version: '0.5.18', disaggregation_mode: flag('disaggregation-mode') })),
   '/metrics': (response) => response.end(page()),
   '/v1/completions': (response, body) => {

@@ -6,7 +6,18 @@ import { TokenBucket } from './budget.ts';
 import { pull } from './client.ts';
 import { controlFrame, FRAME, HEADER_BYTES } from './frames.ts';
 import { pullSlabBytes } from './receiver.ts';
-import { answeringPeer, answerOf, areFirst, blockFrame, CountingClock, chainOf, endAll, rawPeer, requestFor } from './transfer.fixture.ts';
+import {
+  answeringPeer,
+  answerOf,
+  areFirst,
+  blockFrame,
+  CountingClock,
+  chainOf,
+  endAll,
+  rawPeer,
+  requestFor,
+  SOON,
+} from './transfer.fixture.ts';
 
 afterEach(endAll);
 
@@ -20,7 +31,7 @@ async function pullUntilDeadline(port: number, when: () => void) {
   const clock = new CountingClock(fake);
   const { request, pulled } = requestFor(CHAIN, port, { clock, deadlineMs: 250 });
   const running = pull(request);
-  await vi.waitFor(when, { interval: 2 });
+  await vi.waitFor(when, SOON);
   fake.advance(250);
   return { result: await running, pulled, pending: clock.pending };
 }
@@ -41,9 +52,9 @@ describe('a right peer', () => {
     const result = await pull(request);
     expect(result).toEqual({ blocks: 3, bytes: 300, ms: expect.any(Number), failed: null });
     expect(areFirst(pulled, CHAIN, 3)).toBe(true);
-    await vi.waitFor(() => expect(peer.open.size).toBe(0), { interval: 2 });
+    await vi.waitFor(() => expect(peer.open.size).toBe(0), SOON);
     expect(said.subarray(-HEADER_BYTES)).toEqual(controlFrame(FRAME.ack, 3, 0));
-    await vi.waitFor(() => expect(clock.pending).toBe(0), { interval: 2 });
+    await vi.waitFor(() => expect(clock.pending).toBe(0), SOON);
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
@@ -52,7 +63,7 @@ describe('a right peer', () => {
     const { request, pulled } = requestFor(CHAIN, peer.port);
     expect(await pull(request)).toMatchObject({ blocks: 3, failed: null });
     expect(areFirst(pulled, CHAIN, 3)).toBe(true);
-    await vi.waitFor(() => expect(peer.open.size).toBe(0), { interval: 2 });
+    await vi.waitFor(() => expect(peer.open.size).toBe(0), SOON);
   });
 
   it('that never closes is left behind after a while', async () => {
@@ -64,14 +75,11 @@ describe('a right peer', () => {
     expect([clock.pending, peer.open.size]).toEqual([1, 1]);
     fake.advance(1000);
     expect(clock.pending).toBe(0);
-    await vi.waitFor(
-      () => {
-        // Writing to a connection that the other side has left resets it.
-        for (const socket of peer.open) socket.write('more');
-        expect(peer.open.size).toBe(0);
-      },
-      { interval: 2 },
-    );
+    await vi.waitFor(() => {
+      // Writing to a connection that the other side has left resets it.
+      for (const socket of peer.open) socket.write('more');
+      expect(peer.open.size).toBe(0);
+    }, SOON);
   });
 
   it('is read into the memory that was given', async () => {
@@ -94,13 +102,10 @@ describe('a right peer', () => {
       endedAt = fake.now();
     });
     // Bytes come in any number of reads; each waits for its own time, so the clock is moved until the end.
-    await vi.waitFor(
-      () => {
-        fake.advance(10);
-        expect(endedAt).toBeGreaterThan(0);
-      },
-      { interval: 1, timeout: 5000 },
-    );
+    await vi.waitFor(() => {
+      fake.advance(10);
+      expect(endedAt).toBeGreaterThan(0);
+    }, SOON);
     expect(await running).toMatchObject({ blocks: 3, failed: null });
     expect(areFirst(pulled, CHAIN, 3)).toBe(true);
   });
@@ -197,7 +202,7 @@ describe('a peer at fault', () => {
     const { request, pulled } = requestFor(CHAIN, peer.port, { clock });
     expect(await pull(request)).toEqual({ blocks, bytes: blocks * 100, ms: expect.any(Number), failed });
     expect(areFirst(pulled, CHAIN, blocks)).toBe(true);
-    await vi.waitFor(() => expect(peer.open.size).toBe(0), { interval: 2 });
+    await vi.waitFor(() => expect(peer.open.size).toBe(0), SOON);
     expect([peer.accepted, clock.pending]).toEqual([1, 0]);
   });
 
@@ -206,7 +211,7 @@ describe('a peer at fault', () => {
     const { result, pulled, pending } = await pullUntilDeadline(peer.port, () => expect(peer.accepted).toBe(1));
     expect(result).toEqual({ blocks: 0, bytes: 0, ms: 250, failed: 'deadline of 250 ms passed after 0 of 3 blocks' });
     expect([pulled.length, pending]).toEqual([0, 0]);
-    await vi.waitFor(() => expect(peer.open.size).toBe(0), { interval: 2 });
+    await vi.waitFor(() => expect(peer.open.size).toBe(0), SOON);
   });
 
   it('that drips costs no more than the deadline, and what came is kept', async () => {
@@ -214,7 +219,7 @@ describe('a peer at fault', () => {
     const { request, pulled } = requestFor(CHAIN, peer.port);
     const fake = new FakeClock();
     const running = pull({ ...request, clock: fake, deadlineMs: 250 });
-    await vi.waitFor(() => expect(pulled.length).toBe(1), { interval: 2 });
+    await vi.waitFor(() => expect(pulled.length).toBe(1), SOON);
     for (let byte = 0; byte < 25; byte++) {
       for (const socket of peer.open) socket.write(Buffer.from([ANSWER[HEADER_BYTES + FRAME_BYTES + 1 + byte] as number]));
       fake.advance(10);
@@ -237,10 +242,10 @@ describe('the caller', () => {
     const clock = new CountingClock();
     const { request, pulled } = requestFor(CHAIN, peer.port, { clock, signal: controller.signal });
     const running = pull(request);
-    await vi.waitFor(() => expect(pulled.length).toBe(2), { interval: 2 });
+    await vi.waitFor(() => expect(pulled.length).toBe(2), SOON);
     controller.abort();
     expect(await running).toMatchObject({ blocks: 2, failed: 'cancelled after 2 of 3 blocks' });
-    await vi.waitFor(() => expect(peer.open.size).toBe(0), { interval: 2 });
+    await vi.waitFor(() => expect(peer.open.size).toBe(0), SOON);
     expect(await pull(request)).toMatchObject({ blocks: 0, failed: 'cancelled after 0 of 3 blocks' });
     expect([peer.accepted, clock.pending]).toEqual([1, 0]);
 
@@ -248,7 +253,7 @@ describe('the caller', () => {
     const second = new AbortController();
     const still = new CountingClock(new FakeClock());
     const waiting = pull({ ...request, port: closing.port, clock: still, signal: second.signal });
-    await vi.waitFor(() => expect([closing.accepted, still.pending]).toEqual([1, 1]), { interval: 2 });
+    await vi.waitFor(() => expect([closing.accepted, still.pending]).toEqual([1, 1]), SOON);
     await new Promise((resolve) => setImmediate(resolve));
     second.abort();
     expect((await waiting).failed).toBe('cancelled after 0 of 3 blocks');
@@ -265,7 +270,7 @@ describe('the caller', () => {
       },
     });
     await expect(pull(request)).rejects.toBe(fault);
-    await vi.waitFor(() => expect(peer.open.size).toBe(0), { interval: 2 });
+    await vi.waitFor(() => expect(peer.open.size).toBe(0), SOON);
     expect(clock.pending).toBe(0);
   });
 

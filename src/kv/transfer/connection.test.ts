@@ -4,6 +4,7 @@ import { kvBlock } from '../host/block.ts';
 import { pull } from './client.ts';
 import { ConnectionStore } from './connection.ts';
 import { TransferServer } from './server.ts';
+import { SOON } from './transfer.fixture.ts';
 
 const BLOCK_TOKENS = 16;
 const BYTES = 5000;
@@ -59,7 +60,7 @@ describe('a connection kept between pulls', () => {
       const { blocks: got, failed, came } = await ask(count, `lease-${count}`);
       expect({ got, failed }).toEqual({ got: count, failed: null });
       expect(came).toEqual(Array.from({ length: count }, (_, i) => i));
-      await vi.waitFor(() => expect(released).toContain(`lease-${count}`), { interval: 1 });
+      await vi.waitFor(() => expect(released).toContain(`lease-${count}`), SOON);
     }
     expect(server.stats()).toMatchObject({ connections: 1, acknowledged: 6 });
   });
@@ -68,14 +69,14 @@ describe('a connection kept between pulls', () => {
     const { server, ask } = await serve();
     const results = await Promise.all(Array.from({ length: 6 }, () => ask(20)));
     expect(results.map((result) => result.blocks)).toEqual([20, 20, 20, 20, 20, 20]);
-    await vi.waitFor(() => expect(server.stats().connections).toBeLessThanOrEqual(2), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats().connections).toBeLessThanOrEqual(2), SOON);
     expect((await ask(5)).failed).toBeNull();
   });
 
   it('is replaced when the server closed it meanwhile', async () => {
     const { server, ask } = await serve({ keepMs: 30 });
     expect((await ask(5)).failed).toBeNull();
-    await vi.waitFor(() => expect(server.stats().connections).toBe(0), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats().connections).toBe(0), SOON);
     expect(await ask(5)).toMatchObject({ blocks: 5, failed: null });
   });
 
@@ -84,6 +85,6 @@ describe('a connection kept between pulls', () => {
     blocks.delete(keys[7] as string);
     expect(await ask(10)).toMatchObject({ blocks: 7, failed: expect.stringContaining('does not hold it') });
     expect(await ask(5)).toMatchObject({ blocks: 5, failed: null });
-    await vi.waitFor(() => expect(server.stats().connections).toBe(1), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats().connections).toBe(1), SOON);
   });
 });

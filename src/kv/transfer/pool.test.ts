@@ -1,7 +1,7 @@
 import { afterEach, expect, it, vi } from 'vitest';
 import { FakeClock, systemClock } from '../../shared/index.ts';
 import { TransferPool } from './pool.ts';
-import { answeringPeer, answerOf, areFirst, CountingClock, chainOf, endAll, rawPeer, requestFor } from './transfer.fixture.ts';
+import { answeringPeer, answerOf, areFirst, CountingClock, chainOf, endAll, rawPeer, requestFor, SOON } from './transfer.fixture.ts';
 
 afterEach(endAll);
 
@@ -16,7 +16,7 @@ it('pulls from one peer in turns and from others at the same time', async () => 
   const running = pulls.map(({ request }) => pool.pull(request));
   expect(await pool.pull(requestFor(CHAIN, quick.port).request)).toMatchObject({ blocks: 3, failed: null });
   for (let done = 0; done < 5; done++) {
-    await vi.waitFor(() => expect(asked.length).toBeGreaterThan(done), { interval: 2 });
+    await vi.waitFor(() => expect(asked.length).toBeGreaterThan(done), SOON);
     expect(slow.accepted).toBeLessThanOrEqual(done + 2);
     asked[done]?.();
     await running[done];
@@ -36,7 +36,7 @@ it('ends a pull that waits by its deadline, its signal, or at once when too many
   const late = pool.pull(requestFor(CHAIN, peer.port, { deadlineMs: 200 }).request);
   const cancelled = pool.pull(requestFor(CHAIN, peer.port, { signal: controller.signal }).request);
   expect((await pool.pull(requestFor(CHAIN, peer.port).request)).failed).toBe('2 other pulls wait already');
-  await vi.waitFor(() => expect(peer.accepted).toBe(1), { interval: 2 });
+  await vi.waitFor(() => expect(peer.accepted).toBe(1), SOON);
   controller.abort();
   expect((await cancelled).failed).toBe('cancelled after 0 of 3 blocks');
   expect((await pool.pull(requestFor(CHAIN, peer.port, { signal: controller.signal }).request)).failed).toBe(
@@ -55,10 +55,10 @@ it('counts waiting for a turn against the deadline', async () => {
   const pool = new TransferPool({ clock: fake, bytesPerSecondPerPeer: null, pullsPerPeer: 1 });
   const first = pool.pull(requestFor(CHAIN, peer.port, { deadlineMs: 100 }).request);
   const second = pool.pull(requestFor(CHAIN, peer.port, { deadlineMs: 150 }).request);
-  await vi.waitFor(() => expect(peer.accepted).toBe(1), { interval: 2 });
+  await vi.waitFor(() => expect(peer.accepted).toBe(1), SOON);
   fake.advance(100);
   await first;
-  await vi.waitFor(() => expect(peer.accepted).toBe(2), { interval: 2 });
+  await vi.waitFor(() => expect(peer.accepted).toBe(2), SOON);
   fake.advance(50);
   expect(await second).toMatchObject({ ms: 150, failed: 'deadline of 50 ms passed after 0 of 3 blocks' });
 });

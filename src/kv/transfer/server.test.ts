@@ -6,7 +6,7 @@ import { pull } from './client.ts';
 import { FrameMemory } from './framememory.ts';
 import { controlFrame, encodeRequest, FRAME, HEADER_BYTES, readHeader } from './frames.ts';
 import { TransferServer, type TransferServerOptions } from './server.ts';
-import { areFirst, atEnd, type Chain, CountingClock, chainOf, endAll, requestFor } from './transfer.fixture.ts';
+import { areFirst, atEnd, type Chain, CountingClock, chainOf, endAll, requestFor, SOON } from './transfer.fixture.ts';
 
 afterEach(endAll);
 
@@ -59,7 +59,7 @@ async function refusalOf(port: number, said: Buffer): Promise<number> {
   const { socket, heard, listen } = await rawClient(port);
   listen();
   socket.write(said);
-  await vi.waitFor(() => expect(heard.closed).toBe(true), { interval: 2 });
+  await vi.waitFor(() => expect(heard.closed).toBe(true), SOON);
   const header = readHeader(heard.bytes, heard.bytes.length - HEADER_BYTES);
   if ('malformed' in header) throw new Error(header.malformed);
   expect(header.type).toBe(FRAME.error);
@@ -72,7 +72,7 @@ describe('serving', () => {
     const { request, pulled } = requestFor(CHAIN, port);
     expect(await pull(request)).toMatchObject({ blocks: 5, bytes: 500, failed: null });
     expect(areFirst(pulled, CHAIN, 5)).toBe(true);
-    await vi.waitFor(() => expect(server.stats().connections).toBe(0), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats().connections).toBe(0), SOON);
     expect(tier.leases).toBe(0);
     expect(server.stats()).toEqual({ connections: 0, sentBlocks: 5, sentBytes: 500, acknowledged: 1, refused: 0, timedOut: 0 });
   });
@@ -123,7 +123,7 @@ describe('serving', () => {
     const { server, tier, port } = await serverOf(CHAIN);
     const { request } = requestFor({ ...CHAIN, keys: [] }, port);
     expect(await pull(request)).toMatchObject({ blocks: 0, bytes: 0, failed: null });
-    await vi.waitFor(() => expect([tier.leases, server.stats().acknowledged]).toEqual([0, 1]), { interval: 2 });
+    await vi.waitFor(() => expect([tier.leases, server.stats().acknowledged]).toEqual([0, 1]), SOON);
   });
 
   it('serves many at once, and leaves neither timers nor connections', async () => {
@@ -134,9 +134,9 @@ describe('serving', () => {
     const results = await Promise.all(pulls.map(({ request }) => pull(request)));
     expect(results.every((result) => result.failed === null)).toBe(true);
     expect(pulls.every(({ pulled }) => areFirst(pulled, chain, 40))).toBe(true);
-    await vi.waitFor(() => expect(server.stats()).toMatchObject({ connections: 0, acknowledged: 30 }), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats()).toMatchObject({ connections: 0, acknowledged: 30 }), SOON);
     // The one left is the host tier's, for the lease that nobody released.
-    await vi.waitFor(() => expect(clock.pending).toBe(1), { interval: 2 });
+    await vi.waitFor(() => expect(clock.pending).toBe(1), SOON);
   });
 
   it('says which block is missing, of another size, or under no lease', async () => {
@@ -161,19 +161,19 @@ describe('serving', () => {
     const { port } = await serverOf(CHAIN, { clock: fake, leases, limits, bytesPerSecondPerPeer: 400 });
     const { request, pulled } = requestFor(CHAIN, port);
     const running = pull(request);
-    await vi.waitFor(
-      () => {
-        fake.advance(5);
-        expect(pulled.length).toBeGreaterThanOrEqual(3);
-      },
-      { interval: 1 },
-    );
+    await vi.waitFor(() => {
+      fake.advance(5);
+      expect(pulled.length).toBeGreaterThanOrEqual(3);
+    }, SOON);
     expect(renewals).toBeGreaterThanOrEqual(3);
     alive = false;
-    const ended = vi.waitFor(async () => {
-      fake.advance(50);
-      return expect(await Promise.race([running, Promise.resolve(null)])).not.toBeNull();
-    });
+    const ended = vi.waitFor(
+      async () => {
+        fake.advance(50);
+        return expect(await Promise.race([running, Promise.resolve(null)])).not.toBeNull();
+      },
+      { ...SOON, interval: 50 },
+    );
     await ended;
     expect((await running).failed).toMatch(/^block [34] of 5: the peer does not know the lease, or it is over$/);
   });
@@ -208,7 +208,7 @@ describe('clients at fault', () => {
     expect(await refusalOf(port, wanted(CHAIN, { from: 0xffffffff }))).toBe(1);
     expect(await refusalOf(port, Buffer.concat([wanted(CHAIN), controlFrame(FRAME.end, 0, 0)]))).toBe(1);
     // The client may see the end of its connection before the server does.
-    await vi.waitFor(() => expect(server.stats()).toMatchObject({ connections: 0, acknowledged: 0, refused: 9 }), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats()).toMatchObject({ connections: 0, acknowledged: 0, refused: 9 }), SOON);
     expect((await pull(requestFor(CHAIN, port).request)).failed).toBeNull();
   });
 
@@ -219,12 +219,12 @@ describe('clients at fault', () => {
     const silent = await rawClient(port);
     const half = await rawClient(port);
     half.socket.write(wanted(CHAIN).subarray(0, 50));
-    await vi.waitFor(() => expect(server.stats().connections).toBe(2), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats().connections).toBe(2), SOON);
     fake.advance(4999);
     await new Promise((resolve) => setImmediate(resolve));
     expect([silent.heard.closed, half.heard.closed]).toEqual([false, false]);
     fake.advance(1);
-    await vi.waitFor(() => expect(server.stats()).toMatchObject({ connections: 0, timedOut: 2 }), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats()).toMatchObject({ connections: 0, timedOut: 2 }), SOON);
     expect(clock.pending).toBe(1);
   });
 
@@ -242,13 +242,13 @@ describe('clients at fault', () => {
         before = sentBytes;
         expect(stands).toBe(true);
       },
-      { interval: 20 },
+      { ...SOON, interval: 20 },
     );
     expect(before).toBeLessThan(LARGE.blocks.length << 20);
     fake.advance(9_999);
     expect(server.stats().timedOut).toBe(0);
     fake.advance(1);
-    await vi.waitFor(() => expect(server.stats()).toMatchObject({ connections: 0, timedOut: 1, acknowledged: 0 }), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats()).toMatchObject({ connections: 0, timedOut: 1, acknowledged: 0 }), SOON);
     expect(tier.leases).toBe(1);
     fake.advance(30_000);
     expect([tier.leases, tier.leasesExpired]).toEqual([0, 1]);
@@ -260,11 +260,11 @@ describe('clients at fault', () => {
     const { socket, heard, listen } = await rawClient(port);
     listen();
     socket.write(wanted(LARGE));
-    await vi.waitFor(() => expect(heard.bytes.length).toBeGreaterThan(0), { interval: 2 });
+    await vi.waitFor(() => expect(heard.bytes.length).toBeGreaterThan(0), SOON);
     socket.destroy();
-    await vi.waitFor(() => expect(server.stats().connections).toBe(0), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats().connections).toBe(0), SOON);
     expect(tier.leases).toBe(1);
-    await vi.waitFor(() => expect(clock.pending).toBe(1), { interval: 2 });
+    await vi.waitFor(() => expect(clock.pending).toBe(1), SOON);
   });
 
   it('that do not acknowledge lose the connection; the lease stays', async () => {
@@ -273,20 +273,20 @@ describe('clients at fault', () => {
     const { socket, heard, listen } = await rawClient(port);
     listen();
     socket.write(wanted(CHAIN));
-    await vi.waitFor(() => expect(heard.bytes.subarray(-HEADER_BYTES)).toEqual(controlFrame(FRAME.end, 5, 0)), { interval: 2 });
+    await vi.waitFor(() => expect(heard.bytes.subarray(-HEADER_BYTES)).toEqual(controlFrame(FRAME.end, 5, 0)), SOON);
     fake.advance(9_999);
     expect(server.stats().timedOut).toBe(0);
     fake.advance(1);
-    await vi.waitFor(() => expect(server.stats()).toMatchObject({ connections: 0, timedOut: 1 }), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats()).toMatchObject({ connections: 0, timedOut: 1 }), SOON);
     expect(tier.leases).toBe(1);
   });
 
   it('beyond the allowed number are turned away', async () => {
     const { server, port } = await serverOf(CHAIN, { limits: { maxConnections: 2 } });
     const first = [await rawClient(port), await rawClient(port)];
-    await vi.waitFor(() => expect(server.stats().connections).toBe(2), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats().connections).toBe(2), SOON);
     const third = await rawClient(port);
-    await vi.waitFor(() => expect(third.heard.closed).toBe(true), { interval: 2 });
+    await vi.waitFor(() => expect(third.heard.closed).toBe(true), SOON);
     expect(first.some((client) => client.heard.closed)).toBe(false);
   });
 });
@@ -308,11 +308,11 @@ describe('listening', () => {
     const clock = new CountingClock();
     const { server, port } = await serverOf(CHAIN, { clock });
     const open: { socket: Socket; heard: { closed: boolean } }[] = [await rawClient(port), await rawClient(port)];
-    await vi.waitFor(() => expect(server.stats().connections).toBe(2), { interval: 2 });
+    await vi.waitFor(() => expect(server.stats().connections).toBe(2), SOON);
     await server.close();
     await server.close();
     expect(server.stats().connections).toBe(0);
-    await vi.waitFor(() => expect(open.every(({ heard }) => heard.closed)).toBe(true), { interval: 2 });
+    await vi.waitFor(() => expect(open.every(({ heard }) => heard.closed)).toBe(true), SOON);
     expect((await pull(requestFor(CHAIN, port).request)).failed).toBe('cannot connect to the peer (ECONNREFUSED)');
   });
 });

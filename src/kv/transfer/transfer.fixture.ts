@@ -39,6 +39,9 @@ export function answerOf(chain: Chain, from = 0): Buffer {
   return Buffer.concat([controlFrame(FRAME.accept, from, frames.length), ...frames, controlFrame(FRAME.end, chain.blocks.length, 0)]);
 }
 
+/** What the tests wait for comes at once; a busy machine may take longer for anything. */
+export const SOON = { timeout: 10_000, interval: 2 } as const;
+
 /** A clock on another one that knows how many timers are pending. */
 export class CountingClock implements Clock {
   pending = 0;

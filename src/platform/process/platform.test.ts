@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../shared/index.ts';
+import { FakeClock, systemClock } from '../../shared/index.ts';
 import type { InstanceSpec, Observed, RouterSpec } from '../port.ts';
 import { instanceSpec } from '../spec.fixture.ts';
 import { ProcessPlatform, type ProcessPlatformOptions } from './platform.ts';
@@ -16,14 +16,11 @@ const FAKE_PROCESS = `
   const mode = process.env.FAKE ?? '';
   let list = [];
   let generation = 0;
+  let looks = 0;
   let ready = !['never', 'slow', 'endless'].includes(mode);
   if (mode === 'dies') { console.error('first words'); console.error(JSON.stringify({ msg: 'out of luck' })); process.exit(3); }
   if (mode === 'stubborn') process.on('SIGTERM', () => {});
   if (mode === 'fails') { console.error('a line'); console.error('sluice engine: there is no such model'); process.exit(1); }
-  if (mode === 'slow') {
-    setInterval(() => process.send({ type: 'starting' }), 100);
-    setTimeout(() => { ready = true; }, 2_500);
-  }
   if (mode === 'endless') setInterval(() => process.send({ type: 'starting' }), 20);
   if (mode === 'litters') fs.writeFileSync(process.env.TMPDIR + '/left', 'x');
   process.on('disconnect', () => process.exit(0));
@@ -37,6 +34,11 @@ const FAKE_PROCESS = `
         response.end('{}');
       });
       return;
+    }
+    if (request.url === '/health' && mode === 'slow') {
+      looks += 1;
+      if (looks > 10) ready = true;
+      else process.send({ type: 'starting' });
     }
     if (request.url === '/health' && !ready) { response.statusCode = 503; }
     response.end(JSON.stringify({ generation, instances: list }));
@@ -145,11 +147,18 @@ describe('ProcessPlatform', () => {
   });
 
   it('waits longer for a process that says that its start goes on, but not for ever', async () => {
-    await replace({ probes: { startMs: 2_000, longestStartMs: 60_000, answerMs: 100, periodMs: 50, misses: 2 } });
+    // Time passes only between looks, at each of which the process says that its start goes on: how quick it is does not matter.
+    const clock = new FakeClock();
+    await replace({ clock, probes: { startMs: 2_000, longestStartMs: 60_000, answerMs: 20_000, periodMs: 50, misses: 2 } });
     await startInstance('decode-0', { env: { FAKE: 'slow' } });
-    const first = await until(({ instances }) => instances[0]?.phase !== 'starting');
+    await until(({ instances }) => (instances[0]?.address ?? null) !== null);
+    const first = await until(({ instances }) => {
+      clock.advance(1_500);
+      return instances[0]?.phase !== 'starting';
+    });
     expect(first.instances[0]).toMatchObject({ phase: 'ready', lastError: null });
-    await replace({ probes: { startMs: 2_000, longestStartMs: 2_500, answerMs: 100, periodMs: 50, misses: 2 } });
+    expect(clock.now()).toBeGreaterThan(10_000);
+    await replace({ probes: { startMs: 10_000, longestStartMs: 2_500, answerMs: 100, periodMs: 50, misses: 2 } });
     await startInstance('decode-0', { env: { FAKE: 'endless' } });
     const { instances } = await until((observed) => observed.instances[0]?.phase === 'failed');
     expect(instances[0]?.lastError).toBe('not ready within 2500 ms: killed by SIGKILL');

@@ -4,6 +4,9 @@ import type { CacheEvent } from './event.ts';
 import { type FakeOptions, FakePublisher, seqFrame } from './publisher.fixture.ts';
 import { EventSubscriber, type SubscriberLimits } from './subscriber.ts';
 
+/** Short, since silence is waited for, and long enough for an engine that does answer, as all do at the start. */
+const SOON_SILENT = { answerMs: 500 };
+
 const open: { close(): unknown }[] = [];
 
 afterEach(async () => {
@@ -201,14 +204,14 @@ describe('EventSubscriber', () => {
     const fake = await publisher();
     await fake.publish(6);
     fake.dropAnswers.add(2).add(3).add(-1);
-    const { heard } = await following(fake, { answerMs: 200 });
+    const { heard } = await following(fake, SOON_SILENT);
     expect(heard).toEqual(upTo(6));
     expect(fake.asked.length).toBeGreaterThan(1);
   });
 
   it('gives up what can not be had and goes on from what comes', async () => {
     const fake = await publisher();
-    const { subscriber, heard, warnings } = await following(fake, { answerMs: 50 });
+    const { subscriber, heard, warnings } = await following(fake, SOON_SILENT);
     await fake.publish(2);
     await until(() => expect(heard).toEqual([0, 1]));
     fake.answers = false;
@@ -223,7 +226,7 @@ describe('EventSubscriber', () => {
 
   it('keeps what it knows when there is no answer and nothing is known to be missing', async () => {
     const fake = await publisher();
-    const { subscriber, heard, clock } = await following(fake, { answerMs: 50 });
+    const { subscriber, heard, clock } = await following(fake, SOON_SILENT);
     await fake.publish(2);
     await until(() => expect(heard).toEqual([0, 1]));
     fake.answers = false;
@@ -237,7 +240,7 @@ describe('EventSubscriber', () => {
 
   it('trusts nothing when numbers fell and nobody can say why', async () => {
     const fake = await publisher();
-    const { heard } = await following(fake, { answerMs: 50 });
+    const { heard } = await following(fake, SOON_SILENT);
     await fake.publish(3);
     await until(() => expect(heard).toEqual([0, 1, 2]));
     fake.answers = false;
@@ -249,7 +252,7 @@ describe('EventSubscriber', () => {
   it('starts without an engine and follows it when it comes', async () => {
     const gone = await publisher();
     gone.close();
-    const { subscriber, heard, clock } = follower(gone, { answerMs: 50 });
+    const { subscriber, heard, clock } = follower(gone, SOON_SILENT);
     await subscriber.start();
     expect(heard).toEqual([]);
     const fake = await publisher(1, { endpoint: gone.endpoint, replayEndpoint: gone.replayEndpoint });

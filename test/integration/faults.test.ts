@@ -91,7 +91,7 @@ describe.each([
         if (events >= 25) killed ??= fleet.busiest().then((engine) => fleet.kill(engine));
       },
     });
-    await killed;
+    await (killed as Promise<void> | null);
     expect(said).toMatchObject({ text: expected.text, done: true, error: null });
     const record = await fleet.record(id);
     expect(record).toMatchObject({ outcome: 'ok', resumes: 1, outputTokens: 1500 });

@@ -38,6 +38,18 @@ describe('PinReads', () => {
     expect(asked).toEqual(['r', 'r']);
   });
 
+  it('asks 23 times in ten seconds for 200 contexts that look every ten seconds', async () => {
+    const clock = new FakeClock();
+    const { asked, answer, read } = routers({ r: SILENT });
+    const reads = new PinReads(clock, read);
+    answer();
+    for (let context = 0; context < 200; context += 1) {
+      await reads.of('a/chat', ['r']);
+      clock.advance(50);
+    }
+    expect(asked.length).toBe(23);
+  });
+
   it('asks anew where something is different now, also when it was asked before', async () => {
     const { asked, answer, read } = routers({ r: SILENT });
     const reads = new PinReads(new FakeClock(), read);

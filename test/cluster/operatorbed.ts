@@ -91,6 +91,11 @@ export class OperatorBed {
   }
 
   /** How often the operator in this process has looked at a deployment, by name or by key. */
+  /** Deployments that the operator knows of. */
+  known(): number {
+    return this.#operator?.state().deployments ?? 0;
+  }
+
   rounds(name: string): number {
     return this.#rounds.get(name.includes('/') ? name : `${this.namespace}/${name}`) ?? 0;
   }

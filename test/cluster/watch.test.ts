@@ -146,6 +146,10 @@ describe('a watch', () => {
     expect(reflector.state()).toMatchObject({ synced: false, error: expect.stringMatching(/more than 2 objects: narrow the watch/) });
     await scene.remove('b');
     await scene.sees(reflector, 'a=1', 'c=1');
+    await until(
+      () => reflector.state().watching && reflector.state().error === null,
+      () => JSON.stringify(reflector.state()),
+    );
     await scene.put('d', '1');
     await until(
       () => reflector.state().error !== null,
@@ -172,7 +176,10 @@ describe('a watch', () => {
     await scene.remove('goes');
     await scene.put('comes', '1');
     await scene.sees(reflector, 'comes=1', 'stays=1');
-    expect(reflector.state()).toMatchObject({ watching: true, error: null });
+    await until(
+      () => reflector.state().watching && reflector.state().error === null,
+      () => JSON.stringify(reflector.state()),
+    );
   });
 
   it('notices an API server that is frozen, and goes on when it thaws', async () => {

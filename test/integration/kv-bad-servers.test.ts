@@ -96,8 +96,10 @@ spec:
     await untilWithin(
       'both are known to be of no use',
       async () => {
-        const { kv } = await said();
-        return typeof kv.redis === 'string' && typeof kv.nats === 'string';
+        const { kv, instances } = await said();
+        // Before they are reached at all they are away for another reason.
+        const areRefused = /is not accepted/.test(kv.redis ?? '') && /JetStream is off/.test(kv.nats ?? '');
+        return areRefused && instances.every(({ blocksFrom }) => blocksFrom === 'feed');
       },
       WITHIN_MS,
     );

@@ -29,6 +29,7 @@ function decodeRequests(): number {
 describe('records', () => {
   it('add up, name every candidate, and keep what then happened', async () => {
     await bed.ready();
+    await bed.settled();
     const id = await ask();
     const record = (await bed.admin('GET', `/admin/requests/${id}`)) as Json & RequestRecord;
     expect(record).toMatchObject({ id, kind: 'completion', model: MODEL, stream: false, outcome: 'ok', status: 200, outputTokens: 3 });

@@ -158,6 +158,13 @@ export class Bed {
     await until(async () => (await fetch(`${this.router.url}/readyz`)).status === 200);
   }
 
+  /** Every instance is proven, and by what the router knows none has anything to do: the next request goes where an idle bed has it go. */
+  async settled(): Promise<void> {
+    const all = async (path: string) => (await this.admin('GET', path))['instances'] as readonly Json[];
+    await until(async () => (await all('/admin/instances')).every((one) => one['proven'] === true));
+    await until(async () => (await all('/admin/top')).every((one) => one['running'] === 0 && one['inFlight'] === 0));
+  }
+
   post(path: string, body: unknown, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
     const init = { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) };
     return fetch(`${this.router.url}${path}`, { ...init, signal: AbortSignal.timeout(20_000) });

@@ -85,6 +85,7 @@ describe('the official client', () => {
 describe('the way through the pools', () => {
   it('hands over a long prompt, and its text equals that of one engine alone', async () => {
     for (const sampling of [{ temperature: 0 }, { temperature: 0.8, seed: 7 }]) {
+      await bed.settled();
       const body = { prompt: `At ${sampling.temperature}: ${LONG_PROMPT}`, max_tokens: 40, ...sampling };
       const pooled = await stream(bed.router.url, '/v1/completions', body);
       const alone = await stream(single.directUrl, '/v1/completions', body);

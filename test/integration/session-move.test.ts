@@ -76,7 +76,7 @@ it('usage tells the same cached tokens as if the stream had stayed', async () =>
 });
 
 it('moves back and forth: each time with the same tokens', async () => {
-  const body = { ...SEEDED, max_tokens: 2000, prompt: prompt(800) };
+  const body = { ...SEEDED, max_tokens: 1600, prompt: prompt(800) };
   const expected = await ask(alone.url, body);
   const { said, record } = await disturbed(fleet, { id: 'forth', body, at: 20 }, async (engine) => {
     await drain(fleet, engine);
@@ -118,7 +118,7 @@ it('several streams leave an instance together', async () => {
 });
 
 it('a target without a place: the stream stays where it is, and goes when there is one', async () => {
-  const body = { ...GREEDY, max_tokens: 2000, prompt: prompt(100) };
+  const body = { ...GREEDY, max_tokens: 1500, prompt: prompt(100) };
   const expected = await ask(alone.url, body);
   const { said, record, outcome } = await disturbed(fleet, { id: 'full', body, at: 10 }, async (source) => {
     const target = fleet.of('decode').find((engine) => engine !== source) as Engine;
@@ -147,10 +147,10 @@ async function refusedAsFull(): Promise<number> {
 }
 
 it('both decode instances drained at once: no place to go, and nothing is lost', async () => {
-  const body = { ...GREEDY, max_tokens: 2500, prompt: prompt(200) };
+  const body = { ...GREEDY, max_tokens: 2000, prompt: prompt(200) };
   const expected = await ask(alone.url, body);
   const { said, outcome } = await disturbed(fleet, { id: 'both', body, at: 10 }, () =>
-    Promise.all(fleet.of('decode').map((engine) => drain(fleet, engine, 1_000))),
+    Promise.all(fleet.of('decode').map((engine) => drain(fleet, engine, 800))),
   );
   expect(difference(said, expected)).toBeNull();
   // It may have been on its way to the other one when that was ordered to be drained too; from there it cannot go back.

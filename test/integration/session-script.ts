@@ -6,8 +6,8 @@ let count = 0;
 export const prompt = (tokens: number) => `Case ${count++}. ${'The water stands at the gate and waits. '.repeat(Math.ceil(tokens / 26))}`;
 
 /** Long enough for what is done in the middle of a stream, on a machine that decodes a thousand tokens a second too. */
-export const GREEDY = { temperature: 0, max_tokens: 800 };
-export const SEEDED = { temperature: 0.8, top_p: 0.9, seed: 11, max_tokens: 800 };
+export const GREEDY = { temperature: 0, max_tokens: 600 };
+export const SEEDED = { temperature: 0.8, top_p: 0.9, seed: 11, max_tokens: 600 };
 
 export interface Said {
   readonly events: readonly object[];

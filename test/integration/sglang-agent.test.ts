@@ -42,7 +42,10 @@ function start(...args: string[]): void {
     said += text;
   });
   agent.on('message', (message: (typeof messages)[number]) => messages.push(message));
-  exited = new Promise((resolve) => agent.on('exit', resolve));
+  // It may be gone before its last words are read.
+  const read = new Promise((resolve) => agent.stderr?.on('end', resolve));
+  const code = new Promise<number | null>((resolve) => agent.on('exit', resolve));
+  exited = Promise.all([code, read]).then(([one]) => one);
 }
 
 const typesSeen = () => messages.map(({ type }) => type);

@@ -40,7 +40,10 @@ function start(mode: FakeMode, ...args: string[]): void {
     said += text;
   });
   agent.on('message', (message) => messages.push(message));
-  exited = new Promise((resolve) => agent.on('exit', resolve));
+  // It may be gone before its last words are read.
+  const read = new Promise((resolve) => agent.stderr?.on('end', resolve));
+  const code = new Promise<number | null>((resolve) => agent.on('exit', resolve));
+  exited = Promise.all([code, read]).then(([one]) => one);
 }
 
 async function coreOf(): Promise<number> {
@@ -60,7 +63,8 @@ it('tells its address before vLLM is up, and ends with SIGTERM while it starts',
   });
   agent.kill('SIGTERM');
   expect(await exited).toBe(0);
-  expect(isAlive(core)).toBe(false);
+  // Who dies has closed its pipes before it is gone.
+  await expect.poll(() => isAlive(core), POLL).toBe(false);
 });
 
 it('fails with the reason of vLLM', async () => {
@@ -80,7 +84,8 @@ it('ends vLLM when the process that started it is gone', async () => {
   const core = await coreOf();
   agent.disconnect();
   expect(await exited).toBe(0);
-  expect(isAlive(core)).toBe(false);
+  // Who dies has closed its pipes before it is gone.
+  await expect.poll(() => isAlive(core), POLL).toBe(false);
 });
 
 it('leaves no vLLM when it is killed', async () => {

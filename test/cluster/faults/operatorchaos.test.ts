@@ -4,9 +4,10 @@
  */
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { Admin } from '../admin.ts';
+import { until } from '../bed.ts';
 import { type Bounds, ChaosBed, describePod } from '../chaosbed.ts';
 import type { Fate, Mortal } from '../mortal.ts';
-import { installCrds } from '../operatorbed.ts';
+import { installCrds, SLOW_MS } from '../operatorbed.ts';
 
 type Spec = Readonly<Record<string, unknown>>;
 
@@ -95,14 +96,16 @@ describe('an operator that dies', { timeout: 900_000 }, () => {
     );
     const next = settled ? null : await bed.operator({ kind: 'lives' });
     if (next) await bed.settled(scenario.name, () => `killed after ${first.writes.join('\n')}\n${next.log()}`);
-    check(bed, scenario, [first, next]);
+    await check(bed, scenario, [first, next]);
     await Promise.all([first.stop(), next?.stop()]);
     if (scenario.before === null) await bed.clear(scenario.name);
     return first.writes;
   }
 
-  function check(bed: ChaosBed, { pods }: Scenario, operators: readonly (Mortal | null)[]): void {
+  async function check(bed: ChaosBed, { pods }: Scenario, operators: readonly (Mortal | null)[]): Promise<void> {
     const story = () => operators.map((one) => `${one?.writes.join('\n')}\n${one?.log()}`).join('\n--\n');
+    // The kubelet has a watch of its own.
+    await until(() => bed.kubelet.pods().length === pods.length, story, SLOW_MS);
     const components = bed.kubelet.pods().map(({ metadata }) => String(metadata.labels?.['app.kubernetes.io/component']));
     expect(
       components.sort((a, b) => a.localeCompare(b)),
@@ -151,7 +154,7 @@ describe('an operator that dies', { timeout: 900_000 }, () => {
         await one.stop();
       }
       expect(settled, written.join('\n')).toBe(true);
-      check(bed, scenario, []);
+      await check(bed, scenario, []);
       if (scenario.before === null) await bed.clear(scenario.name);
     });
 

@@ -90,12 +90,12 @@ export class OperatorBed {
     await this.#operator.start();
   }
 
-  /** How often the operator in this process has looked at a deployment, by name or by key. */
   /** Deployments that the operator knows of. */
   known(): number {
     return this.#operator?.state().deployments ?? 0;
   }
 
+  /** How often the operator in this process has looked at a deployment, by name or by key. */
   rounds(name: string): number {
     return this.#rounds.get(name.includes('/') ? name : `${this.namespace}/${name}`) ?? 0;
   }

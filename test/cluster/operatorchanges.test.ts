@@ -61,6 +61,7 @@ describe('the operator', { timeout: 300_000 }, () => {
       async () => (await list()).every(({ inFlight }) => inFlight > 0),
       () => 'not every instance has requests',
     );
+    const listed = (await list()).map(({ id }) => id);
     await bed.put('drain', sim());
     let pod: string | undefined;
     await until(
@@ -73,9 +74,10 @@ describe('the operator', { timeout: 300_000 }, () => {
       SLOW_MS,
     );
     const id = pod?.replace('drain-', '');
+    expect(listed).toContain(id);
     await until(
       async () => {
-        const one = (await list()).find((listed) => listed.id === id);
+        const one = (await list()).find((there) => there.id === id);
         // Who looks seldom may find that it has gone already.
         return one === undefined || one.draining;
       },
